@@ -1,0 +1,131 @@
+//! A call of an agent and its result: what the controller asks of an executor.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Which program looks after a resource: `class:provider:type`, as in `<primitive>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AgentName {
+    /// `ocf`, `systemd`, `lsb`, `service` or `stonith`.
+    pub class: String,
+    /// The vendor's folder, only for class `ocf`.
+    pub provider: Option<String>,
+    /// The agent's own name, for instance `IPaddr2`.
+    pub kind: String,
+}
+
+impl fmt::Display for AgentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.provider {
+            Some(provider) => write!(f, "{}:{}:{}", self.class, provider, self.kind),
+            None => write!(f, "{}:{}", self.class, self.kind),
+        }
+    }
+}
+
+/// One operation on one resource, to be run on the executor's own machine.
+///
+/// For class `stonith`, `operation` is the action that the fence agent gets (`monitor`, `off`, `reboot`, `on`, `list`,
+/// `status`, `metadata`), and the parameters are written to its standard input as `key=value` lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentCall {
+    /// Chosen by the caller, never used twice by it; the result carries it.
+    pub call: u64,
+    /// The epoch of the view in whose name this is asked. An executor refuses an epoch older than the newest it saw.
+    pub epoch: u64,
+    /// The resource as the agent knows it: `OCF_RESOURCE_INSTANCE` (for an anonymous clone without its number).
+    pub resource: String,
+    /// The program.
+    pub agent: AgentName,
+    /// `start`, `stop`, `monitor`, `promote`, `demote`, `notify`, `migrate_to`, `migrate_from`, `reload`, `reload-agent`,
+    /// `meta-data`, `validate-all`, or a fence action.
+    pub operation: String,
+    /// Milliseconds between two runs of a recurring operation; 0 for one run.
+    pub interval_ms: u64,
+    /// Milliseconds until TERM (and KILL a little later) ends the whole process group.
+    pub timeout_ms: u64,
+    /// Milliseconds to wait before the first run.
+    pub start_delay_ms: u64,
+    /// Instance attributes and `CRM_meta_…`: given to OCF agents as `OCF_RESKEY_name`.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// How the run of an agent ended, apart from what the agent said (Pacemaker's `PCMK_EXEC_*`, the same numbers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(i8)]
+pub enum ExecutionStatus {
+    /// Not ended yet.
+    Pending = -1,
+    /// The agent ran and said something: see the exit code.
+    Done = 0,
+    /// Cancelled before it ended.
+    Cancelled = 1,
+    /// Stopped because it took too long.
+    Timeout = 2,
+    /// The agent does not know this operation.
+    NotSupported = 3,
+    /// It could not be run, or failed.
+    Error = 4,
+    /// Failed for good on this node.
+    ErrorHard = 5,
+    /// Failed for good on every node.
+    ErrorFatal = 6,
+    /// There is no such agent here.
+    NotInstalled = 7,
+    /// The executor cannot be reached.
+    NotConnected = 8,
+    /// The parameters are wrong.
+    Invalid = 9,
+}
+
+/// The exit codes of OCF resource agents (OCF 1.1 §3.4), by their Pacemaker names.
+pub mod exit_code {
+    /// Success; for a monitor: running.
+    pub const OK: i32 = 0;
+    /// Failed, unspecified.
+    pub const ERROR: i32 = 1;
+    /// Wrong parameters for this node.
+    pub const INVALID_PARAM: i32 = 2;
+    /// The operation is not implemented.
+    pub const UNIMPLEMENT_FEATURE: i32 = 3;
+    /// Not allowed.
+    pub const INSUFFICIENT_PRIV: i32 = 4;
+    /// The agent, or what it needs, is missing on this node.
+    pub const NOT_INSTALLED: i32 = 5;
+    /// The configuration is wrong everywhere.
+    pub const NOT_CONFIGURED: i32 = 6;
+    /// Safely stopped.
+    pub const NOT_RUNNING: i32 = 7;
+    /// Running in the promoted role.
+    pub const RUNNING_PROMOTED: i32 = 8;
+    /// Promoted and failed.
+    pub const FAILED_PROMOTED: i32 = 9;
+    /// Running, degraded.
+    pub const DEGRADED: i32 = 190;
+    /// Running promoted, degraded.
+    pub const DEGRADED_PROMOTED: i32 = 191;
+    /// Not known (pending).
+    pub const UNKNOWN: i32 = 193;
+}
+
+/// The result of one run of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentResult {
+    /// [`AgentCall::call`] of the call that this answers. A recurring call answers many times.
+    pub call: u64,
+    /// How the run ended.
+    pub status: ExecutionStatus,
+    /// What the agent returned, in OCF codes (lsb and systemd are mapped to these).
+    pub exit_code: i32,
+    /// One line that the agent or the executor gives as the reason of a failure; empty if none.
+    pub exit_reason: String,
+    /// The end of what the agent printed, standard output then standard error; kept only when it failed or was asked for output.
+    pub output: String,
+    /// Milliseconds of the run.
+    pub exec_time_ms: u64,
+    /// Milliseconds it waited for a free place.
+    pub queue_time_ms: u64,
+    /// Seconds since 1970 when this run's outcome was known.
+    pub finished: i64,
+}

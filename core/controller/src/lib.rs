@@ -1,0 +1,1 @@
+//! The replicated configuration and status of a node, and the leader that carries plans out.

@@ -1,0 +1,1 @@
+//! Fence devices, their targets, topology, retries and history.

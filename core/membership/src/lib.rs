@@ -1,0 +1,1 @@
+//! Who is here, in which order things are said, and whether we are quorate.

@@ -1,0 +1,1 @@
+//! The privileged runner of agents, a process of its own.

@@ -1,0 +1,1 @@
+//! The daemon: sockets, disk and threads around the cores.

@@ -1,0 +1,2 @@
+//! Real nodes and real agents in network namespaces.
+fn main() {}

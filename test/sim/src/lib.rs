@@ -1,0 +1,1 @@
+//! Whole clusters under simulated faults, and checkers of the safety rules.

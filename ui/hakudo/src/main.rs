@@ -1,0 +1,2 @@
+//! The `hakudo` command.
+fn main() {}

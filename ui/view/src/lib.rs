@@ -1,0 +1,1 @@
+//! The status of a cluster as a value, and its renderings.
