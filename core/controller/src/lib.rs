@@ -1,1 +1,6 @@
 //! The replicated configuration and status of a node, and the leader that carries plans out.
+
+mod core_types;
+pub mod request;
+
+pub use core_types::{Effect, ExecutorInput, Input, Known, PersistedState};

@@ -1,0 +1,142 @@
+//! What the controller is told, and what it asks for.
+
+use crate::request::{Event, Reply, Request};
+use hakudo_base::agent::{AgentCall, AgentResult};
+use hakudo_base::NodeId;
+use hakudo_cib::Document;
+use hakudo_membership::{Delivered, View};
+use hakudo_scheduler::Transition;
+use serde::{Deserialize, Serialize};
+
+/// What the controller is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Timer,
+    /// A view was installed.
+    View(View),
+    /// A message in the total order.
+    Deliver(Delivered),
+    /// From the executor of this node.
+    Executor(ExecutorInput),
+    /// The answer to [`Effect::Plan`]; `Err` where the scheduler panicked, with what it said.
+    Planned {
+        /// The token of the question.
+        token: u64,
+        /// The graph, or why there is none.
+        result: Result<Box<Transition>, String>,
+    },
+    /// The answer to [`Effect::Persist`].
+    Persisted {
+        /// The token of the question.
+        token: u64,
+        /// `Err` where the disk refused, with its reason.
+        result: Result<(), String>,
+    },
+    /// A client of this machine asks; the daemon has checked that it may.
+    Request {
+        /// Names the client for the reply.
+        client: u64,
+        /// Its user name, for the record.
+        user: String,
+        /// What it asks.
+        request: Request,
+    },
+}
+
+/// What an executor tells its node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecutorInput {
+    /// The connection is there. `known` is what the executor remembers from before: the newest results of each resource
+    /// and the recurring operations that still run, so that a restarted node process takes up where the old one was.
+    Connected {
+        /// The calls with their newest results.
+        known: Vec<Known>,
+    },
+    /// The connection is lost; the executor is being restarted.
+    Lost,
+    /// An agent ended, or a recurring operation's outcome changed.
+    Result(AgentResult),
+}
+
+/// A call that an executor remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The call.
+    pub call: AgentCall,
+    /// The caller's own note of it, given with the call and kept as it is.
+    pub note: Vec<u8>,
+    /// Its newest result; none while it runs for the first time.
+    pub result: Option<AgentResult>,
+}
+
+/// What is on the disk of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersistedState {
+    /// The configuration as XML, without status.
+    pub configuration: String,
+    /// The newest primary epoch in which this configuration was agreed: which side of a split has the word.
+    pub lineage: u64,
+}
+
+/// What the controller asks for, to be carried out in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// To all members through the total order, this node included.
+    Broadcast(Vec<u8>),
+    /// To disk, synced; answered by [`Input::Persisted`].
+    Persist {
+        /// Comes back with the answer.
+        token: u64,
+        /// What must be on disk.
+        state: PersistedState,
+    },
+    /// A losing side's configuration, to be kept aside for people.
+    KeepAside {
+        /// The configuration as XML.
+        configuration: String,
+        /// Why it lost.
+        reason: String,
+    },
+    /// Run an agent. The executor keeps `note` and hands it back in [`Known`].
+    Execute {
+        /// The call.
+        call: AgentCall,
+        /// The caller's note.
+        note: Vec<u8>,
+    },
+    /// Stop a recurring operation.
+    Cancel {
+        /// [`AgentCall::call`].
+        call: u64,
+        /// The epoch of the view in whose name this is asked.
+        epoch: u64,
+    },
+    /// Forget what is remembered of a resource.
+    Forget {
+        /// The resource.
+        resource: String,
+    },
+    /// Ask the scheduler; answered by [`Input::Planned`], later and maybe from another thread.
+    Plan {
+        /// Comes back with the answer.
+        token: u64,
+        /// Configuration and status.
+        cib: Document,
+        /// Seconds since 1970 as the plan should see it.
+        now: i64,
+    },
+    /// Answer a client.
+    Reply {
+        /// The client.
+        client: u64,
+        /// The answer.
+        reply: Box<Reply>,
+    },
+    /// Tell membership that a node is known to be dead (or has left): its vote and its view no longer matter.
+    Fenced(NodeId),
+    /// Tell membership to leave cleanly.
+    Leave,
+    /// Something happened that people may want to know.
+    Event(Event),
+}

@@ -1,0 +1,208 @@
+//! What a local client may ask of a node, and the answers: the protocol of the node's socket. One request and one reply,
+//! both as JSON behind a 4-byte big-endian length; a `Watch` is answered again and again.
+
+use hakudo_base::Severity;
+use hakudo_membership::ViewId;
+use serde::{Deserialize, Serialize};
+
+/// A request of a client on the same machine. The daemon knows the client's user from the socket (`SO_PEERCRED`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// The whole CIB with status, as XML.
+    Cib,
+    /// Members, links, quorum, leader, state of the transition.
+    Cluster,
+    /// The newest events, at most `limit`, of at least `after`, oldest first.
+    Events {
+        /// Only events with a greater number.
+        after: u64,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Answered when something changed since the state with number `after` ([`ClusterState::revision`]), by `Cluster`.
+    Watch {
+        /// The revision that the client knows.
+        after: u64,
+    },
+    /// Changes the configuration.
+    Change(Change),
+    /// Forgets failures and history of a resource (or of all), on a node (or on all); it is probed anew.
+    Cleanup {
+        /// The resource, or all.
+        resource: Option<String>,
+        /// The node by name, or all.
+        node: Option<String>,
+        /// Also where nothing failed (`refresh`).
+        refresh: bool,
+    },
+    /// Sets or removes a transient node attribute.
+    SetAttribute {
+        /// The node by name.
+        node: String,
+        /// The attribute.
+        name: String,
+        /// The value; none removes it.
+        value: Option<String>,
+    },
+    /// Fences a node.
+    Fence {
+        /// The node by name.
+        node: String,
+        /// `off`, `reboot` or `on`.
+        action: String,
+    },
+    /// The administrator's word that a node is down and will run nothing (`stonith_admin --confirm`).
+    ConfirmFenced {
+        /// The node by name.
+        node: String,
+    },
+    /// Stops all resources of this node, then leaves the cluster cleanly.
+    Leave,
+}
+
+/// A change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What to do, in order; all of it or nothing.
+    pub operations: Vec<ChangeOperation>,
+    /// Only if the version is still this one (`admin_epoch`, `epoch`, `num_updates`).
+    pub if_version: Option<(u64, u64, u64)>,
+    /// Also without quorum, and also where lost nodes are not fenced yet.
+    pub force: bool,
+}
+
+/// One step of a change, as cibadmin's commands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "kebab-case")]
+pub enum ChangeOperation {
+    /// Puts `xml` in the place of the element with the same name and id (or the whole `<configuration>` or `<cib>`).
+    Replace {
+        /// The element as text.
+        xml: String,
+    },
+    /// Adds `xml` under the parent that `parent` (an XPath) finds.
+    Create {
+        /// XPath of the one parent.
+        parent: String,
+        /// The element as text.
+        xml: String,
+    },
+    /// Merges attributes and children of `xml` into the element with the same name and id; `create` makes it if missing.
+    Modify {
+        /// The element as text.
+        xml: String,
+        /// XPath of the parent in which to make it where it is missing.
+        create_in: Option<String>,
+    },
+    /// Removes what `xpath` finds.
+    Delete {
+        /// The place.
+        xpath: String,
+        /// Finding nothing is no error.
+        or_nothing: bool,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done: for a change, it is on the disks of all members.
+    Done,
+    /// The CIB.
+    Cib {
+        /// As XML.
+        xml: String,
+    },
+    /// The state of the cluster.
+    Cluster(Box<ClusterState>),
+    /// Events.
+    Events {
+        /// Oldest first.
+        events: Vec<Event>,
+    },
+    /// Not done, and nothing was changed.
+    Refused {
+        /// What is wrong, where, why, and what to do next.
+        reason: String,
+    },
+    /// It cannot be known whether this was done: the view changed on the way.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What this node knows of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// Grows with every change of anything that a client can see.
+    pub revision: u64,
+    /// The node that answers, by name.
+    pub local: String,
+    /// The view, once there is one.
+    pub view: Option<ViewId>,
+    /// Who leads, by name.
+    pub leader: Option<String>,
+    /// Quorate.
+    pub quorate: bool,
+    /// The configuration is agreed in this view and the cluster acts.
+    pub ready: bool,
+    /// Members and others of the node list.
+    pub nodes: Vec<NodeState>,
+    /// Votes present and needed.
+    pub votes: (u32, u32),
+    /// Actions of the running transition that are not done yet; 0 and `settled` when idle.
+    pub actions_left: u32,
+    /// Nothing is to be done.
+    pub settled: bool,
+    /// What people should know, gravest first: unfenceable nodes, lost links, disks, plans that failed.
+    pub alerts: Vec<(Severity, String)>,
+}
+
+/// A node and the links to it as this node sees them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// The number.
+    pub id: u32,
+    /// The name.
+    pub name: String,
+    /// Member of the view.
+    pub member: bool,
+    /// By link: address, up or not.
+    pub links: Vec<LinkState>,
+}
+
+/// One link to one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkState {
+    /// The other side's address.
+    pub address: String,
+    /// Something was heard over it lately.
+    pub up: bool,
+    /// Mean round trip in microseconds, 0 if not known.
+    pub round_trip_us: u64,
+}
+
+/// Something that happened, for `hakudo events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number on this node, growing.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: i64,
+    /// How grave.
+    pub severity: Severity,
+    /// A word for programs: `view`, `link-down`, `link-up`, `node-lost`, `fence-start`, `fenced`, `fence-failed`, `plan`,
+    /// `action-start`, `action-done`, `action-failed`, `config`, `settled`, ….
+    pub kind: String,
+    /// The node that it is about, by name.
+    pub node: Option<String>,
+    /// The resource that it is about.
+    pub resource: Option<String>,
+    /// How long it took, where that is known.
+    pub took_ms: Option<u64>,
+    /// A sentence for people.
+    pub text: String,
+}

@@ -1,0 +1,126 @@
+//! The transition graph: what is to be done, and what each step waits for. Made by the scheduler, never changed after.
+//!
+//! A *synapse* fires once all of its inputs are done; firing it starts its actions. The controller walks the graph and
+//! decides nothing: every choice was made when the plan was made.
+
+use hakudo_base::agent::AgentName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The number of an action in its graph, from 1 (Pacemaker's action `id`).
+pub type ActionId = u32;
+
+/// The whole graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// `cluster-delay` in milliseconds: how long a message to a node may take beyond an action's own timeout.
+    pub cluster_delay_ms: u64,
+    /// `fencing-timeout` in milliseconds.
+    pub fencing_timeout_ms: u64,
+    /// A failed start counts as INFINITY failures (`start-failure-is-fatal`).
+    pub failed_start_is_fatal: bool,
+    /// Actions in flight at once in the whole cluster; 0 leaves it to the controller (`batch-limit`).
+    pub batch_limit: u32,
+    /// Migrations in flight at once on a node; none means any number (`migration-limit`).
+    pub migration_limit: Option<u32>,
+    /// Seconds since 1970 at which the cluster must be looked at again although nothing happened, for instance because
+    /// a rule or a failure-timeout changes the answer then.
+    pub recheck_by: Option<i64>,
+    /// The steps in the order of their numbers.
+    pub synapses: Vec<Synapse>,
+}
+
+/// One step: actions that start together once the inputs are done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synapse {
+    /// Its number in the graph, from 0.
+    pub id: u32,
+    /// Steps of higher priority fire first where only some may.
+    pub priority: i32,
+    /// What it does. Pacemaker's graphs have one action a synapse.
+    pub action: Action,
+    /// The actions that must have ended well before.
+    pub inputs: Vec<ActionId>,
+}
+
+/// One action of the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Its number.
+    pub id: ActionId,
+    /// `rsc_start_0`, `rsc_monitor_10000`, `stonith-node1-reboot`, `load_stopped_node1`, …: unique with the node.
+    pub key: String,
+    /// The task: `start`, `stop`, `monitor`, `promote`, `stonith`, `do_shutdown`, `clear_failcount`, `cancel`, ….
+    pub task: String,
+    /// What kind of action it is.
+    pub kind: ActionKind,
+    /// The `<attributes>` of the action as in Pacemaker's graph: instance attributes, and `CRM_meta_…`.
+    pub attributes: BTreeMap<String, String>,
+    /// Why: a sentence for people, naming configuration ids. Empty only for plain bookkeeping.
+    pub reason: String,
+}
+
+/// What kind of action, and what carries it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ActionKind {
+    /// Needs no doing: a point that others wait for (`<pseudo_event>`).
+    Pseudo,
+    /// An operation on a resource (`<rsc_op>`), or one of the controller's own on a resource (`cancel`, `lrm_delete`).
+    Resource {
+        /// On which node, by `id` and `uname`.
+        node: NodeRef,
+        /// The node whose executor runs it where that is another one (remote and guest nodes: `router_node`).
+        router: Option<NodeRef>,
+        /// The resource (`<primitive id>`).
+        resource: ResourceRef,
+    },
+    /// An action of the cluster on a node (`<crm_event>`): `stonith`, `do_shutdown`, `clear_failcount`, `lrm_refresh`, ….
+    Cluster {
+        /// The node that it is about.
+        node: NodeRef,
+        /// The node that carries it out where that is another one.
+        router: Option<NodeRef>,
+        /// The resource that it is about, for `clear_failcount`.
+        resource: Option<ResourceRef>,
+    },
+}
+
+/// A node as a graph names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeRef {
+    /// `id` in the CIB.
+    pub id: String,
+    /// `uname`.
+    pub name: String,
+}
+
+/// A resource as a graph names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceRef {
+    /// `id` of the `<primitive>` in the graph: for an anonymous clone the name without instance number.
+    pub id: String,
+    /// `long-id`: the instance (`rsc:0`), where it differs.
+    pub long_id: Option<String>,
+    /// The agent.
+    pub agent: AgentName,
+}
+
+impl Action {
+    /// The node that the action is about.
+    pub fn node(&self) -> Option<&NodeRef> {
+        match &self.kind {
+            ActionKind::Pseudo => None,
+            ActionKind::Resource { node, .. } | ActionKind::Cluster { node, .. } => Some(node),
+        }
+    }
+
+    /// The node whose executor or controller does the work.
+    pub fn performer(&self) -> Option<&NodeRef> {
+        match &self.kind {
+            ActionKind::Pseudo => None,
+            ActionKind::Resource { node, router, .. } | ActionKind::Cluster { node, router, .. } => {
+                Some(router.as_ref().unwrap_or(node))
+            }
+        }
+    }
+}
