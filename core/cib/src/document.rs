@@ -175,14 +175,13 @@ impl Element {
 
     /// The first element of a name inside, made at the end if there is none.
     pub fn child_or_new(&mut self, name: &str) -> &mut Element {
-        let at = self
-            .children
-            .iter()
-            .position(|node| matches!(node, Node::Element(e) if e.name() == name))
-            .unwrap_or_else(|| {
-                self.push(Element::new(name));
-                self.children.len() - 1
-            });
+        let at =
+            self.children.iter().position(|node| matches!(node, Node::Element(e) if e.name() == name)).unwrap_or_else(
+                || {
+                    self.push(Element::new(name));
+                    self.children.len() - 1
+                },
+            );
         match &mut self.children[at] {
             Node::Element(element) => Arc::make_mut(element),
             Node::Comment(_) | Node::Text(_) => unreachable!("the place was chosen because an element is there"),
@@ -269,7 +268,8 @@ impl Document {
 fn deeper_than(text: &str, limit: usize) -> Option<Position> {
     let bytes = text.as_bytes();
     let (mut depth, mut at) = (0usize, 0usize);
-    let find = |from: usize, what: &str| text.get(from..).and_then(|rest| rest.find(what)).map(|i| from + i + what.len());
+    let find =
+        |from: usize, what: &str| text.get(from..).and_then(|rest| rest.find(what)).map(|i| from + i + what.len());
     while let Some(open) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'<')).map(|i| at + i) {
         let rest = &bytes[open..];
         if rest.starts_with(b"<!--") {
@@ -281,19 +281,20 @@ fn deeper_than(text: &str, limit: usize) -> Option<Position> {
         } else {
             let closing = rest.starts_with(b"</");
             let mut quote = None;
-            let end = open + rest.iter().position(|b| match quote {
-                Some(q) => {
-                    if *b == q {
-                        quote = None;
+            let end = open
+                + rest.iter().position(|b| match quote {
+                    Some(q) => {
+                        if *b == q {
+                            quote = None;
+                        }
+                        false
                     }
-                    false
-                }
-                None if *b == b'"' || *b == b'\'' => {
-                    quote = Some(*b);
-                    false
-                }
-                None => *b == b'>',
-            })?;
+                    None if *b == b'"' || *b == b'\'' => {
+                        quote = Some(*b);
+                        false
+                    }
+                    None => *b == b'>',
+                })?;
             if closing {
                 depth = depth.saturating_sub(1);
             } else if bytes[end - 1] != b'/' {

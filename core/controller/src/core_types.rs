@@ -1,8 +1,8 @@
 //! What the controller is told, and what it asks for.
 
 use crate::request::{Event, Reply, Request};
-use hakudo_base::agent::{AgentCall, AgentResult};
 use hakudo_base::NodeId;
+use hakudo_base::agent::{AgentCall, AgentResult};
 use hakudo_cib::Document;
 use hakudo_membership::{Delivered, View};
 use hakudo_scheduler::Transition;
