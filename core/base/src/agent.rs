@@ -129,3 +129,29 @@ pub struct AgentResult {
     /// Seconds since 1970 when this run's outcome was known.
     pub finished: i64,
 }
+
+/// What an executor tells its node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecutorInput {
+    /// The connection is there. `known` is what the executor remembers from before: the newest results of each resource
+    /// and the recurring operations that still run, so that a restarted node process takes up where the old one was.
+    Connected {
+        /// The calls with their newest results.
+        known: Vec<Known>,
+    },
+    /// The connection is lost; the executor is being restarted.
+    Lost,
+    /// An agent ended, or a recurring operation's outcome changed.
+    Result(AgentResult),
+}
+
+/// A call that an executor remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The call.
+    pub call: AgentCall,
+    /// The caller's own note of it, given with the call and kept as it is.
+    pub note: Vec<u8>,
+    /// Its newest result; none while it runs for the first time.
+    pub result: Option<AgentResult>,
+}

@@ -2,7 +2,7 @@
 
 use crate::request::{Event, Reply, Request};
 use hakudo_base::NodeId;
-use hakudo_base::agent::{AgentCall, AgentResult};
+use hakudo_base::agent::{AgentCall, ExecutorInput};
 use hakudo_cib::Document;
 use hakudo_membership::{Delivered, View};
 use hakudo_scheduler::Transition;
@@ -44,32 +44,6 @@ pub enum Input {
     },
 }
 
-/// What an executor tells its node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExecutorInput {
-    /// The connection is there. `known` is what the executor remembers from before: the newest results of each resource
-    /// and the recurring operations that still run, so that a restarted node process takes up where the old one was.
-    Connected {
-        /// The calls with their newest results.
-        known: Vec<Known>,
-    },
-    /// The connection is lost; the executor is being restarted.
-    Lost,
-    /// An agent ended, or a recurring operation's outcome changed.
-    Result(AgentResult),
-}
-
-/// A call that an executor remembers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    /// The call.
-    pub call: AgentCall,
-    /// The caller's own note of it, given with the call and kept as it is.
-    pub note: Vec<u8>,
-    /// Its newest result; none while it runs for the first time.
-    pub result: Option<AgentResult>,
-}
-
 /// What is on the disk of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersistedState {
@@ -98,7 +72,7 @@ pub enum Effect {
         /// Why it lost.
         reason: String,
     },
-    /// Run an agent. The executor keeps `note` and hands it back in [`Known`].
+    /// Run an agent. The executor keeps `note` and hands it back in [`Known`](hakudo_base::agent::Known).
     Execute {
         /// The call.
         call: AgentCall,

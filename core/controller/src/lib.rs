@@ -3,4 +3,5 @@
 mod core_types;
 pub mod request;
 
-pub use core_types::{Effect, ExecutorInput, Input, Known, PersistedState};
+pub use core_types::{Effect, Input, PersistedState};
+pub use hakudo_base::agent::{ExecutorInput, Known};

@@ -1,0 +1,261 @@
+//! The node's end of the socket: sends commands, gets [`ExecutorInput`]s, and connects again whenever the executor was
+//! away. What was asked while it was away is answered with [`ExecutionStatus::NotConnected`].
+
+use crate::protocol::{self, Command, Message};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long to wait before the next attempt to connect.
+const RETRY: Duration = Duration::from_millis(100);
+
+type Answer = Result<String, String>;
+
+enum Order {
+    Send(Command),
+    Ask(Question, oneshot::Sender<Answer>),
+}
+
+enum Question {
+    Metadata(AgentName),
+    ListAgents { class: String, provider: Option<String> },
+}
+
+/// A handle to the executor of this machine. Dropping all clones of it ends the connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Client {
+    /// Starts to connect to the socket at `path`, and goes on until the handle is dropped. The receiver gets
+    /// `Connected` at each connection, `Lost` at the end of each, and results in between.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn start(path: &Path) -> (Client, mpsc::UnboundedReceiver<ExecutorInput>) {
+        let (orders, order_queue) = mpsc::unbounded_channel();
+        let (inputs, input_queue) = mpsc::unbounded_channel();
+        let link = Link { path: path.to_owned(), orders: order_queue, inputs, questions: BTreeMap::new(), asked: 0 };
+        tokio::spawn(link.run());
+        (Client { orders }, input_queue)
+    }
+
+    /// Runs an agent; the result comes as [`ExecutorInput::Result`].
+    pub fn execute(&self, call: AgentCall, note: Vec<u8>) {
+        self.send(Command::Execute { call, note });
+    }
+
+    /// Stops a recurring operation.
+    pub fn cancel(&self, call: u64, epoch: u64) {
+        self.send(Command::Cancel { call, epoch });
+    }
+
+    /// Stops what recurs of a resource and forgets its results.
+    pub fn forget(&self, resource: String) {
+        self.send(Command::Forget { resource });
+    }
+
+    /// The meta-data of an agent as XML.
+    ///
+    /// # Errors
+    /// Says why there is none: no such agent, it failed, or the executor is away.
+    pub async fn metadata(&self, agent: AgentName) -> Result<String, String> {
+        self.ask(Question::Metadata(agent)).await
+    }
+
+    /// The agents of a class, sorted; `provider:type` for class `ocf` without a provider.
+    ///
+    /// # Errors
+    /// Says why there is no list: an unknown class, or the executor is away.
+    pub async fn list_agents(&self, class: String, provider: Option<String>) -> Result<Vec<String>, String> {
+        let text = self.ask(Question::ListAgents { class, provider }).await?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    fn send(&self, command: Command) {
+        // The link lives as long as this handle does.
+        let _ = self.orders.send(Order::Send(command));
+    }
+
+    async fn ask(&self, question: Question) -> Answer {
+        let (answer, wait) = oneshot::channel();
+        let _ = self.orders.send(Order::Ask(question, answer));
+        wait.await.unwrap_or_else(|_| Err("the executor cannot be reached".to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Order")
+    }
+}
+
+struct Link {
+    path: PathBuf,
+    orders: mpsc::UnboundedReceiver<Order>,
+    inputs: mpsc::UnboundedSender<ExecutorInput>,
+    questions: BTreeMap<u64, oneshot::Sender<Answer>>,
+    asked: u64,
+}
+
+impl Link {
+    async fn run(mut self) {
+        let mut last_error = None;
+        loop {
+            match connect(&self.path).await {
+                Ok(stream) => {
+                    last_error = None;
+                    let (reader, writer) = stream.into_split();
+                    match self.serve(reader, writer).await {
+                        Ok(()) => return,
+                        Err(error) => tracing::warn!(path = %self.path.display(), %error, "the executor is lost"),
+                    }
+                    self.questions.clear();
+                    if self.inputs.send(ExecutorInput::Lost).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    if last_error.replace(error.kind()) != Some(error.kind()) {
+                        tracing::warn!(path = %self.path.display(), %error, "no executor yet");
+                    }
+                }
+            }
+            if !self.refuse_until_retry().await {
+                return;
+            }
+        }
+    }
+
+    /// Carries commands out and messages in; `Ok` once nobody holds the handle any more.
+    async fn serve(&mut self, reader: OwnedReadHalf, mut writer: OwnedWriteHalf) -> io::Result<()> {
+        // Frames are read in a task of their own, because a read that is given up half way loses its place.
+        let (messages, mut message_queue) = mpsc::channel(64);
+        let reading = Reading(tokio::spawn(read_all(reader, messages)));
+        loop {
+            tokio::select! {
+                biased;
+                message = message_queue.recv() => match message {
+                    Some(Ok(message)) => self.take(message),
+                    Some(Err(error)) => return Err(error),
+                    None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                },
+                order = self.orders.recv() => match order {
+                    Some(order) => {
+                        let frame = self.command_of(order);
+                        protocol::write_frame(&mut writer, &frame).await?;
+                    }
+                    None => {
+                        drop(reading);
+                        return Ok(());
+                    }
+                },
+            }
+        }
+    }
+
+    fn command_of(&mut self, order: Order) -> Command {
+        match order {
+            Order::Send(command) => command,
+            Order::Ask(question, answer) => {
+                self.asked += 1;
+                let query = self.asked;
+                self.questions.insert(query, answer);
+                match question {
+                    Question::Metadata(agent) => Command::Metadata { query, agent },
+                    Question::ListAgents { class, provider } => Command::ListAgents { query, class, provider },
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Welcome { .. } => {}
+            Message::Input(input) => {
+                let _ = self.inputs.send(input);
+            }
+            Message::Answer { query, result } => {
+                if let Some(answer) = self.questions.remove(&query) {
+                    let _ = answer.send(result);
+                }
+            }
+        }
+    }
+
+    /// Waits a little, answering what is asked meanwhile; false once nobody holds the handle any more.
+    async fn refuse_until_retry(&mut self) -> bool {
+        let retry = tokio::time::sleep(RETRY);
+        tokio::pin!(retry);
+        loop {
+            tokio::select! {
+                () = &mut retry => return true,
+                order = self.orders.recv() => match order {
+                    None => return false,
+                    Some(Order::Send(Command::Execute { call, .. })) => {
+                        let _ = self.inputs.send(ExecutorInput::Result(not_connected(&call, &self.path)));
+                    }
+                    // There is nothing to cancel or to forget in an executor that is away; a question's sender is dropped.
+                    Some(Order::Send(_) | Order::Ask(..)) => {}
+                },
+            }
+        }
+    }
+}
+
+/// Stops the reading task when the connection is given up.
+struct Reading(tokio::task::JoinHandle<()>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read_all(mut reader: OwnedReadHalf, messages: mpsc::Sender<io::Result<Message>>) {
+    loop {
+        let message = match protocol::read_frame(&mut reader).await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the executor ended")),
+            Err(error) => Err(error),
+        };
+        let last = message.is_err();
+        if messages.send(message).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(path).await?;
+    protocol::write_frame(&mut stream, &Command::Hello { version: protocol::VERSION }).await?;
+    match protocol::read_frame(&mut stream).await? {
+        Some(Message::Welcome { version: protocol::VERSION, .. }) => {}
+        Some(Message::Welcome { version, .. }) => {
+            let reason = format!("the executor speaks version {version}, this is version {}", protocol::VERSION);
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
+        Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting")),
+        None => return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the executor does not accept this user")),
+    }
+    protocol::write_frame(&mut stream, &Command::Attach).await?;
+    Ok(stream)
+}
+
+fn not_connected(call: &AgentCall, path: &Path) -> AgentResult {
+    AgentResult {
+        call: call.call,
+        status: ExecutionStatus::NotConnected,
+        exit_code: exit_code::UNKNOWN,
+        exit_reason: format!("the executor at {} cannot be reached", path.display()),
+        output: String::new(),
+        exec_time_ms: 0,
+        queue_time_ms: 0,
+        finished: crate::unix_seconds(),
+    }
+}
