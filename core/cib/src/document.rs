@@ -3,9 +3,9 @@
 //! A snapshot is a clone, and costs one reference count. A change copies only the path from the root to the changed
 //! element ([`Element::children_mut`], through [`Arc::make_mut`]), and copies nothing at all where nobody holds a snapshot.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use thiserror::Error;
 
 /// A place in the text that a document was read from, both counted from 1. Zero where an element came from no text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -201,8 +201,60 @@ impl Element {
     }
 
     /// This element and all elements below it, in document order.
-    pub fn descendants(&self) -> Box<dyn Iterator<Item = &Element> + '_> {
-        Box::new(std::iter::once(self).chain(self.children().flat_map(Element::descendants)))
+    pub fn descendants(&self) -> Descendants<'_> {
+        Descendants { waiting: vec![self] }
+    }
+
+    /// How many levels of elements there are, this one counted.
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        let mut waiting = vec![(self, 1)];
+        while let Some((element, depth)) = waiting.pop() {
+            deepest = deepest.max(depth);
+            waiting.extend(element.children().map(|child| (child, depth + 1)));
+        }
+        deepest
+    }
+
+    /// The raw parts, for the reader.
+    pub(crate) fn from_parts(name: Arc<str>, attributes: Vec<Attribute>, position: Position) -> Self {
+        Self { name, attributes, children: Vec::new(), position }
+    }
+
+    /// The element's name, shared.
+    pub fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Gives the element another name.
+    pub fn rename(&mut self, name: &str) {
+        self.name = name.into();
+    }
+
+    /// Gives an attribute another name in the same place; where the new name is there already, the old one just goes.
+    pub fn rename_attribute(&mut self, from: &str, to: &str) {
+        if self.attribute(to).is_some() {
+            self.unset(from);
+        } else if let Some(attribute) = self.attributes.iter_mut().find(|a| &*a.name == from) {
+            attribute.name = to.into();
+        }
+    }
+}
+
+/// The elements of a subtree in document order: [`Element::descendants`].
+#[derive(Clone, Debug)]
+pub struct Descendants<'a> {
+    /// Not given out yet, the next one last.
+    waiting: Vec<&'a Element>,
+}
+
+impl<'a> Iterator for Descendants<'a> {
+    type Item = &'a Element;
+
+    fn next(&mut self) -> Option<&'a Element> {
+        let element = self.waiting.pop()?;
+        self.waiting.extend(element.children().rev());
+        Some(element)
     }
 }
 
@@ -210,42 +262,24 @@ impl Element {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     root: Arc<Element>,
+    /// Comments in front of the root element and behind it; hardly ever any.
+    around: [Arc<[Arc<str>]>; 2],
 }
-
-/// Why a text is not a document.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{position}: {message}")]
-pub struct ParseError {
-    /// Where in the text.
-    pub position: Position,
-    /// What is wrong there.
-    pub message: String,
-}
-
-/// More nesting than this is refused: a CIB needs about 15.
-const DEEPEST: usize = 200;
 
 impl Document {
     /// A document with this root element.
     pub fn new(root: Element) -> Self {
-        Self { root: Arc::new(root) }
+        Self::with_comments(root, [Arc::default(), Arc::default()])
     }
 
-    /// Reads XML. Entities that the text itself defines are refused, as is nesting beyond any CIB's.
-    ///
-    /// # Errors
-    /// Where the text is not well-formed XML, with the place.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        if let Some(position) = deeper_than(text, DEEPEST) {
-            return Err(ParseError { position, message: format!("elements are nested more than {DEEPEST} deep") });
-        }
-        let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: 20_000_000, ..Default::default() };
-        let parsed = roxmltree::Document::parse_with_options(text, options).map_err(|error| {
-            let position = error.pos();
-            ParseError { position: Position { line: position.row, column: position.col }, message: error.to_string() }
-        })?;
-        let mut lines = Lines::new(text);
-        Ok(Self { root: Arc::new(convert(parsed.root_element(), &mut lines)) })
+    /// A document with comments in front of its root element and behind it.
+    pub(crate) fn with_comments(root: Element, around: [Arc<[Arc<str>]>; 2]) -> Self {
+        Self { root: Arc::new(root), around }
+    }
+
+    /// The comments in front of the root element, and those behind it.
+    pub(crate) fn comments_around(&self) -> &[Arc<[Arc<str>]>; 2] {
+        &self.around
     }
 
     /// The root element, `<cib>`.
@@ -262,95 +296,22 @@ impl Document {
     pub fn section(&self, path: &[&str]) -> Option<&Element> {
         path.iter().try_fold(self.root(), |element, name| element.child(name))
     }
-}
 
-/// Where the text first nests elements deeper than `limit`, found before the recursive reader sees it.
-fn deeper_than(text: &str, limit: usize) -> Option<Position> {
-    let bytes = text.as_bytes();
-    let (mut depth, mut at) = (0usize, 0usize);
-    let find =
-        |from: usize, what: &str| text.get(from..).and_then(|rest| rest.find(what)).map(|i| from + i + what.len());
-    while let Some(open) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'<')).map(|i| at + i) {
-        let rest = &bytes[open..];
-        if rest.starts_with(b"<!--") {
-            at = find(open + 4, "-->")?;
-        } else if rest.starts_with(b"<![CDATA[") {
-            at = find(open + 9, "]]>")?;
-        } else if rest.starts_with(b"<?") || rest.starts_with(b"<!") {
-            at = find(open, ">")?;
-        } else {
-            let closing = rest.starts_with(b"</");
-            let mut quote = None;
-            let end = open
-                + rest.iter().position(|b| match quote {
-                    Some(q) => {
-                        if *b == q {
-                            quote = None;
-                        }
-                        false
-                    }
-                    None if *b == b'"' || *b == b'\'' => {
-                        quote = Some(*b);
-                        false
-                    }
-                    None => *b == b'>',
-                })?;
-            if closing {
-                depth = depth.saturating_sub(1);
-            } else if bytes[end - 1] != b'/' {
-                depth += 1;
-                if depth > limit {
-                    return Some(Lines::new(text).position(open));
-                }
-            }
-            at = end + 1;
-        }
-    }
-    None
-}
-
-/// Turns byte offsets into lines and columns, going forward once through the text.
-struct Lines<'a> {
-    text: &'a str,
-    offset: usize,
-    position: Position,
-}
-
-impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, offset: 0, position: Position { line: 1, column: 1 } }
+    /// The elements along `path` from the root, to be changed.
+    pub fn section_mut(&mut self, path: &[&str]) -> Option<&mut Element> {
+        path.iter().try_fold(self.root_mut(), |element, name| element.child_mut(name))
     }
 
-    fn position(&mut self, offset: usize) -> Position {
-        for c in self.text.get(self.offset..offset).unwrap_or_default().chars() {
-            if c == '\n' {
-                self.position = Position { line: self.position.line + 1, column: 1 };
-            } else {
-                self.position.column += 1;
+    /// Every element that has an `id`, by it. Where several have the same, the first one counts.
+    pub fn ids(&self) -> BTreeMap<&str, &Element> {
+        let mut ids = BTreeMap::new();
+        for element in self.root.descendants() {
+            if let Some(id) = element.attribute("id") {
+                ids.entry(id).or_insert(element);
             }
         }
-        self.offset = offset;
-        self.position
+        ids
     }
-}
-
-fn convert(node: roxmltree::Node<'_, '_>, lines: &mut Lines<'_>) -> Element {
-    let mut element = Element::new(node.tag_name().name());
-    element.position = lines.position(node.range().start);
-    element.attributes =
-        node.attributes().map(|a| Attribute { name: a.name().into(), value: a.value().into() }).collect();
-    for child in node.children() {
-        if child.is_element() {
-            element.children.push(Node::Element(Arc::new(convert(child, lines))));
-        } else if let Some(text) = child.text() {
-            if child.is_comment() {
-                element.children.push(Node::Comment(text.into()));
-            } else if child.is_text() && !text.trim().is_empty() {
-                element.children.push(Node::Text(text.into()));
-            }
-        }
-    }
-    element
 }
 
 #[cfg(test)]
@@ -367,17 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn elements_know_their_place() {
-        let document = Document::parse("<cib>\n  <a/>\n  <!-- é --><b/></cib>").unwrap();
-        let places: Vec<String> = document.root().descendants().map(|e| e.position().to_string()).collect();
-        assert_eq!(places, ["1:1", "2:3", "3:13"]);
-    }
-
-    #[test]
-    fn deep_nesting_and_entities_are_refused() {
-        let deep = "<a>".repeat(100_000);
-        assert!(Document::parse(&deep).unwrap_err().message.contains("nested"));
-        let laughs = "<!DOCTYPE x [<!ENTITY a 'ha'><!ENTITY b '&a;&a;'>]><x>&b;</x>";
-        assert!(Document::parse(laughs).is_err());
+    fn descendants_come_in_document_order() {
+        let document = Document::parse("<a><b><c/></b><d><e/><f/></d></a>").unwrap();
+        let names: String = document.root().descendants().map(Element::name).collect();
+        assert_eq!(names, "abcdef");
+        assert_eq!(document.root().depth(), 3);
     }
 }
