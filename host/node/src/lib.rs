@@ -1,1 +1,5 @@
 //! The daemon: sockets, disk and threads around the cores.
+
+pub mod config;
+mod history;
+mod storage;

@@ -1,0 +1,317 @@
+//! The file that says which cluster a machine belongs to: by default `/etc/hakudo/cluster.json`.
+//!
+//! It holds only what a node must know before it can talk to the others. Everything else is replicated configuration.
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Where the file is unless said otherwise.
+pub const DEFAULT_FILE: &str = "/etc/hakudo/cluster.json";
+
+/// Links between two nodes, at most (as Corosync's `INTERFACE_MAX`).
+pub const MOST_LINKS: usize = 8;
+
+/// Length of the cluster key in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// The configuration of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Nodes of different clusters never talk to each other.
+    pub cluster_name: String,
+    /// The name of this node: one of `nodes`.
+    pub node: String,
+    /// All nodes of the cluster.
+    pub nodes: Vec<NodeEntry>,
+    /// UDP port of link 0; link `n` uses this port plus `n`.
+    #[serde(default = "default_port")]
+    pub port: u16,
+    /// `passive` uses the best link that is up for everything but heartbeats, `active` all of them.
+    #[serde(default)]
+    pub link_mode: LinkMode,
+    /// Milliseconds between heartbeats.
+    #[serde(default = "default_heartbeat_ms")]
+    pub heartbeat_ms: u64,
+    /// Milliseconds of silence on all links after which a node is lost.
+    #[serde(default = "default_dead_after_ms")]
+    pub dead_after_ms: u64,
+    /// The options of corosync.conf's `quorum` section, by the same names.
+    #[serde(default)]
+    pub quorum: QuorumConfig,
+    /// The file with the cluster key ([`KEY_BYTES`] bytes, readable by the owner alone).
+    #[serde(default = "default_key_file")]
+    pub key_file: PathBuf,
+    /// Where configuration and history are kept.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// Where the sockets are.
+    #[serde(default = "default_runtime_dir")]
+    pub runtime_dir: PathBuf,
+    /// Members of this group may change the cluster, besides root and the user that the node runs as.
+    #[serde(default = "default_admin_group")]
+    pub admin_group: String,
+    /// Folders that hold `resource.d` (`OCF_ROOT`), searched in order.
+    #[serde(default = "default_ocf_roots")]
+    pub ocf_roots: Vec<PathBuf>,
+    /// Folders of fence agents, searched in order.
+    #[serde(default = "default_fence_dirs")]
+    pub fence_dirs: Vec<PathBuf>,
+    /// Folders put before `PATH` for agents.
+    #[serde(default)]
+    pub agent_path: Vec<PathBuf>,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeEntry {
+    /// Its number, not 0, never given to another node.
+    pub id: u32,
+    /// Its name (`uname` in the CIB).
+    pub name: String,
+    /// Its address on each link.
+    pub addresses: Vec<IpAddr>,
+    /// Its votes.
+    #[serde(default = "one")]
+    pub votes: u32,
+}
+
+/// How several links are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkMode {
+    /// One at a time, the first that is up.
+    #[default]
+    Passive,
+    /// All at once.
+    Active,
+}
+
+/// The `quorum` section. Absent options have votequorum's defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuorumConfig {
+    /// The sum of votes, where it is not that of the nodes listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_votes: Option<u32>,
+    /// Two nodes: either alone is quorate. On by default where there are exactly two nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub two_node: Option<bool>,
+    /// Quorate only once all nodes were seen at the same time. On with `two_node` unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_for_all: Option<bool>,
+    /// Half of the votes is enough for the side with the tie breaker node.
+    #[serde(default)]
+    pub auto_tie_breaker: bool,
+    /// `lowest`, `highest`, or node numbers separated by blanks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_tie_breaker_node: Option<String>,
+    /// The expected votes shrink when nodes are lost while the cluster stays quorate.
+    #[serde(default)]
+    pub last_man_standing: bool,
+    /// Milliseconds after a loss until they shrink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_man_standing_window: Option<u64>,
+    /// The expected votes shrink when nodes leave cleanly.
+    #[serde(default)]
+    pub allow_downscale: bool,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+const fn default_port() -> u16 {
+    5405
+}
+
+const fn default_heartbeat_ms() -> u64 {
+    100
+}
+
+const fn default_dead_after_ms() -> u64 {
+    600
+}
+
+fn default_key_file() -> PathBuf {
+    "/etc/hakudo/key".into()
+}
+
+fn default_state_dir() -> PathBuf {
+    "/var/lib/hakudo".into()
+}
+
+fn default_runtime_dir() -> PathBuf {
+    "/run/hakudo".into()
+}
+
+fn default_admin_group() -> String {
+    "haclient".into()
+}
+
+fn default_ocf_roots() -> Vec<PathBuf> {
+    vec!["/usr/lib/ocf".into(), "/usr/lib/hakudo/ocf".into()]
+}
+
+fn default_fence_dirs() -> Vec<PathBuf> {
+    vec!["/usr/sbin".into(), "/usr/lib/hakudo/fence".into()]
+}
+
+impl NodeConfig {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is not JSON of this shape (with line and column), or contradicts itself.
+    pub fn load(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| {
+            format!("cannot read {}; `hakudo cluster init` makes one for a new cluster", file.display())
+        })?;
+        let config: Self = serde_json::from_str(&text).with_context(|| format!("{} is wrong", file.display()))?;
+        config.check().with_context(|| format!("{} is wrong", file.display()))?;
+        Ok(config)
+    }
+
+    /// Checks what the shape alone does not say.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn check(&self) -> Result<()> {
+        if self.nodes.is_empty() {
+            bail!("nodes: there must be at least one");
+        }
+        let (mut ids, mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let links = self.nodes[0].addresses.len();
+        if links == 0 || links > MOST_LINKS {
+            bail!("nodes: node {:?} has {links} addresses: one to {MOST_LINKS} are possible", self.nodes[0].name);
+        }
+        for node in &self.nodes {
+            if node.id == 0 {
+                bail!("nodes: node {:?} has id 0: ids start at 1", node.name);
+            }
+            if node.name.is_empty() {
+                bail!("nodes: node {} has no name", node.id);
+            }
+            if !ids.insert(node.id) {
+                bail!("nodes: two nodes have id {}", node.id);
+            }
+            if !names.insert(&node.name) {
+                bail!("nodes: two nodes are called {:?}", node.name);
+            }
+            if node.addresses.len() != links {
+                bail!(
+                    "nodes: node {:?} has {} addresses, node {:?} has {links}: every node needs one a link",
+                    node.name,
+                    node.addresses.len(),
+                    self.nodes[0].name
+                );
+            }
+            for (link, address) in node.addresses.iter().enumerate() {
+                if !addresses.insert((link, address)) {
+                    bail!("nodes: address {address} is given twice on link {link}");
+                }
+            }
+        }
+        if !names.contains(&self.node) {
+            bail!("node: {:?} is not one of nodes", self.node);
+        }
+        if self.heartbeat_ms == 0 || self.dead_after_ms < 3 * self.heartbeat_ms {
+            bail!(
+                "dead_after_ms: {} is too short: at least three heartbeats of {} ms must fit, or a lost packet kills a node",
+                self.dead_after_ms,
+                self.heartbeat_ms
+            );
+        }
+        if u16::try_from(links).is_ok_and(|links| self.port.checked_add(links).is_none()) || self.port == 0 {
+            bail!("port: {} leaves no room for {links} links", self.port);
+        }
+        Ok(())
+    }
+
+    /// This node's entry.
+    ///
+    /// # Panics
+    /// Never on a configuration that passed [`NodeConfig::check`].
+    pub fn local(&self) -> &NodeEntry {
+        self.nodes.iter().find(|n| n.name == self.node).expect("check() found this node among the nodes")
+    }
+
+    /// The number of links.
+    pub fn links(&self) -> usize {
+        self.nodes.first().map_or(0, |n| n.addresses.len())
+    }
+
+    /// Where a node listens on a link.
+    pub fn address(&self, id: u32, link: usize) -> Option<SocketAddr> {
+        let node = self.nodes.iter().find(|n| n.id == id)?;
+        let port = self.port.checked_add(u16::try_from(link).ok()?)?;
+        Some(SocketAddr::new(*node.addresses.get(link)?, port))
+    }
+
+    /// The socket on which the node serves local clients.
+    pub fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("node.sock")
+    }
+
+    /// The socket on which the executor serves the node.
+    pub fn executor_socket(&self) -> PathBuf {
+        self.runtime_dir.join("executor.sock")
+    }
+
+    /// Reads the cluster key.
+    ///
+    /// # Errors
+    /// Where the file is missing, of another length, or readable by others.
+    pub fn key(&self) -> Result<[u8; KEY_BYTES]> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = &self.key_file;
+        let metadata = std::fs::metadata(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            bail!("{}: others may read the cluster key; run: chmod 600 {}", file.display(), file.display());
+        }
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+        let length = bytes.len();
+        bytes.try_into().map_err(|_| anyhow::anyhow!("{}: the key has {length} bytes, not {KEY_BYTES}", file.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(json: &str, expected: &Expect) {
+        let result = serde_json::from_str::<NodeConfig>(json).map_err(anyhow::Error::from).and_then(|c| c.check());
+        expected.assert_eq(&result.map_or_else(|e| format!("{e:#}"), |()| "good".into()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let nodes = r#""nodes": [{"id": 1, "name": "a", "addresses": ["127.0.0.1"]}, {"id": 2, "name": "b", "addresses": ["127.0.0.2"]}]"#;
+        check(&format!(r#"{{"cluster_name": "c", "node": "a", {nodes}}}"#), &expect!["good"]);
+        check(
+            &format!(r#"{{"cluster_name": "c", "node": "x", {nodes}}}"#),
+            &expect![[r#"node: "x" is not one of nodes"#]],
+        );
+        check(
+            &format!(r#"{{"cluster_name": "c", "node": "a", "heartbeat_ms": 300, {nodes}}}"#),
+            &expect![
+                "dead_after_ms: 600 is too short: at least three heartbeats of 300 ms must fit, or a lost packet kills a node"
+            ],
+        );
+        check(r#"{"cluster_name": "c", "node": "a", "nodes": []}"#, &expect!["nodes: there must be at least one"]);
+        check(
+            r#"{"cluster_name": "c", "node": "a", "nodes": [{"id": 1, "name": "a", "addresses": ["127.0.0.1"]}, {"id": 1, "name": "b", "addresses": ["127.0.0.2"]}]}"#,
+            &expect!["nodes: two nodes have id 1"],
+        );
+        check(
+            r#"{"cluster_name": "c", "node": "a", "nodez": []}"#,
+            &expect![
+                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path` at line 1 column 42"
+            ],
+        );
+    }
+}
