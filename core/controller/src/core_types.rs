@@ -1,18 +1,35 @@
 //! What the controller is told, and what it asks for.
 
 use crate::request::{Event, Reply, Request};
-use hakudo_base::NodeId;
 use hakudo_base::agent::{AgentCall, ExecutorInput};
+use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::Document;
 use hakudo_membership::{Delivered, View};
 use hakudo_scheduler::Transition;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a controller is made from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// The nodes of the cluster's node list by name, this one among them.
+    pub nodes: BTreeMap<NodeId, String>,
+    /// What this node's disk holds; none on a first start.
+    pub persisted: Option<PersistedState>,
+}
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The deadline has come.
     Timer,
+    /// What the calendar clock shows at this very `now`. Given first of all, and again whenever the two clocks have moved
+    /// against each other (the calendar clock was set); in between the controller reckons with the monotonic clock.
+    Clock(UnixTime),
+    /// The cluster's node list became another one: all of it, by name.
+    Nodes(BTreeMap<NodeId, String>),
     /// A view was installed.
     View(View),
     /// A message in the total order.
