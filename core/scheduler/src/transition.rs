@@ -15,8 +15,12 @@ pub type ActionId = u32;
 pub struct Transition {
     /// `cluster-delay` in milliseconds: how long a message to a node may take beyond an action's own timeout.
     pub cluster_delay_ms: u64,
+    /// `cluster-delay` as the configuration writes it.
+    pub cluster_delay: String,
     /// `fencing-timeout` in milliseconds.
     pub fencing_timeout_ms: u64,
+    /// `fencing-timeout` as the configuration writes it.
+    pub fencing_timeout: String,
     /// A failed start counts as INFINITY failures (`start-failure-is-fatal`).
     pub failed_start_is_fatal: bool,
     /// Actions in flight at once in the whole cluster; 0 leaves it to the controller (`batch-limit`).
@@ -54,8 +58,17 @@ pub struct Action {
     pub task: String,
     /// What kind of action it is.
     pub kind: ActionKind,
+    /// The key by which the scheduler knows the action, where the node's history names the resource differently
+    /// (`internal_operation_key`).
+    pub internal_key: Option<String>,
     /// The `<attributes>` of the action as in Pacemaker's graph: instance attributes, and `CRM_meta_…`.
     pub attributes: BTreeMap<String, String>,
+    /// Nodes (by `id`) that are down once this is done: what a fencing, a shutdown, or the end of a remote connection takes away.
+    pub downed: Vec<String>,
+    /// Remote nodes (by `id`) whose maintenance mode is to be recorded, and whether they are in it.
+    pub maintenance: Vec<(String, bool)>,
+    /// Since when (seconds since 1970) the resource is locked to the node because that one shuts down (`shutdown-lock`).
+    pub shutdown_lock: Option<i64>,
     /// Why: a sentence for people, naming configuration ids. Empty only for plain bookkeeping.
     pub reason: String,
 }
@@ -65,6 +78,11 @@ pub struct Action {
 pub enum ActionKind {
     /// Needs no doing: a point that others wait for (`<pseudo_event>`).
     Pseudo,
+    /// The fencing of a guest node, which is done by stopping its resource: nothing more to do, but it is about a node.
+    PseudoFencing {
+        /// The guest node.
+        node: NodeRef,
+    },
     /// An operation on a resource (`<rsc_op>`), or one of the controller's own on a resource (`cancel`, `lrm_delete`).
     Resource {
         /// On which node, by `id` and `uname`.
@@ -110,14 +128,16 @@ impl Action {
     pub fn node(&self) -> Option<&NodeRef> {
         match &self.kind {
             ActionKind::Pseudo => None,
-            ActionKind::Resource { node, .. } | ActionKind::Cluster { node, .. } => Some(node),
+            ActionKind::Resource { node, .. }
+            | ActionKind::Cluster { node, .. }
+            | ActionKind::PseudoFencing { node } => Some(node),
         }
     }
 
     /// The node whose executor or controller does the work.
     pub fn performer(&self) -> Option<&NodeRef> {
         match &self.kind {
-            ActionKind::Pseudo => None,
+            ActionKind::Pseudo | ActionKind::PseudoFencing { .. } => None,
             ActionKind::Resource { node, router, .. } | ActionKind::Cluster { node, router, .. } => {
                 Some(router.as_ref().unwrap_or(node))
             }

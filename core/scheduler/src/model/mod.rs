@@ -1,0 +1,353 @@
+//! The typed model of a cluster: options, nodes, resources, and what the history says. Built once from the document;
+//! everything in it is reached by index.
+
+mod node;
+mod options;
+mod resource;
+mod score;
+
+pub use node::{Node, NodeKind};
+pub use options::{ClusterOptions, HealthScores, HealthStrategy, NoQuorumPolicy, PlacementStrategy};
+pub use resource::{BundleSettings, CloneSettings, GroupSettings, Kind, MultipleActive, Replica, Resource, Role};
+pub use score::{Discovery, NodeEntry, NodeTable, Score};
+
+use hakudo_base::UnixTime;
+use std::collections::BTreeMap;
+
+/// A node's place in [`Model::nodes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(u32);
+
+impl NodeIndex {
+    pub(crate) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A resource's place in the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId(u32);
+
+impl ResourceId {
+    pub(crate) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Something in the configuration or the status that could not be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The id of the object that it is about.
+    pub id: String,
+    /// What is wrong, and what is done instead.
+    pub message: String,
+}
+
+/// An operation that failed, as a node's history tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailedOperation {
+    /// `operation_key`.
+    pub key: String,
+    /// `id` of the history entry.
+    pub entry_id: String,
+    /// The resource, by id.
+    pub resource: String,
+    /// The node, by name.
+    pub node: String,
+    /// `operation`.
+    pub task: String,
+    /// Milliseconds; 0 for one that runs once.
+    pub interval_ms: u64,
+    /// `rc-code`.
+    pub exit_code: i32,
+    /// `op-status`.
+    pub status: i32,
+    /// `call-id`.
+    pub call_id: i64,
+    /// `exit-reason`.
+    pub exit_reason: String,
+    /// `last-rc-change`, seconds since 1970.
+    pub last_change: Option<i64>,
+    /// `exec-time` in milliseconds.
+    pub exec_time_ms: i64,
+    /// `queue-time` in milliseconds.
+    pub queue_time_ms: i64,
+    /// A probe that found no agent, or wrong parameters: it only says that the resource cannot run there.
+    pub masked_probe: bool,
+}
+
+/// A ticket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ticket {
+    /// Granted to this site.
+    pub granted: bool,
+    /// To be given up in good order.
+    pub standby: bool,
+    /// When it was last granted, seconds since 1970.
+    pub last_granted: Option<i64>,
+    /// All attributes of its state.
+    pub state: BTreeMap<String, String>,
+}
+
+/// A cluster: what is configured, and what is known of its state.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The cluster options.
+    pub options: ClusterOptions,
+    /// The cluster has quorum.
+    pub quorate: bool,
+    /// The leader.
+    pub dc: Option<NodeIndex>,
+    /// The time of the decision.
+    pub now: UnixTime,
+    /// All tickets by name.
+    pub tickets: BTreeMap<String, Ticket>,
+    /// Failed operations in the order in which they were found.
+    pub failures: Vec<FailedOperation>,
+    /// When to look again although nothing happened, seconds since 1970.
+    pub recheck_by: Option<i64>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) node_order: Vec<NodeIndex>,
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) top: Vec<ResourceId>,
+    pub(crate) templates: BTreeMap<String, Vec<String>>,
+    pub(crate) tags: BTreeMap<String, Vec<String>>,
+    pub(crate) have_remote_nodes: bool,
+}
+
+impl Model {
+    /// The nodes, sorted by name.
+    pub fn nodes(&self) -> impl DoubleEndedIterator<Item = NodeIndex> + '_ {
+        self.node_order.iter().copied()
+    }
+
+    /// A node.
+    pub fn node(&self, node: NodeIndex) -> &Node {
+        &self.nodes[node.index()]
+    }
+
+    /// The node of a name, in any case.
+    pub fn node_named(&self, name: &str) -> Option<NodeIndex> {
+        self.nodes().find(|node| self.node(*node).name.eq_ignore_ascii_case(name))
+    }
+
+    /// The resources that are in no other, in the order of decision: by priority, then as configured.
+    pub fn top_resources(&self) -> &[ResourceId] {
+        &self.top
+    }
+
+    /// A resource.
+    pub fn resource(&self, resource: ResourceId) -> &Resource {
+        &self.resources[resource.index()]
+    }
+
+    /// Every resource, instance and member.
+    pub fn resources(&self) -> impl Iterator<Item = (ResourceId, &Resource)> {
+        self.resources.iter().enumerate().map(|(i, resource)| (ResourceId::new(i), resource))
+    }
+
+    /// The resource of an id (an instance's with its number), or that a node's history knows by this id.
+    pub fn resource_with_id(&self, id: &str) -> Option<ResourceId> {
+        self.top.iter().find_map(|top| {
+            self.find_below(*top, &|resource| resource.id == id || resource.history_id.as_deref() == Some(id))
+        })
+    }
+
+    /// The first in `root` and below that fits, a collection before what is in it.
+    pub(crate) fn find_below(&self, root: ResourceId, fits: &dyn Fn(&Resource) -> bool) -> Option<ResourceId> {
+        if fits(self.resource(root)) {
+            return Some(root);
+        }
+        self.resource(root).children.iter().find_map(|child| self.find_below(*child, fits))
+    }
+
+    /// The outermost resource that this is in, itself if none; a bundle does not count.
+    pub fn top_of(&self, resource: ResourceId) -> ResourceId {
+        let mut top = resource;
+        while let Some(parent) = self.resource(top).parent {
+            if self.resource(parent).is_bundle() {
+                break;
+            }
+            top = parent;
+        }
+        top
+    }
+
+    /// True where the resource is in a bundle.
+    pub fn is_bundled(&self, resource: ResourceId) -> bool {
+        self.resource(self.top_of(resource)).parent.is_some()
+    }
+
+    /// The node where the resource is active, the best of several, with how many there are, and how many of them are clean.
+    pub fn active_node(&self, resource: ResourceId) -> (Option<NodeIndex>, usize, usize) {
+        let subject = self.resource(resource);
+        let mut chosen: Option<NodeIndex> = None;
+        let mut clean = 0;
+        for &node in &subject.active_on {
+            let happy = self.node(node).online && !self.node(node).unclean;
+            clean += usize::from(happy);
+            if let Some(source) = subject.migration_source {
+                if node == source {
+                    chosen = Some(node);
+                }
+            } else if !subject.needs_fencing
+                && happy
+                && chosen.is_none_or(|c| !self.node(c).online || self.node(c).unclean)
+            {
+                chosen = Some(node);
+            }
+            chosen.get_or_insert(node);
+        }
+        (chosen, subject.active_on.len(), clean)
+    }
+
+    /// The node where the resource is active now, the best of several.
+    pub fn current_node(&self, resource: ResourceId) -> Option<NodeIndex> {
+        self.active_node(resource).0
+    }
+
+    /// Where the members or instances of a resource are active, each node once.
+    pub fn locations(&self, resource: ResourceId, of: Location) -> Vec<NodeIndex> {
+        let mut found = Vec::new();
+        self.collect_locations(resource, of, &mut found);
+        found
+    }
+
+    fn collect_locations(&self, resource: ResourceId, of: Location, found: &mut Vec<NodeIndex>) {
+        let subject = self.resource(resource);
+        if !subject.children.is_empty() {
+            for &child in &subject.children {
+                self.collect_locations(child, of, found);
+            }
+            return;
+        }
+        let mut add = |node: NodeIndex| {
+            if !found.contains(&node) {
+                found.push(node);
+            }
+        };
+        match of {
+            Location::Current => subject.active_on.iter().copied().for_each(&mut add),
+            Location::CurrentOrPending => {
+                subject.active_on.iter().copied().for_each(&mut add);
+                subject.pending_on.into_iter().for_each(&mut add);
+            }
+            Location::Assigned => subject.assigned_to.into_iter().for_each(&mut add),
+        }
+    }
+
+    /// The one node of a resource; none where it has none or several.
+    pub(crate) fn sole_location(&self, resource: ResourceId, of: Location) -> Option<NodeIndex> {
+        match self.locations(resource, of).as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// The role now: of a collection the highest in it.
+    pub fn role_now(&self, resource: ResourceId) -> Role {
+        self.highest_role(resource, &|r| r.role)
+    }
+
+    /// The role after the plan: of a collection the highest in it.
+    pub fn role_next(&self, resource: ResourceId) -> Role {
+        self.highest_role(resource, &|r| r.next_role)
+    }
+
+    fn highest_role(&self, resource: ResourceId, role: &dyn Fn(&Resource) -> Role) -> Role {
+        let subject = self.resource(resource);
+        if subject.is_primitive() {
+            return role(subject);
+        }
+        subject.children.iter().map(|child| self.highest_role(*child, role)).max().unwrap_or_default()
+    }
+
+    /// True where the resource counts as active: somewhere for a primitive, everywhere (`all`) or anywhere in a collection.
+    pub fn is_active(&self, resource: ResourceId, all: bool) -> bool {
+        let subject = self.resource(resource);
+        if subject.is_primitive() {
+            return subject.active_on.iter().any(|node| {
+                let node = self.node(*node);
+                node.unclean || node.online || !subject.managed
+            });
+        }
+        let mut children = subject.children.iter().map(|child| self.is_active(*child, all));
+        if subject.is_group() && all {
+            let states: Vec<bool> = children.collect();
+            states.iter().any(|active| *active) && states.iter().all(|active| *active)
+        } else if all {
+            children.all(|active| active)
+        } else {
+            children.any(|active| active)
+        }
+    }
+
+    /// True where `target-role` keeps the resource from running (or, of a promotable clone, from being promoted).
+    pub fn is_disabled(&self, resource: ResourceId) -> bool {
+        let role = self.resource(resource).meta("target-role").map(Role::parse);
+        let promotable = self.resource(self.top_of(resource)).promotable;
+        role == Some(Role::Stopped) || (role == Some(Role::Unpromoted) && promotable)
+    }
+
+    /// True where any of the resource and what is in it fulfils the condition.
+    pub(crate) fn any_below(&self, resource: ResourceId, fits: &dyn Fn(&Resource) -> bool) -> bool {
+        self.find_below(resource, fits).is_some()
+    }
+
+    /// The value of a node attribute as a resource sees it: with `target=host`, that of the host of a guest node.
+    pub(crate) fn node_attribute(
+        &self,
+        node: NodeIndex,
+        name: &str,
+        target: Option<&str>,
+        of: Location,
+    ) -> Option<&str> {
+        let subject = self.node(node);
+        match subject.launcher {
+            Some(launcher) if target.is_some_and(|t| t.eq_ignore_ascii_case("host")) => {
+                let host = match of {
+                    Location::Assigned => self.resource(launcher).assigned_to,
+                    Location::Current | Location::CurrentOrPending => {
+                        self.resource(launcher).active_on.first().copied()
+                    }
+                };
+                host.and_then(|host| self.node(host).attribute(name))
+            }
+            _ => subject.attribute(name),
+        }
+    }
+
+    pub(crate) fn node_mut(&mut self, node: NodeIndex) -> &mut Node {
+        &mut self.nodes[node.index()]
+    }
+
+    pub(crate) fn resource_mut(&mut self, resource: ResourceId) -> &mut Resource {
+        &mut self.resources[resource.index()]
+    }
+
+    /// Remembers that the answer may be another one at `time` (seconds since 1970).
+    pub(crate) fn look_again_at(&mut self, time: i64) {
+        if time > self.now.seconds() && self.recheck_by.is_none_or(|earlier| earlier > time) {
+            self.recheck_by = Some(time);
+        }
+    }
+}
+
+/// Which of a resource's nodes are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Where it is active.
+    Current,
+    /// Where it is active, or an operation is under way.
+    CurrentOrPending,
+    /// Where the plan puts it.
+    Assigned,
+}
