@@ -3,6 +3,7 @@
 pub mod model;
 mod placement;
 mod scores;
+pub mod simulate;
 mod summary;
 mod transition;
 
