@@ -3,6 +3,7 @@
 mod config;
 mod core_types;
 mod engine;
+pub mod quorum;
 mod view;
 
 pub use config::{
