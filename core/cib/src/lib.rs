@@ -1,7 +1,10 @@
 //! The cluster information base: configuration and status of a cluster, in one XML document.
 
 mod document;
+pub mod iso8601;
 mod reader;
+pub mod rules;
+pub mod values;
 mod writer;
 
 pub use document::{Attribute, Descendants, Document, Element, Node, Position};
