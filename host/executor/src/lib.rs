@@ -4,13 +4,20 @@
 //! controller asks for, one operation of a resource at a time, repeats monitors, and remembers each call with its newest
 //! result, so that a node process that was restarted takes up where the old one was.
 
+mod classes;
 pub mod client;
+mod operations;
+mod process;
 pub mod protocol;
+mod server;
+#[cfg(test)]
+mod testing;
 
 pub use client::Client;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How an executor is set up.
 #[derive(Clone, Debug)]
@@ -19,7 +26,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// The user under which the node process runs; it may connect beside root and the executor's own user.
     pub node_user: Option<u32>,
-    /// The roots under which `resource.d/PROVIDER/TYPE` is looked for; the first is given to agents as `OCF_ROOT`.
+    /// The roots under which `resource.d/PROVIDER/TYPE` is looked for in this order; the one that has the agent
+    /// is its `OCF_ROOT`.
     pub ocf_roots: Vec<PathBuf>,
     /// Where `fence_…` programs are.
     pub fence_directories: Vec<PathBuf>,
@@ -47,6 +55,29 @@ impl Config {
             action_limit: None,
         }
     }
+}
+
+/// Runs an executor until it is told to end by SIGTERM or SIGINT. Agents that run then go on; nobody hears of their end.
+///
+/// # Errors
+/// The socket can not be made, or another executor listens there.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    // What an agent creates is readable for all, as under any init system.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let socket = config.socket.clone();
+    let listener = server::bind(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            served = server::serve(listener, config) => served,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    });
+    let _ = std::fs::remove_file(socket);
+    Ok(result?)
 }
 
 fn unix_seconds() -> i64 {

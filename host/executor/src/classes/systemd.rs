@@ -1,0 +1,121 @@
+//! Class `systemd`: units, by way of `systemctl`.
+
+use super::{Launch, Outcome, Reading, entries, environment, lsb};
+use crate::Config;
+use crate::process::Program;
+use hakudo_base::agent::{AgentCall, ExecutionStatus, exit_code};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// systemd itself says so: `sd_booted(3)`.
+const BOOTED: &str = "/run/systemd/system";
+/// Where unit files are, in systemd's own order of precedence.
+const UNIT_DIRECTORIES: [&str; 4] =
+    ["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system"];
+/// What a unit's name may end with; a name without such an end is a service.
+const SUFFIXES: [&str; 11] = [
+    ".service",
+    ".socket",
+    ".device",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".target",
+    ".path",
+    ".timer",
+    ".slice",
+    ".scope",
+];
+
+pub(super) fn launch(config: &Config, call: &AgentCall) -> Launch {
+    if !Path::new(BOOTED).is_dir() {
+        let reason = format!("{} can not be used: this machine was not started by systemd", call.agent);
+        return Launch::Answer(Outcome::not_installed(reason));
+    }
+    let unit = unit_name(&call.agent.kind);
+    let (arguments, reading): (&[&str], _) = match call.operation.as_str() {
+        "start" => (&["start"], Reading::Systemctl),
+        "stop" => (&["stop"], Reading::Systemctl),
+        "reload" => (&["reload"], Reading::Systemctl),
+        "monitor" | "status" => (&["show", "--property=LoadState,ActiveState"], Reading::UnitState),
+        "meta-data" => (&["show", "--property=Description", "--value"], Reading::UnitDescription),
+        _ => return Launch::Answer(Outcome::not_implemented(call)),
+    };
+    let program = Program {
+        path: find_systemctl(config),
+        arguments: ["--no-ask-password"].iter().chain(arguments).map(|&word| word.to_owned()).chain([unit]).collect(),
+        environment: environment(config),
+        answers: call.operation == "meta-data",
+        ..Program::default()
+    };
+    Launch::Run(program, reading)
+}
+
+fn unit_name(name: &str) -> String {
+    match SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+        true => name.to_owned(),
+        false => format!("{name}.service"),
+    }
+}
+
+fn find_systemctl(config: &Config) -> PathBuf {
+    let mut candidates = config.path.split(':').map(|directory| Path::new(directory).join("systemctl"));
+    candidates.find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("/usr/bin/systemctl"))
+}
+
+/// systemctl exits as an LSB init script does; 5 is "unit not loaded".
+pub(super) fn to_ocf(code: i32) -> i32 {
+    match code {
+        0 => exit_code::OK,
+        4 => exit_code::INSUFFICIENT_PRIV,
+        5 => exit_code::NOT_INSTALLED,
+        _ => exit_code::ERROR,
+    }
+}
+
+/// The state of a unit from `systemctl show`; nothing while it is on its way.
+pub(super) fn read_state(code: i32, output: &[u8]) -> Option<Outcome> {
+    if code != 0 {
+        let reason = format!("systemctl show failed with exit code {code}");
+        return Some(Outcome::new(ExecutionStatus::Error, exit_code::ERROR, reason));
+    }
+    let text = String::from_utf8_lossy(output);
+    let property = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
+    match (property("LoadState"), property("ActiveState")) {
+        ("not-found", "inactive" | "") => Some(Outcome::not_installed("systemd has no such unit")),
+        (_, "active" | "reloading" | "refreshing") => Some(Outcome::done(exit_code::OK)),
+        (_, "activating" | "deactivating") => None,
+        _ => Some(Outcome::done(exit_code::NOT_RUNNING)),
+    }
+}
+
+pub(super) fn metadata(name: &str, description: &[u8]) -> String {
+    let description = String::from_utf8_lossy(description);
+    let description = description.trim();
+    lsb::simple_metadata(name, description, &format!("The systemd unit {}: {description}", unit_name(name)))
+}
+
+/// The services for which there is a unit file, without `.service`; templates can not be run as they are.
+pub(super) fn list() -> BTreeSet<String> {
+    let files = UNIT_DIRECTORIES.iter().flat_map(|directory| entries(Path::new(directory), |file| file.is_file()));
+    files
+        .filter_map(|file| file.strip_suffix(".service").filter(|name| !name.ends_with('@')).map(str::to_owned))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_units() {
+        let code = |text: &str| read_state(0, text.as_bytes()).map(|outcome| outcome.exit_code);
+        assert_eq!(code("LoadState=loaded\nActiveState=active\n"), Some(exit_code::OK));
+        assert_eq!(code("LoadState=loaded\nActiveState=activating\n"), None);
+        assert_eq!(code("LoadState=loaded\nActiveState=failed\n"), Some(exit_code::NOT_RUNNING));
+        assert_eq!(code("LoadState=not-found\nActiveState=inactive\n"), Some(exit_code::NOT_INSTALLED));
+        assert_eq!(code("LoadState=not-found\nActiveState=active\n"), Some(exit_code::OK), "its file was removed");
+        assert_eq!(read_state(1, b"").map(|outcome| outcome.status), Some(ExecutionStatus::Error));
+        assert_eq!((unit_name("nginx"), unit_name("a.timer")), ("nginx.service".into(), "a.timer".into()));
+    }
+}

@@ -1,0 +1,427 @@
+//! Which call runs when: the part of the executor that decides, as a machine without clock or process.
+//!
+//! - One resource's operations run one after the other, in the order in which they were asked for.
+//! - At most `limit` agents run at once; resources take turns.
+//! - A recurring operation runs again `interval` after the end of its last run. Its first outcome is reported, then only
+//!   a different one.
+//! - An operation that changes a resource ends what recurs of it (Pacemaker's controller does the same before it starts
+//!   anything but a monitor or a notification): the scheduler asks for the monitors of the new state.
+//! - A fence action goes before everything else of its device and needs no free place, because a cluster waits for it;
+//!   a monitor of the device that happens to run gives way and runs again later.
+//! - A call in the name of an older view than the newest seen is refused: its sender has been left behind.
+//!
+//! Everything that was asked for and not cancelled is remembered with its newest result, until a newer call of the same
+//! operation ends or the resource is forgotten.
+
+use hakudo_base::Instant;
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, exit_code};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What the machine is told.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Execute {
+        call: AgentCall,
+        note: Vec<u8>,
+    },
+    Cancel {
+        call: u64,
+        epoch: u64,
+    },
+    Forget {
+        resource: String,
+    },
+    /// The run of a call ended; the result's queue time is filled in here.
+    Ended {
+        result: AgentResult,
+    },
+    /// The deadline has come.
+    Timer,
+}
+
+/// What the machine asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Run the agent; answered by [`Input::Ended`]. `active` is whether the resource was started here and not stopped
+    /// since, as far as is remembered.
+    Run { call: AgentCall, active: bool },
+    /// End the run of this call early; it still ends with [`Input::Ended`].
+    Terminate { call: u64 },
+    /// Tell the client.
+    Report(AgentResult),
+}
+
+#[derive(Debug)]
+pub(crate) struct Operations {
+    limit: usize,
+    running: usize,
+    newest_epoch: u64,
+    /// Seconds since 1970, for results that are made here.
+    calendar: i64,
+    calls: BTreeMap<u64, Entry>,
+    resources: BTreeMap<String, Resource>,
+    /// Resources with a call that may run as soon as there is a place.
+    waiting: VecDeque<String>,
+    timers: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    call: AgentCall,
+    note: Vec<u8>,
+    result: Option<AgentResult>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A timer will queue it.
+    Until(Instant),
+    Queued {
+        since: Instant,
+    },
+    Running {
+        queued: Duration,
+        fate: Fate,
+    },
+    /// It has run, and will not again.
+    Over,
+}
+
+/// What becomes of the outcome of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Reported,
+    /// Reported and not remembered.
+    Forgotten,
+    /// The run was ended early and is reported as cancelled.
+    Cancelled,
+    /// The run was ended early to let a fence action go first.
+    RunAgain,
+}
+
+#[derive(Debug, Default)]
+struct Resource {
+    calls: BTreeSet<u64>,
+    queue: VecDeque<u64>,
+    running: BTreeSet<u64>,
+    /// Listed in [`Operations::waiting`].
+    waiting: bool,
+    /// The last start or stop that ended well was a start.
+    active: bool,
+}
+
+impl Operations {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.max(1),
+            running: 0,
+            newest_epoch: 0,
+            calendar: 0,
+            calls: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            timers: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn newest_epoch(&self) -> u64 {
+        self.newest_epoch
+    }
+
+    /// When [`Input::Timer`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// What is remembered, oldest call first.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        let remembered =
+            |entry: &&Entry| !matches!(entry.state, State::Running { fate: Fate::Cancelled | Fate::Forgotten, .. });
+        let known =
+            |entry: &Entry| Known { call: entry.call.clone(), note: entry.note.clone(), result: entry.result.clone() };
+        self.calls.values().filter(remembered).map(known).collect()
+    }
+
+    /// `calendar` is the time in seconds since 1970.
+    pub(crate) fn handle(&mut self, now: Instant, calendar: i64, input: Input, effects: &mut Vec<Effect>) {
+        self.calendar = calendar;
+        match input {
+            Input::Execute { call, note } => self.execute(now, call, note, effects),
+            Input::Cancel { call, epoch } => {
+                if self.accept(epoch) {
+                    self.cancel(call, effects);
+                }
+            }
+            Input::Forget { resource } => self.forget(&resource, effects),
+            Input::Ended { result } => self.ended(now, result, effects),
+            Input::Timer => self.queue_what_is_due(now, effects),
+        }
+        self.fill_free_places(now, effects);
+    }
+
+    fn accept(&mut self, epoch: u64) -> bool {
+        self.newest_epoch = self.newest_epoch.max(epoch);
+        epoch >= self.newest_epoch
+    }
+
+    fn execute(&mut self, now: Instant, call: AgentCall, note: Vec<u8>, effects: &mut Vec<Effect>) {
+        if !self.accept(call.epoch) {
+            let reason =
+                format!("refused: asked for in epoch {}, but epoch {} was seen", call.epoch, self.newest_epoch);
+            effects.push(Effect::Report(self.not_run(call.call, ExecutionStatus::Cancelled, reason)));
+            return;
+        }
+        match self.calls.get(&call.call) {
+            Some(old) if old.state == State::Over => self.drop_entry(call.call),
+            Some(old) => {
+                let reason = format!("refused: call {} is {} of {}", call.call, old.call.operation, old.call.resource);
+                effects.push(Effect::Report(self.not_run(call.call, ExecutionStatus::Invalid, reason)));
+                return;
+            }
+            None => {}
+        }
+        for replaced in self.recurring_ended_by(&call) {
+            self.cancel(replaced, effects);
+        }
+        let number = call.call;
+        let state = match call.start_delay_ms {
+            0 => State::Queued { since: now },
+            delay => State::Until(now + Duration::from_millis(delay)),
+        };
+        self.resources.entry(call.resource.clone()).or_default().calls.insert(number);
+        self.calls.insert(number, Entry { call, note, result: None, state });
+        match state {
+            State::Until(at) => {
+                self.timers.insert((at, number));
+            }
+            _ => self.enqueue(now, number, effects),
+        }
+    }
+
+    /// The recurring calls that must end before `call` takes its place.
+    fn recurring_ended_by(&self, call: &AgentCall) -> Vec<u64> {
+        let ends = |old: &AgentCall| {
+            old.interval_ms > 0
+                && match call.interval_ms {
+                    0 => changes_the_resource(call),
+                    interval => old.operation == call.operation && old.interval_ms == interval,
+                }
+        };
+        self.calls_of(&call.resource).filter(|entry| ends(&entry.call)).map(|entry| entry.call.call).collect()
+    }
+
+    fn calls_of(&self, resource: &str) -> impl Iterator<Item = &Entry> {
+        let numbers = self.resources.get(resource).into_iter().flat_map(|resource| &resource.calls);
+        numbers.filter_map(|number| self.calls.get(number))
+    }
+
+    /// Ends a recurring call, or a call that has not begun.
+    fn cancel(&mut self, number: u64, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.calls.get_mut(&number) else { return };
+        match &mut entry.state {
+            State::Until(_) | State::Queued { .. } => {
+                self.drop_entry(number);
+                effects.push(Effect::Report(self.not_run(number, ExecutionStatus::Cancelled, String::new())));
+            }
+            // What was begun once is brought to its end: half a start is worse than a start.
+            State::Running { .. } if entry.call.interval_ms == 0 => {}
+            State::Running { fate: Fate::Cancelled, .. } | State::Over => {}
+            State::Running { fate, .. } => {
+                *fate = Fate::Cancelled;
+                effects.push(Effect::Terminate { call: number });
+            }
+        }
+    }
+
+    fn forget(&mut self, resource: &str, effects: &mut Vec<Effect>) {
+        let numbers: Vec<u64> = self.calls_of(resource).map(|entry| entry.call.call).collect();
+        for number in numbers {
+            self.cancel(number, effects);
+            match self.calls.get_mut(&number).map(|entry| &mut entry.state) {
+                Some(State::Over) => self.drop_entry(number),
+                Some(State::Running { fate: fate @ Fate::Reported, .. }) => *fate = Fate::Forgotten,
+                _ => {}
+            }
+        }
+        if let Some(resource) = self.resources.get_mut(resource) {
+            resource.active = false;
+        }
+        self.drop_empty(resource);
+    }
+
+    fn ended(&mut self, now: Instant, mut result: AgentResult, effects: &mut Vec<Effect>) {
+        let number = result.call;
+        let Some(entry) = self.calls.get_mut(&number) else { return };
+        let State::Running { queued, fate } = entry.state else { return };
+        result.queue_time_ms = u64::try_from(queued.as_millis()).unwrap_or(u64::MAX);
+        let again = now + Duration::from_millis(entry.call.interval_ms);
+        let name = entry.call.resource.clone();
+        self.running -= 1;
+        if let Some(resource) = self.resources.get_mut(&name) {
+            resource.running.remove(&number);
+            if fate == Fate::Reported && result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK {
+                match entry.call.operation.as_str() {
+                    "start" => resource.active = true,
+                    "stop" => resource.active = false,
+                    _ => {}
+                }
+            }
+        }
+        match fate {
+            Fate::Cancelled => {
+                result.status = ExecutionStatus::Cancelled;
+                result.exit_reason.clear();
+                self.drop_entry(number);
+                effects.push(Effect::Report(result));
+            }
+            Fate::Forgotten => {
+                self.drop_entry(number);
+                effects.push(Effect::Report(result));
+            }
+            Fate::RunAgain => {
+                entry.state = State::Until(again);
+                self.timers.insert((again, number));
+            }
+            Fate::Reported => {
+                let same = |old: &AgentResult| (old.status, old.exit_code) == (result.status, result.exit_code);
+                if !entry.result.as_ref().is_some_and(same) {
+                    effects.push(Effect::Report(result.clone()));
+                }
+                entry.result = Some(result);
+                if entry.call.interval_ms > 0 {
+                    entry.state = State::Until(again);
+                    self.timers.insert((again, number));
+                } else {
+                    entry.state = State::Over;
+                    self.forget_older_than(number);
+                }
+            }
+        }
+        self.wait_for_a_place(&name);
+    }
+
+    /// Forgets the earlier results of the operation that `number` did.
+    fn forget_older_than(&mut self, number: u64) {
+        let Some(newest) = self.calls.get(&number) else { return };
+        let older = |entry: &&Entry| {
+            entry.state == State::Over && entry.call.call != number && entry.call.operation == newest.call.operation
+        };
+        let older: Vec<u64> = self.calls_of(&newest.call.resource).filter(older).map(|entry| entry.call.call).collect();
+        for old in older {
+            self.drop_entry(old);
+        }
+    }
+
+    fn queue_what_is_due(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        while let Some(&(at, number)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(entry) = self.calls.get_mut(&number) {
+                entry.state = State::Queued { since: now };
+                self.enqueue(now, number, effects);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, now: Instant, number: u64, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.calls.get(&number) else { return };
+        let name = entry.call.resource.clone();
+        let Some(resource) = self.resources.get_mut(&name) else { return };
+        if !is_fence_action(&entry.call) {
+            resource.queue.push_back(number);
+            self.wait_for_a_place(&name);
+            return;
+        }
+        for other in resource.running.clone() {
+            if let Some(Entry { call, state: State::Running { fate: fate @ Fate::Reported, .. }, .. }) =
+                self.calls.get_mut(&other)
+                && call.interval_ms > 0
+            {
+                *fate = Fate::RunAgain;
+                effects.push(Effect::Terminate { call: other });
+            }
+        }
+        self.start(now, number, effects);
+    }
+
+    fn wait_for_a_place(&mut self, name: &str) {
+        let Some(resource) = self.resources.get_mut(name) else { return };
+        if resource.running.is_empty() && !resource.waiting && !resource.queue.is_empty() {
+            resource.waiting = true;
+            self.waiting.push_back(name.to_owned());
+        }
+        self.drop_empty(name);
+    }
+
+    fn fill_free_places(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        while self.running < self.limit
+            && let Some(name) = self.waiting.pop_front()
+        {
+            let Some(resource) = self.resources.get_mut(&name) else { continue };
+            resource.waiting = false;
+            if resource.running.is_empty()
+                && let Some(number) = resource.queue.pop_front()
+            {
+                self.start(now, number, effects);
+            }
+            self.drop_empty(&name);
+        }
+    }
+
+    fn start(&mut self, now: Instant, number: u64, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.calls.get_mut(&number) else { return };
+        let State::Queued { since } = entry.state else { return };
+        let Some(resource) = self.resources.get_mut(&entry.call.resource) else { return };
+        entry.state = State::Running { queued: now.since(since), fate: Fate::Reported };
+        resource.running.insert(number);
+        self.running += 1;
+        effects.push(Effect::Run { call: entry.call.clone(), active: resource.active });
+    }
+
+    fn drop_entry(&mut self, number: u64) {
+        let Some(entry) = self.calls.remove(&number) else { return };
+        if let State::Until(at) = entry.state {
+            self.timers.remove(&(at, number));
+        }
+        if let Some(resource) = self.resources.get_mut(&entry.call.resource) {
+            resource.calls.remove(&number);
+            resource.queue.retain(|&queued| queued != number);
+        }
+    }
+
+    fn drop_empty(&mut self, name: &str) {
+        if self.resources.get(name).is_some_and(|resource| resource.calls.is_empty() && !resource.active) {
+            self.resources.remove(name);
+        }
+    }
+
+    fn not_run(&self, call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
+        AgentResult {
+            call,
+            status,
+            exit_code: exit_code::UNKNOWN,
+            exit_reason,
+            output: String::new(),
+            exec_time_ms: 0,
+            queue_time_ms: 0,
+            finished: self.calendar,
+        }
+    }
+}
+
+fn changes_the_resource(call: &AgentCall) -> bool {
+    match call.agent.class.as_str() {
+        "stonith" => matches!(call.operation.as_str(), "start" | "stop"),
+        _ => !matches!(call.operation.as_str(), "monitor" | "status" | "notify" | "meta-data" | "validate-all"),
+    }
+}
+
+fn is_fence_action(call: &AgentCall) -> bool {
+    call.agent.class == "stonith" && matches!(call.operation.as_str(), "off" | "on" | "reboot")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! The executor's one thread: clients, running agents and the clock, all brought to [`Operations`].
+
+use crate::classes::{self, Launch, Outcome};
+use crate::operations::{Effect, Input, Operations};
+use crate::process;
+use crate::protocol::{self, Command, Message};
+use crate::{Config, unix_seconds};
+use anyhow::Context;
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// How long a group has to end itself after TERM.
+const GRACE: Duration = Duration::from_secs(1);
+/// Between two looks at a resource that is on its way to a state.
+const POLL: Duration = Duration::from_millis(250);
+/// How long meta-data may take.
+const METADATA_TIMEOUT_MS: u64 = 30_000;
+/// Messages that may wait for a client to read them; one that lets more wait is cut off, and gets all of it anew when it
+/// connects again.
+const CLIENT_QUEUE: usize = 4096;
+/// Stands for "no limit": a timeout of 0, or one that nobody will live to see.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Makes the socket: only its owner may connect.
+///
+/// # Errors
+/// Another executor listens there, or the place can not be used.
+pub(crate) fn bind(config: &Config) -> anyhow::Result<StdListener> {
+    let path = &config.socket;
+    let place = || format!("the executor's socket {}", path.display());
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        anyhow::bail!("another executor listens on {}: stop it first, or configure another socket", path.display());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(place),
+        _ => {}
+    }
+    let listener = StdListener::bind(path).with_context(place)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(place)?;
+    if let Some(user) = config.node_user
+        && user != rustix::process::getuid().as_raw()
+    {
+        std::os::unix::fs::chown(path, Some(user), None).with_context(place)?;
+    }
+    listener.set_nonblocking(true).with_context(place)?;
+    Ok(listener)
+}
+
+/// Serves clients for ever.
+pub(crate) async fn serve(listener: StdListener, config: Config) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let (happenings, mut queue) = mpsc::unbounded_channel();
+    let limit = config.action_limit.unwrap_or_else(default_action_limit);
+    let mut server = Server {
+        config: Arc::new(config),
+        operations: Operations::new(limit),
+        started: Instant::now(),
+        runs: BTreeMap::new(),
+        attached: None,
+        happenings,
+        clients: 0,
+    };
+    loop {
+        let deadline = server.operations.deadline();
+        let due = server.sleep_until(deadline);
+        tokio::select! {
+            Some(happening) = queue.recv() => server.take(happening),
+            () = due => server.handle(Input::Timer),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => server.welcome(stream),
+                Err(error) => {
+                    // Out of descriptors, most likely: others must end first.
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(POLL).await;
+                }
+            },
+        }
+    }
+}
+
+fn default_action_limit() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(2).max(4)
+}
+
+enum Happening {
+    Said(Speaker, Command),
+    Gone(u64),
+    Ended(AgentResult),
+}
+
+/// A client, and the way to answer it.
+#[derive(Clone)]
+struct Speaker {
+    number: u64,
+    messages: mpsc::Sender<Message>,
+    /// Ends the connection.
+    cut: Arc<Notify>,
+}
+
+struct Server {
+    config: Arc<Config>,
+    operations: Operations,
+    started: Instant,
+    /// How to end each running call.
+    runs: BTreeMap<u64, oneshot::Sender<()>>,
+    attached: Option<Speaker>,
+    happenings: mpsc::UnboundedSender<Happening>,
+    clients: u64,
+}
+
+impl Server {
+    fn now(&self) -> hakudo_base::Instant {
+        hakudo_base::Instant::ZERO + self.started.elapsed()
+    }
+
+    fn sleep_until(&self, deadline: Option<hakudo_base::Instant>) -> impl Future<Output = ()> + use<> {
+        let at = deadline.map(|at| self.started + at.since(hakudo_base::Instant::ZERO));
+        async move {
+            match at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn take(&mut self, happening: Happening) {
+        match happening {
+            Happening::Said(speaker, command) => self.obey(speaker, command),
+            Happening::Gone(number) => {
+                self.attached.take_if(|attached| attached.number == number);
+            }
+            Happening::Ended(result) => {
+                self.runs.remove(&result.call);
+                self.handle(Input::Ended { result });
+            }
+        }
+    }
+
+    fn obey(&mut self, speaker: Speaker, command: Command) {
+        match command {
+            Command::Hello { .. } => {
+                let newest_epoch = self.operations.newest_epoch();
+                self.say(&speaker, Message::Welcome { version: protocol::VERSION, newest_epoch });
+            }
+            Command::Attach => {
+                let known = self.operations.known();
+                self.attached = Some(speaker.clone());
+                self.say(&speaker, Message::Input(ExecutorInput::Connected { known }));
+            }
+            Command::Execute { call, note } => self.handle(Input::Execute { call, note }),
+            Command::Cancel { call, epoch } => self.handle(Input::Cancel { call, epoch }),
+            Command::Forget { resource } => self.handle(Input::Forget { resource }),
+            Command::Metadata { query, agent } => {
+                let config = self.config.clone();
+                tokio::spawn(async move {
+                    let result = metadata(&config, agent).await;
+                    let _ = speaker.messages.send(Message::Answer { query, result }).await;
+                });
+            }
+            Command::ListAgents { query, class, provider } => {
+                let names = classes::list(&self.config, &class, provider.as_deref());
+                self.say(&speaker, Message::Answer { query, result: names.map(|names| names.join("\n")) });
+            }
+        }
+    }
+
+    fn say(&mut self, speaker: &Speaker, message: Message) {
+        if speaker.messages.try_send(message).is_err() {
+            tracing::warn!("a client that does not read what it is told is cut off");
+            speaker.cut.notify_one();
+            self.attached.take_if(|attached| attached.number == speaker.number);
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.operations.handle(self.now(), unix_seconds(), input, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Run { call, active } => self.run(call, active),
+                Effect::Terminate { call } => {
+                    if let Some(terminate) = self.runs.remove(&call) {
+                        let _ = terminate.send(());
+                    }
+                }
+                Effect::Report(result) => {
+                    if let Some(attached) = self.attached.clone() {
+                        self.say(&attached, Message::Input(ExecutorInput::Result(result)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, call: AgentCall, active: bool) {
+        let (terminate, terminated) = oneshot::channel();
+        self.runs.insert(call.call, terminate);
+        let (config, happenings) = (self.config.clone(), self.happenings.clone());
+        tokio::spawn(async move {
+            let result = carry_out(&config, &call, active, terminated).await;
+            let _ = happenings.send(Happening::Ended(result));
+        });
+    }
+
+    fn welcome(&mut self, stream: UnixStream) {
+        let user = match stream.peer_cred() {
+            Ok(credentials) => credentials.uid(),
+            Err(error) => {
+                tracing::warn!(%error, "a client without credentials");
+                return;
+            }
+        };
+        if user != 0 && user != rustix::process::getuid().as_raw() && Some(user) != self.config.node_user {
+            tracing::warn!(user, "a client that may not use the executor");
+            return;
+        }
+        self.clients += 1;
+        let (reader, writer) = stream.into_split();
+        let (messages, queue) = mpsc::channel(CLIENT_QUEUE);
+        let cut = Arc::new(Notify::new());
+        let speaker = Speaker { number: self.clients, messages, cut: cut.clone() };
+        let happenings = self.happenings.clone();
+        tokio::spawn(async move {
+            let number = speaker.number;
+            tokio::select! {
+                ended = listen(reader, speaker, &happenings) => if let Err(error) = ended {
+                    tracing::warn!(%error, "a client is cut off");
+                },
+                _ = answer(writer, queue) => {}
+                () = cut.notified() => {}
+            }
+            let _ = happenings.send(Happening::Gone(number));
+        });
+    }
+}
+
+async fn listen(
+    mut reader: OwnedReadHalf,
+    speaker: Speaker,
+    happenings: &mpsc::UnboundedSender<Happening>,
+) -> io::Result<()> {
+    let mut greeted = false;
+    while let Some(command) = protocol::read_frame::<Command>(&mut reader).await? {
+        match command {
+            Command::Hello { version } if version != protocol::VERSION => {
+                let _ = speaker.messages.send(Message::Welcome { version: protocol::VERSION, newest_epoch: 0 }).await;
+                let reason = format!("it speaks version {version}, this is version {}", protocol::VERSION);
+                tokio::time::sleep(POLL).await;
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            }
+            Command::Hello { .. } => greeted = true,
+            _ if !greeted => return Err(io::Error::new(io::ErrorKind::InvalidData, "it did not greet")),
+            _ => {}
+        }
+        if happenings.send(Happening::Said(speaker.clone(), command)).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn answer(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Message>) -> io::Result<()> {
+    while let Some(message) = queue.recv().await {
+        protocol::write_frame(&mut writer, &message).await?;
+    }
+    Ok(())
+}
+
+/// Runs the agent of a call to its end.
+async fn carry_out(
+    config: &Config,
+    call: &AgentCall,
+    active: bool,
+    mut terminated: oneshot::Receiver<()>,
+) -> AgentResult {
+    let started = Instant::now();
+    let outcome = outcome_of(config, call, active, started, &mut terminated).await;
+    AgentResult {
+        call: call.call,
+        status: outcome.status,
+        exit_code: outcome.exit_code,
+        exit_reason: outcome.exit_reason,
+        output: outcome.output,
+        exec_time_ms: process::milliseconds_since(started),
+        queue_time_ms: 0,
+        finished: unix_seconds(),
+    }
+}
+
+async fn outcome_of(
+    config: &Config,
+    call: &AgentCall,
+    active: bool,
+    started: Instant,
+    terminated: &mut oneshot::Receiver<()>,
+) -> Outcome {
+    let (program, reading) = match classes::launch(config, call, active) {
+        Launch::Answer(outcome) => return outcome,
+        Launch::Run(program, reading) => (program, reading),
+    };
+    let timeout = match call.timeout_ms {
+        0 => FOR_EVER,
+        milliseconds => Duration::from_millis(milliseconds).min(FOR_EVER),
+    };
+    loop {
+        let left = timeout.saturating_sub(started.elapsed());
+        let run = process::run(&program, left, GRACE, terminated).await;
+        if let Some(outcome) = classes::read_end(call, reading, run) {
+            return outcome;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn metadata(config: &Config, agent: AgentName) -> Result<String, String> {
+    let call = AgentCall {
+        call: 0,
+        epoch: 0,
+        resource: agent.kind.clone(),
+        agent,
+        operation: "meta-data".to_owned(),
+        interval_ms: 0,
+        timeout_ms: METADATA_TIMEOUT_MS,
+        start_delay_ms: 0,
+        parameters: BTreeMap::new(),
+    };
+    let (_never, terminated) = oneshot::channel();
+    let result = carry_out(config, &call, false, terminated).await;
+    if result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK {
+        return Ok(result.output);
+    }
+    match result.exit_reason.as_str() {
+        "" => Err(format!("{} gave no meta-data: it ended with exit code {}", call.agent, result.exit_code)),
+        reason => Err(reason.to_owned()),
+    }
+}

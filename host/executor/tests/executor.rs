@@ -1,0 +1,440 @@
+//! An executor as a process of its own, with real agents that each test writes for itself.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests are tests")]
+
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, Known, exit_code};
+use hakudo_executor::{Client, Config};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// An executor with a root of its own for agents; both end with it.
+struct Lab {
+    directory: PathBuf,
+    child: Child,
+}
+
+/// Where the child process of a test finds its root.
+const ROOT: &str = "HAKUDO_EXECUTOR_TEST_ROOT";
+
+/// Not a test: what the child process of the other tests runs. Without its variable it has nothing to do.
+#[test]
+fn child_process() {
+    let Some(root) = std::env::var_os(ROOT).map(PathBuf::from) else { return };
+    let mut config = Config::new(root.join("socket"));
+    config.ocf_roots = vec![root.clone()];
+    config.fence_directories = vec![root.join("fence")];
+    config.init_directory = root.join("init.d");
+    config.environment = vec![("TEST_DIRECTORY".into(), root.to_string_lossy().into_owned())];
+    config.action_limit = Some(3);
+    hakudo_executor::run(config).unwrap();
+}
+
+impl Lab {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("hakudo-executor-test-{}-{number}", std::process::id()));
+        for place in ["resource.d/test", "fence", "init.d"] {
+            std::fs::create_dir_all(directory.join(place)).unwrap();
+        }
+        let child = start(&directory);
+        Self { directory, child }
+    }
+
+    fn write(&self, place: &str, text: &str) {
+        let path = self.directory.join(place);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// An OCF agent whose body is `script`, with the operation in `$1`.
+    fn agent(&self, name: &str, script: &str) {
+        self.write(&format!("resource.d/test/{name}"), &format!("#!/bin/sh\n{script}\n"));
+    }
+
+    async fn connect(&self) -> (Node, Vec<Known>) {
+        let (client, mut inputs) = Client::start(&self.directory.join("socket"));
+        match inputs.recv().await {
+            Some(ExecutorInput::Connected { known }) => (Node { client, inputs, calls: 100 }, known),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.directory.join(file)).unwrap_or_default()
+    }
+}
+
+fn start(directory: &PathBuf) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_process", "--nocapture"])
+        .env(ROOT, directory)
+        .env("SECRET", "of the executor")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The node's side.
+struct Node {
+    client: Client,
+    inputs: UnboundedReceiver<ExecutorInput>,
+    calls: u64,
+}
+
+impl Node {
+    fn call(&mut self, class: &str, kind: &str, resource: &str, operation: &str) -> AgentCall {
+        self.calls += 1;
+        AgentCall {
+            call: self.calls,
+            epoch: 1,
+            resource: resource.into(),
+            agent: AgentName {
+                class: class.into(),
+                provider: (class == "ocf").then(|| "test".to_owned()),
+                kind: kind.into(),
+            },
+            operation: operation.into(),
+            interval_ms: 0,
+            timeout_ms: 10_000,
+            start_delay_ms: 0,
+            parameters: BTreeMap::new(),
+        }
+    }
+
+    async fn run(&mut self, call: AgentCall) -> AgentResult {
+        let number = call.call;
+        self.client.execute(call, b"note".to_vec());
+        let result = self.result().await;
+        assert_eq!(result.call, number);
+        result
+    }
+
+    async fn ocf(&mut self, kind: &str, operation: &str) -> AgentResult {
+        let call = self.call("ocf", kind, "r", operation);
+        self.run(call).await
+    }
+
+    async fn result(&mut self) -> AgentResult {
+        match tokio::time::timeout(Duration::from_secs(20), self.inputs.recv()).await {
+            Ok(Some(ExecutorInput::Result(result))) => result,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_ocf_agent_gets_what_the_standard_says_and_nothing_else() {
+    let lab = Lab::new();
+    lab.agent(
+        "Print",
+        r#"env | sort | sed "s,$TEST_DIRECTORY,ROOT,"; echo "$@"; readlink /proc/self/fd/0; pwd; exit 1"#,
+    );
+    let (mut node, _) = lab.connect().await;
+    let mut call = node.call("ocf", "Print", "web", "start");
+    call.parameters = [("ip", "a b"), ("CRM_meta_timeout", "20000"), ("OCF_CHECK_LEVEL", "10")]
+        .map(|(k, v)| (k.into(), v.into()))
+        .into();
+    let result = node.run(call).await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::Done, exit_code::ERROR));
+    // The shell adds these of its own.
+    let own = |line: &&str| {
+        !line.starts_with("PWD=")
+            && !line.starts_with("_=")
+            && !line.starts_with("OLDPWD=")
+            && !line.starts_with("SHLVL=")
+    };
+    let output: Vec<&str> = result.output.lines().filter(own).collect();
+    expect_test::expect![[r#"
+        HA_LOGFACILITY=daemon
+        HA_cluster_type=corosync
+        HA_debug=0
+        HA_logfacility=daemon
+        HA_quorum_type=corosync
+        HOME=/
+        LC_ALL=C
+        OCF_CHECK_LEVEL=10
+        OCF_EXIT_REASON_PREFIX=ocf-exit-reason:
+        OCF_RA_VERSION_MAJOR=1
+        OCF_RA_VERSION_MINOR=1
+        OCF_RESKEY_CRM_meta_timeout=20000
+        OCF_RESKEY_ip=a b
+        OCF_RESOURCE_INSTANCE=web
+        OCF_RESOURCE_PROVIDER=test
+        OCF_RESOURCE_TYPE=Print
+        OCF_ROOT=ROOT
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        PCMK_logfacility=daemon
+        TEST_DIRECTORY=ROOT
+        start
+        /dev/null
+        /"#]]
+    .assert_eq(&output.join("\n"));
+}
+
+#[tokio::test]
+async fn what_an_agent_says_is_passed_on() {
+    let lab = Lab::new();
+    lab.agent("Fails", "echo noise; echo 'ocf-exit-reason:the disk is gone' >&2; exit 6");
+    lab.agent("Garbage", "head -c 100000 /dev/urandom; head -c 100000 /dev/urandom >&2; exit 1");
+    lab.agent("Signal", "kill -SEGV $$");
+    lab.agent("Fine", "echo unneeded; exit 0");
+    lab.write("resource.d/test/Locked", "#!/bin/sh\n");
+    std::fs::set_permissions(lab.directory.join("resource.d/test/Locked"), std::fs::Permissions::from_mode(0o644))
+        .unwrap();
+    lab.write("resource.d/test/Strange", "#!/no/such/interpreter\n");
+    lab.write("resource.d/test/Bare", "exit 7\n");
+    let (mut node, _) = lab.connect().await;
+
+    let result = node.ocf("Fails", "start").await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::Done, exit_code::NOT_CONFIGURED));
+    assert_eq!(result.exit_reason, "the disk is gone");
+    assert_eq!(result.output, "noise\nocf-exit-reason:the disk is gone\n");
+
+    assert_eq!(node.ocf("Garbage", "start").await.exit_code, exit_code::ERROR);
+
+    let result = node.ocf("Signal", "start").await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::Error, exit_code::ERROR));
+    assert_eq!(result.exit_reason, "the agent was killed by signal 11");
+
+    let result = node.ocf("Fine", "start").await;
+    assert_eq!((result.status, result.exit_code, result.output.as_str()), (ExecutionStatus::Done, 0, ""));
+
+    let result = node.ocf("Missing", "monitor").await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::NotInstalled, exit_code::NOT_INSTALLED));
+    let result = node.ocf("Locked", "monitor").await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::Error, exit_code::INSUFFICIENT_PRIV));
+    let result = node.ocf("Strange", "monitor").await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::NotInstalled, exit_code::NOT_INSTALLED));
+    assert_eq!(node.ocf("Bare", "monitor").await.exit_code, exit_code::NOT_RUNNING);
+    assert_eq!(node.ocf("../../fence/x", "monitor").await.status, ExecutionStatus::Invalid);
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_is_ended_with_all_that_it_started() {
+    let lab = Lab::new();
+    lab.agent("Hang", r#"sleep 300 & echo $! > $TEST_DIRECTORY/pid; trap '' TERM; sleep 300; sleep 300"#);
+    let (mut node, _) = lab.connect().await;
+    let mut call = node.call("ocf", "Hang", "r", "stop");
+    call.timeout_ms = 300;
+    let started = Instant::now();
+    let result = node.run(call).await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::Timeout, exit_code::ERROR));
+    assert_eq!(result.exit_reason, "stop did not end within 0.300s");
+    assert!((1300..5000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    let pid = lab.read("pid");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+}
+
+#[tokio::test]
+async fn operations_of_one_resource_never_meet_and_all_together_keep_the_limit() {
+    let lab = Lab::new();
+    lab.agent(
+        "Count",
+        r#"cd $TEST_DIRECTORY
+           mkdir lock-$OCF_RESOURCE_INSTANCE || echo meet >> faults
+           : > run-$$; ls -d run-* | wc -l >> seen
+           sleep 0.1
+           rm run-$$; rmdir lock-$OCF_RESOURCE_INSTANCE; exit 0"#,
+    );
+    let (mut node, _) = lab.connect().await;
+    for resource in 0..6 {
+        for operation in ["start", "monitor", "stop"] {
+            let call = node.call("ocf", "Count", &format!("r{resource}"), operation);
+            node.client.execute(call, vec![]);
+        }
+    }
+    for _ in 0..18 {
+        let result = node.result().await;
+        assert_eq!(result.exit_code, 0, "{result:?}");
+    }
+    assert_eq!(lab.read("faults"), "");
+    let most = lab.read("seen").lines().filter_map(|line| line.trim().parse::<u32>().ok()).max();
+    assert_eq!(most, Some(3));
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_finds_everything_as_it_was() {
+    let lab = Lab::new();
+    lab.agent("Slow", "sleep 0.5; exit 0");
+    lab.agent("Monitored", r#"echo x >> $TEST_DIRECTORY/runs; test ! -e $TEST_DIRECTORY/broken || exit 7"#);
+    let (mut node, known) = lab.connect().await;
+    assert!(known.is_empty());
+    let mut monitor = node.call("ocf", "Monitored", "m", "monitor");
+    monitor.interval_ms = 50;
+    assert_eq!(node.run(monitor.clone()).await.exit_code, 0);
+    let slow = node.call("ocf", "Slow", "s", "start");
+    node.client.execute(slow.clone(), b"slow".to_vec());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(node);
+
+    // The agents go on while nobody listens.
+    let runs = lab.read("runs").len();
+    std::fs::write(lab.directory.join("broken"), "").unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(lab.read("runs").len() > runs + 6, "{runs} then {}", lab.read("runs").len());
+
+    let (mut node, known) = lab.connect().await;
+    let summary: Vec<_> = known
+        .iter()
+        .map(|known| (&known.call, known.note.as_slice(), known.result.as_ref().map(|result| result.exit_code)))
+        .collect();
+    assert_eq!(summary, [(&monitor, &b"note"[..], Some(7)), (&slow, &b"slow"[..], Some(0))]);
+
+    // What changes from now on is told to the new node.
+    std::fs::remove_file(lab.directory.join("broken")).unwrap();
+    let result = node.result().await;
+    assert_eq!((result.call, result.exit_code), (monitor.call, 0));
+    node.client.cancel(monitor.call, 1);
+    assert_eq!(node.result().await.status, ExecutionStatus::Cancelled);
+}
+
+#[tokio::test]
+async fn an_executor_that_dies_touches_nothing_and_the_client_finds_the_next() {
+    let mut lab = Lab::new();
+    lab.agent("Daemon", r#"sleep 300 >/dev/null 2>&1 & echo $! > $TEST_DIRECTORY/daemon; exit 0"#);
+    lab.agent("Working", r#"echo $$ > $TEST_DIRECTORY/working; sleep 1; echo done > $TEST_DIRECTORY/done"#);
+    let (mut node, _) = lab.connect().await;
+    assert_eq!(node.ocf("Daemon", "start").await.exit_code, 0);
+    let working = node.call("ocf", "Working", "w", "start");
+    node.client.execute(working, vec![]);
+    while lab.read("working").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    lab.child.kill().unwrap();
+    lab.child.wait().unwrap();
+    assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Lost));
+    let refused = node.ocf("Daemon", "monitor").await;
+    assert_eq!(refused.status, ExecutionStatus::NotConnected);
+
+    lab.child = start(&lab.directory);
+    assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Connected { known: vec![] }));
+    let daemon = lab.read("daemon");
+    assert!(std::path::Path::new(&format!("/proc/{}", daemon.trim())).exists());
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(lab.read("done"), "done\n");
+    let kill = Command::new("kill").arg(daemon.trim()).status().unwrap();
+    assert!(kill.success());
+}
+
+#[tokio::test]
+async fn an_older_epoch_is_refused() {
+    let lab = Lab::new();
+    lab.agent("Fine", "echo $1 >> $TEST_DIRECTORY/runs");
+    let (mut node, _) = lab.connect().await;
+    let newer = AgentCall { epoch: 7, ..node.call("ocf", "Fine", "r", "start") };
+    assert_eq!(node.run(newer).await.exit_code, 0);
+    let older = AgentCall { epoch: 6, ..node.call("ocf", "Fine", "r", "stop") };
+    let result = node.run(older).await;
+    assert_eq!(result.status, ExecutionStatus::Cancelled);
+    assert!(result.exit_reason.starts_with("refused"), "{}", result.exit_reason);
+    assert_eq!(lab.read("runs"), "start\n");
+}
+
+#[tokio::test]
+async fn fence_agents_read_their_parameters_from_standard_input() {
+    let lab = Lab::new();
+    lab.write(
+        "fence/fence_test",
+        "#!/bin/sh\ncat > $TEST_DIRECTORY/input\ngrep -q action=status $TEST_DIRECTORY/input && exit 2\nexit 0\n",
+    );
+    let (mut node, _) = lab.connect().await;
+    let mut call = node.call("stonith", "fence_test", "f", "reboot");
+    call.parameters = [
+        ("plug", "node1"),
+        ("pcmk_reboot_action", "cycle"),
+        ("pcmk_host_list", "node1"),
+        ("CRM_meta_timeout", "1"),
+        ("evil", "x\naction=on"),
+    ]
+    .map(|(k, v)| (k.into(), v.into()))
+    .into();
+    assert_eq!(node.run(call.clone()).await.exit_code, 0);
+    assert_eq!(lab.read("input"), "action=cycle\nplug=node1\n");
+    let probe = node.call("stonith", "fence_test", "f", "monitor");
+    assert_eq!(node.run(probe).await.exit_code, exit_code::NOT_RUNNING);
+    let start = node.call("stonith", "fence_test", "f", "start");
+    assert_eq!(node.run(start).await.exit_code, 0);
+    assert_eq!(lab.read("input"), "action=monitor\n");
+    let probe = node.call("stonith", "fence_test", "f", "monitor");
+    assert_eq!(node.run(probe).await.exit_code, 0);
+    let status = node.call("stonith", "fence_test", "f", "status");
+    assert_eq!(node.run(status).await.exit_code, 2);
+    let stop = node.call("stonith", "fence_test", "f", "stop");
+    assert_eq!(node.run(stop).await.exit_code, 0);
+    let probe = node.call("stonith", "fence_test", "f", "monitor");
+    assert_eq!(node.run(probe).await.exit_code, exit_code::NOT_RUNNING);
+}
+
+#[tokio::test]
+async fn init_scripts_and_services() {
+    let lab = Lab::new();
+    lab.write("init.d/thing", "#!/bin/sh\n# x\n### BEGIN INIT INFO\n# Short-Description: a thing\n### END INIT INFO\n[ $1 = status ] && exit 3\nexit 0\n");
+    let (mut node, _) = lab.connect().await;
+    for class in ["lsb", "service"] {
+        let start = node.call(class, "thing", "t", "start");
+        assert_eq!(node.run(start).await.exit_code, 0);
+        let monitor = node.call(class, "thing", "t", "monitor");
+        assert_eq!(node.run(monitor).await.exit_code, exit_code::NOT_RUNNING);
+        let promote = node.call(class, "thing", "t", "promote");
+        assert_eq!(node.run(promote).await.exit_code, exit_code::UNIMPLEMENT_FEATURE);
+    }
+    let missing = node.call("lsb", "other", "t", "start");
+    assert_eq!(node.run(missing).await.status, ExecutionStatus::NotInstalled);
+    assert_eq!(node.client.list_agents("lsb".into(), None).await, Ok(vec!["thing".to_owned()]));
+    let agent = AgentName { class: "lsb".into(), provider: None, kind: "thing".into() };
+    assert!(node.client.metadata(agent).await.unwrap().contains("a thing"));
+}
+
+#[tokio::test]
+async fn metadata_and_lists_of_ocf_agents() {
+    let lab = Lab::new();
+    lab.agent("Fine", "echo '<resource-agent/>'");
+    lab.agent("Broken", "echo ocf-exit-reason:no >&2; exit 1");
+    let (node, _) = lab.connect().await;
+    let agent = |kind: &str| AgentName { class: "ocf".into(), provider: Some("test".into()), kind: kind.into() };
+    assert_eq!(node.client.metadata(agent("Fine")).await, Ok("<resource-agent/>\n".into()));
+    assert_eq!(node.client.metadata(agent("Broken")).await, Err("no".into()));
+    assert!(node.client.metadata(agent("Missing")).await.unwrap_err().contains("not installed"));
+    let all = node.client.list_agents("ocf".into(), None).await;
+    assert_eq!(all, Ok(vec!["test:Broken".into(), "test:Fine".into()]));
+    assert!(node.client.list_agents("nonsense".into(), None).await.is_err());
+}
+
+#[tokio::test]
+async fn garbage_ends_a_connection_and_nothing_else() {
+    let lab = Lab::new();
+    lab.agent("Fine", "exit 0");
+    let (mut node, _) = lab.connect().await;
+    for garbage in [&[0xff; 64][..], b"GET / HTTP/1.0\r\n\r\n", &[0, 0, 0, 1, 1], &[0, 0, 0, 2, 0, 99]] {
+        let mut stream = UnixStream::connect(lab.directory.join("socket")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(garbage).unwrap();
+        let mut answer = Vec::new();
+        // Closed with or without an answer; a reset is as good.
+        match stream.read_to_end(&mut answer) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
+    // Half a frame, and then silence.
+    let mut silent = UnixStream::connect(lab.directory.join("socket")).unwrap();
+    silent.write_all(&[0, 0, 1, 0, 7]).unwrap();
+    assert_eq!(node.ocf("Fine", "start").await.exit_code, 0);
+}
