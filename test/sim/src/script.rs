@@ -191,6 +191,8 @@ pub enum Ask {
     Leave,
     /// A change that must be refused: it is not valid.
     Nonsense,
+    /// An agent tells the promotion score of its copy of this primitive.
+    Score(String),
 }
 
 /// Why a text is not a script.
@@ -262,6 +264,7 @@ impl fmt::Display for Ask {
             Ask::Fence(node) => write!(f, "fence n{node}"),
             Ask::Leave => f.write_str("leave"),
             Ask::Nonsense => f.write_str("nonsense"),
+            Ask::Score(primitive) => write!(f, "score {primitive}"),
         }
     }
 }
@@ -523,6 +526,7 @@ fn read_ask(words: &mut Words<'_>) -> Result<Ask, String> {
         "fence" => Ask::Fence(words.node()?),
         "leave" => Ask::Leave,
         "nonsense" => Ask::Nonsense,
+        "score" => Ask::Score(words.text("primitive")?),
         other => return Err(format!("`{other}` is nothing that can be asked")),
     })
 }
