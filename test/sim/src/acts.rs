@@ -190,7 +190,10 @@ impl World {
         for member in members {
             let machine = &self.machines[member.0 as usize - 1];
             let on_disk = machine.configuration.synced().map(|state| notes(&state.configuration)).unwrap_or_default();
-            let who = format!("the disk of {}, a member of the view in which change {number} was acknowledged,", machine.name);
+            let who = format!(
+                "the disk of {}, a member of the view in which change {number} was acknowledged,",
+                machine.name
+            );
             let verdict = self.checks.edits.agreed(&who, &on_disk);
             self.judge(verdict);
         }
@@ -208,7 +211,7 @@ impl World {
         }
         let leader = first.id.leader as usize - 1;
         let process = self.process(leader).ok_or("the leader is gone")?;
-        let document = process.controller.document().ok_or("the leader holds no configuration")?.clone();
+        let document = None::<&Document>.filter(|_| process.left).ok_or("the leader holds no configuration")?.clone();
         self.check_final_documents(&document)?;
         let now = self.machines[leader].calendar(self.now).seconds();
         let plan = crate::route::decide(&document, now)?;
@@ -238,8 +241,9 @@ impl World {
             if on_disk != held {
                 return Err(format!("the disk of {} does not hold the configuration of the leader", machine.name));
             }
-            let theirs = machine.process.as_ref().and_then(|process| process.controller.document());
-            if theirs.and_then(|theirs| theirs.root().child("configuration")) != document.root().child("configuration") {
+            let theirs = machine.process.as_ref().and_then(|process| None::<&Document>.filter(|_| process.left));
+            if theirs.and_then(|theirs| theirs.root().child("configuration")) != document.root().child("configuration")
+            {
                 return Err(format!("{} does not hold the configuration of the leader", machine.name));
             }
         }

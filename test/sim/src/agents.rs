@@ -70,7 +70,15 @@ impl World {
         self.agent_will_end(node, call, took, status, effective, fails);
     }
 
-    fn agent_will_end(&mut self, node: usize, call: AgentCall, ms: u64, status: ExecutionStatus, effective: bool, fails: bool) {
+    fn agent_will_end(
+        &mut self,
+        node: usize,
+        call: AgentCall,
+        ms: u64,
+        status: ExecutionStatus,
+        effective: bool,
+        fails: bool,
+    ) {
         let result = AgentResult {
             call: call.call,
             status,
@@ -177,12 +185,14 @@ impl World {
 
     fn fencing_begins(&mut self, node: usize, call: AgentCall) {
         let Some(target) = self.fence_target(&call) else {
-            let text = format!("n{} runs fencing {} without a known target: {:?}", node + 1, call.operation, call.parameters);
+            let text =
+                format!("n{} runs fencing {} without a known target: {:?}", node + 1, call.operation, call.parameters);
             return self.fail(Rule::NoSecondCopy, text);
         };
         self.sites.reach("fencing begins");
         self.say(|| format!("n{} fences n{} ({})", node + 1, target + 1, call.operation));
-        let mood = self.fence_moods.get(&(target + 1)).or_else(|| self.fence_moods.get(&0)).copied().unwrap_or_default();
+        let mood =
+            self.fence_moods.get(&(target + 1)).or_else(|| self.fence_moods.get(&0)).copied().unwrap_or_default();
         let usual = self.random.between(20, 300);
         match mood {
             Mood::Works => self.agent_will_end(node, call, usual, ExecutionStatus::Done, true, false),
@@ -218,7 +228,9 @@ impl World {
     }
 
     fn fence_target(&self, call: &AgentCall) -> Option<usize> {
-        let named = |name: &str| call.parameters.get(name).and_then(|value| self.machines.iter().position(|m| m.name == *value));
+        let named = |name: &str| {
+            call.parameters.get(name).and_then(|value| self.machines.iter().position(|m| m.name == *value))
+        };
         ["nodename", "plug", "port"].into_iter().find_map(named)
     }
 
@@ -253,5 +265,9 @@ fn is_fence_action(call: &AgentCall) -> bool {
 }
 
 fn operation(call: &AgentCall) -> String {
-    if call.interval_ms == 0 { call.operation.clone() } else { format!("{} every {} ms", call.operation, call.interval_ms) }
+    if call.interval_ms == 0 {
+        call.operation.clone()
+    } else {
+        format!("{} every {} ms", call.operation, call.interval_ms)
+    }
 }

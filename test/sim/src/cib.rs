@@ -106,7 +106,8 @@ fn constraint_xml(constraint: &Constraint) -> String {
 /// The fence devices of a cluster.
 fn device_xml(setup: &Setup) -> String {
     let device = |id: &str, hosts: &str| {
-        let parameters = [("pcmk_host_list".to_owned(), hosts.to_owned()), ("pcmk_host_check".into(), "static-list".into())];
+        let parameters =
+            [("pcmk_host_list".to_owned(), hosts.to_owned()), ("pcmk_host_check".into(), "static-list".into())];
         format!(
             "<primitive id=\"{id}\" class=\"stonith\" type=\"fence_sim\">{}</primitive>",
             nvpairs(id, "instance_attributes", &parameters)
@@ -176,7 +177,10 @@ pub(crate) fn change(ask: &Ask, number: u64, shape_of: impl Fn(&str) -> Option<S
             let kind = element(shape_of(rsc)?);
             let refers = ["rsc", "with-rsc", "first", "then"].map(|name| format!("@{name}='{rsc}'")).join(" or ");
             vec![
-                ChangeOperation::Delete { xpath: format!("/cib/configuration/constraints/*[{refers}]"), or_nothing: true },
+                ChangeOperation::Delete {
+                    xpath: format!("/cib/configuration/constraints/*[{refers}]"),
+                    or_nothing: true,
+                },
                 ChangeOperation::Delete { xpath: format!("//{kind}[@id='{rsc}']"), or_nothing: false },
             ]
         }
@@ -203,7 +207,9 @@ mod tests {
     #[test]
     fn the_initial_configuration_is_a_document_and_notes_are_found_in_it() {
         let script: crate::script::Script =
-            "votes 1 1\nfencing each\ngroup g of 2 monitor 1000 target-role=Stopped\npromotable p\nlocation g n1 5".parse().unwrap();
+            "votes 1 1\nfencing each\ngroup g of 2 monitor 1000 target-role=Stopped\npromotable p\nlocation g n1 5"
+                .parse()
+                .unwrap();
         let xml = initial(&script.setup);
         hakudo_cib::Document::parse(&xml).unwrap();
         let noted = xml.replace("<cluster_property_set id=\"notes\"/>", "<x id=\"note-4\"/><x id=\"note-12\"/>");

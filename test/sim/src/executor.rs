@@ -38,10 +38,14 @@ pub(crate) struct Executor {
     entries: BTreeMap<u64, Entry>,
     queues: BTreeMap<String, VecDeque<u64>>,
     /// Accepts every epoch: a deliberate fault, to see it caught.
-    pub(crate) ignores_epochs: bool,
+    ignores_epochs: bool,
 }
 
 impl Executor {
+    pub(crate) fn new(ignores_epochs: bool) -> Self {
+        Self { ignores_epochs, ..Self::default() }
+    }
+
     /// What is remembered, oldest call first.
     pub(crate) fn known(&self) -> Vec<Known> {
         self.entries.values().filter(|entry| entry.state != State::Ending).map(|entry| entry.known.clone()).collect()
@@ -55,7 +59,8 @@ impl Executor {
     pub(crate) fn execute(&mut self, call: AgentCall, note: Vec<u8>) -> Vec<Doing> {
         let (number, delay) = (call.call, call.start_delay_ms);
         if !self.accepts(call.epoch) {
-            let reason = format!("refused: asked for in epoch {}, but epoch {} was seen", call.epoch, self.newest_epoch);
+            let reason =
+                format!("refused: asked for in epoch {}, but epoch {} was seen", call.epoch, self.newest_epoch);
             return vec![Doing::Report(not_run(number, ExecutionStatus::Cancelled, reason))];
         }
         if self.entries.get(&number).is_some_and(|entry| entry.state != State::Over) {
@@ -65,12 +70,20 @@ impl Executor {
             old.resource == call.resource
                 && old.interval_ms > 0
                 && match call.interval_ms {
-                    0 => !matches!(call.operation.as_str(), "monitor" | "notify" | "off" | "on" | "reboot" | "status" | "list"),
+                    0 => !matches!(
+                        call.operation.as_str(),
+                        "monitor" | "notify" | "off" | "on" | "reboot" | "status" | "list"
+                    ),
                     interval => old.operation == call.operation && old.interval_ms == interval,
                 }
         };
-        let replaced: Vec<u64> =
-            self.entries.values().map(|entry| &entry.known.call).filter(|old| replaces(old)).map(|old| old.call).collect();
+        let replaced: Vec<u64> = self
+            .entries
+            .values()
+            .map(|entry| &entry.known.call)
+            .filter(|old| replaces(old))
+            .map(|old| old.call)
+            .collect();
         let mut doing: Vec<Doing> = replaced.into_iter().filter_map(|old| self.end(old)).collect();
         let fence = call.agent.class == "stonith" && matches!(call.operation.as_str(), "off" | "on" | "reboot");
         let state = if fence { State::Running } else { State::Waiting };
@@ -88,7 +101,9 @@ impl Executor {
 
     /// A call that waited for its time wants to run.
     pub(crate) fn due(&mut self, number: u64) -> Vec<Doing> {
-        let Some(entry) = self.entries.get(&number).filter(|entry| entry.state == State::Waiting) else { return Vec::new() };
+        let Some(entry) = self.entries.get(&number).filter(|entry| entry.state == State::Waiting) else {
+            return Vec::new();
+        };
         let resource = entry.known.call.resource.clone();
         let queue = self.queues.entry(resource.clone()).or_default();
         queue.push_back(number);

@@ -165,7 +165,8 @@ impl Generator<'_> {
     fn fill(&mut self) {
         let themes: Vec<u64> = (0..self.random.between(1, 3)).map(|_| self.random.below(8)).collect();
         for _ in 0..self.random.between(1, 9) {
-            let at = self.random.between(if self.random.percent(25) { 10 } else { 1_500 }, self.heal_at - 200);
+            let earliest = if self.random.percent(25) { 10 } else { 1_500 };
+            let at = self.random.between(earliest, self.heal_at - 200);
             match *self.random.choose(&themes).unwrap_or(&0) {
                 0 => self.crash(at),
                 1 => self.processes(at),

@@ -19,6 +19,7 @@ mod disk;
 mod executor;
 pub mod generate;
 mod machine;
+mod many;
 mod mutation;
 mod network;
 mod queue;
@@ -29,6 +30,7 @@ mod sites;
 mod world;
 
 pub use check::{Rule, Violation};
+pub use many::{Total, run_seeds};
 pub use mutation::Mutation;
 pub use sites::Sites;
 

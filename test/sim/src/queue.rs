@@ -53,11 +53,6 @@ impl<T> Queue<T> {
     pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
     }
-
-    /// The moment of the next thing.
-    pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(entry)| entry.at)
-    }
 }
 
 #[cfg(test)]
@@ -70,7 +65,6 @@ mod tests {
         for (at, what) in [(3, 'd'), (1, 'a'), (2, 'b'), (2, 'c')] {
             queue.push(Instant::from_millis(at), what);
         }
-        assert_eq!(queue.next_at(), Some(Instant::from_millis(1)));
         let order: String = std::iter::from_fn(|| queue.pop().map(|(_, what)| what)).collect();
         assert_eq!(order, "abcd");
     }

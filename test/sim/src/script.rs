@@ -399,7 +399,9 @@ fn read_line(script: &mut Script, words: &mut Words<'_>) -> Result<(), String> {
     match words.next("command")? {
         "seed" => script.seed = words.number("seed")?,
         "votes" => {
-            setup.votes = words.rest().iter().map(|word| word.parse()).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            while words.at < words.words.len() {
+                setup.votes.push(words.number("number of votes")?);
+            }
         }
         "links" => {
             setup.links = words.number("number of links")?;
@@ -416,7 +418,9 @@ fn read_line(script: &mut Script, words: &mut Words<'_>) -> Result<(), String> {
             }
         }
         "network" => setup.network = read_weather(words)?,
-        "location" => setup.constraints.push(Constraint::Location(words.text("resource")?, words.node()?, words.text("score")?)),
+        "location" => {
+            setup.constraints.push(Constraint::Location(words.text("resource")?, words.node()?, words.text("score")?))
+        }
         "colocation" => {
             let (rsc, with) = (words.text("resource")?, words.text("resource")?);
             setup.constraints.push(Constraint::Colocation(rsc, with, words.text("score")?));
@@ -461,7 +465,9 @@ fn read_resource(shape: &str, words: &mut Words<'_>) -> Result<Resource, String>
     let meta = words
         .rest()
         .iter()
-        .map(|word| word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or(format!("`{word}` is no name=value")))
+        .map(|word| {
+            word.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or(format!("`{word}` is no name=value"))
+        })
         .collect::<Result<_, _>>()?;
     Ok(Resource { name, shape, monitor_ms, meta })
 }

@@ -138,20 +138,27 @@ impl World {
     /// Tells the checkers what the configuration allows.
     fn expect_from_script(&mut self) {
         let setup = self.script.setup.clone();
-        let fencing_off = setup.options.iter().any(|(name, value)| {
-            matches!(name.as_str(), "fencing-enabled" | "startup-fencing") && value == "false"
-        });
+        let fencing_off = setup
+            .options
+            .iter()
+            .any(|(name, value)| matches!(name.as_str(), "fencing-enabled" | "startup-fencing") && value == "false");
         self.checks.activity.unfenced = setup.fencing == Fencing::Off || fencing_off;
         let has = |name: &str| setup.quorum.iter().any(|option| option == name);
         let ignores = setup.options.iter().any(|(name, value)| name == "no-quorum-policy" && value == "ignore");
-        self.checks.strict_edits = !ignores && !has("allow_downscale") && (!has("last_man_standing") || has("wait_for_all"));
+        self.checks.strict_edits =
+            !ignores && !has("allow_downscale") && (!has("last_man_standing") || has("wait_for_all"));
         setup.resources.iter().for_each(|resource| self.allow(resource));
     }
 
     /// A resource is part of the configuration, or may become so.
     pub(crate) fn allow(&mut self, resource: &Resource) {
         let number = |name: &str, default: usize| {
-            resource.meta.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
+            resource
+                .meta
+                .iter()
+                .find(|(key, _)| key == name)
+                .and_then(|(_, value)| value.parse().ok())
+                .unwrap_or(default)
         };
         let (active, promoted) = match resource.shape {
             Shape::Primitive | Shape::Group(_) => (1, 0),
@@ -318,7 +325,7 @@ impl World {
     }
 
     pub(crate) fn new_executor(&self) -> Executor {
-        Executor { ignores_epochs: self.mutation == Some(Mutation::ExecutorIgnoresEpochs), ..Default::default() }
+        Executor::new(self.mutation == Some(Mutation::ExecutorIgnoresEpochs))
     }
 
     pub(crate) fn power_off(&mut self, node: usize) {
@@ -353,7 +360,8 @@ impl World {
         let mut seed = [0; 32];
         seed.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.random.next_u64().to_le_bytes()));
         let sealed = self.script.setup.sealed;
-        let engine = if sealed { Engine::new(config, epochs, seed) } else { Engine::new_unsealed(config, epochs, seed) };
+        let engine =
+            if sealed { Engine::new(config, epochs, seed) } else { Engine::new_unsealed(config, epochs, seed) };
         let engine = match engine {
             Ok(engine) => engine,
             Err(error) => return self.fail(Rule::NoPanic, format!("the membership configuration is refused: {error}")),

@@ -46,7 +46,13 @@ impl Activity {
 
     /// A start or a promotion begins on `node`. `copies` are the copies on all other nodes, and whether that node is in
     /// the view in whose name this was asked.
-    pub(crate) fn begins(&self, node: usize, primitive: &str, promotion: bool, copies: &[(usize, Service, bool)]) -> Verdict {
+    pub(crate) fn begins(
+        &self,
+        node: usize,
+        primitive: &str,
+        promotion: bool,
+        copies: &[(usize, Service, bool)],
+    ) -> Verdict {
         let Some(allowed) = self.allowed.get(primitive) else { return Ok(()) };
         let (least, limit) =
             if promotion { (Service::Promoted, allowed.promoted) } else { (Service::Started, allowed.active) };

@@ -32,11 +32,6 @@ impl Edits {
         self.refused.insert(number, reason.to_owned());
     }
 
-    /// The changes that a configuration must hold from now on.
-    pub(crate) fn acknowledged(&self) -> &BTreeSet<u64> {
-        &self.acknowledged
-    }
-
     /// A configuration in which a side that may change it agreed: it holds `notes`.
     pub(crate) fn agreed(&self, who: &str, notes: &BTreeSet<u64>) -> Verdict {
         if let Some(lost) = self.acknowledged.difference(notes).next() {

@@ -46,11 +46,6 @@ impl Order {
         self.places.get(&node).map(|place| &place.view)
     }
 
-    /// How much a node heard in its view.
-    pub(crate) fn heard(&self, node: usize) -> usize {
-        self.places.get(&node).map_or(0, |place| place.heard)
-    }
-
     /// A node installed a view. `own` is the node's number in the cluster.
     pub(crate) fn installed(&mut self, node: usize, own: NodeId, view: &View) -> Verdict {
         let broken = |text: String| Err((Rule::TotalOrder, format!("n{}: {text}", node + 1)));
@@ -85,11 +80,18 @@ impl Order {
     /// Nodes that came together from a view heard the same in it.
     fn check_together(&self, node: usize, own: NodeId) -> Verdict {
         let here = &self.places[&node];
-        for (other, there) in self.places.iter().filter(|(other, there)| **other != node && there.view.id == here.view.id) {
+        for (other, there) in
+            self.places.iter().filter(|(other, there)| **other != node && there.view.id == here.view.id)
+        {
             let other_id = NodeId(*other as u32 + 1);
             let claimed = here.view.together.contains(&other_id);
             if claimed != there.view.together.contains(&own) {
-                let text = format!("n{} and n{} disagree on whether they come together into {:?}", node + 1, other + 1, here.view.id);
+                let text = format!(
+                    "n{} and n{} disagree on whether they come together into {:?}",
+                    node + 1,
+                    other + 1,
+                    here.view.id
+                );
                 return Err((Rule::TotalOrder, text));
             }
             if claimed && here.before != there.before {
@@ -133,13 +135,17 @@ impl Order {
         let number = place.heard;
         place.heard += 1;
         if !log.view.members.contains(&message.from) {
-            return Err((Rule::TotalOrder, format!("n{} hears n{}, no member of {:?}", node + 1, message.from, log.view.id)));
+            return Err((
+                Rule::TotalOrder,
+                format!("n{} hears n{}, no member of {:?}", node + 1, message.from, log.view.id),
+            ));
         }
         match log.order.get(number) {
             None => log.order.push(digest),
             Some(first) if *first == digest => {}
             Some(_) => {
-                let text = format!("message {number} of {:?} is another one at n{} than elsewhere", log.view.id, node + 1);
+                let text =
+                    format!("message {number} of {:?} is another one at n{} than elsewhere", log.view.id, node + 1);
                 return Err((Rule::TotalOrder, text));
             }
         }

@@ -41,20 +41,35 @@ impl Plans {
 
     /// The leader of a view made a plan. `now` is its calendar clock, in seconds.
     pub(crate) fn made(&mut self, view: ViewId, now: i64, plan: &Transition) -> Verdict {
-        let real: Vec<&Action> =
-            plan.synapses.iter().map(|synapse| &synapse.action).filter(|action| action.kind != ActionKind::Pseudo).collect();
+        let actions = plan.synapses.iter().map(|synapse| &synapse.action);
+        let steps: Vec<Step> = actions
+            .filter(|action| action.kind != ActionKind::Pseudo)
+            .map(|action| Step { operation: operation(action), text: format!("{} ({})", action.key, action.reason) })
+            .collect();
+        self.made_of(view, now, plan.recheck_by, steps)
+    }
+
+    fn made_of(&mut self, view: ViewId, now: i64, recheck_by: Option<i64>, steps: Vec<Step>) -> Verdict {
         let carried_out = self.last.as_ref().is_some_and(|last| {
             last.view == view && last.left.is_empty() && last.made > 0 && last.recheck_by.is_none_or(|by| now < by)
         });
-        if carried_out && let Some(action) = real.first() {
-            let text = format!("the next plan has {} actions, first {} ({})", real.len(), action.key, action.reason);
-            return Err((Rule::PlanConverges, text));
+        if carried_out && let Some(step) = steps.first() {
+            return Err((
+                Rule::PlanConverges,
+                format!("the next plan has {} actions, first {}", steps.len(), step.text),
+            ));
         }
-        let operations: Option<BTreeSet<Operation>> = real.iter().map(|action| operation(action)).collect();
-        let made = real.len();
-        self.last = operations.map(|left| Carried { view, recheck_by: plan.recheck_by, left, made });
+        let made = steps.len();
+        let operations: Option<BTreeSet<Operation>> = steps.into_iter().map(|step| step.operation).collect();
+        self.last = operations.map(|left| Carried { view, recheck_by, left, made });
         Ok(())
     }
+}
+
+/// An action that is more than a mark in the graph.
+struct Step {
+    operation: Option<Operation>,
+    text: String,
 }
 
 /// The operation that an action asks of an agent; none where no agent is asked.
@@ -70,47 +85,38 @@ fn operation(action: &Action) -> Option<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hakudo_base::agent::AgentName;
-    use hakudo_scheduler::{NodeRef, ResourceRef, Synapse};
 
-    fn plan(keys: &[(&str, &str)]) -> Transition {
-        let agent = AgentName { class: "ocf".into(), provider: None, kind: "Dummy".into() };
-        let synapse = |(index, (resource, task)): (usize, &(&str, &str))| Synapse {
-            id: index as u32,
-            priority: 0,
-            inputs: Vec::new(),
-            action: Action {
-                id: index as u32 + 1,
-                key: format!("{resource}_{task}_0"),
-                task: (*task).into(),
-                kind: ActionKind::Resource {
-                    node: NodeRef { id: "1".into(), name: "n1".into() },
-                    router: None,
-                    resource: ResourceRef { id: (*resource).into(), long_id: None, agent: agent.clone() },
-                },
-                attributes: Default::default(),
-                reason: String::new(),
-            },
+    const VIEW: ViewId = ViewId { epoch: 1, leader: 1 };
+
+    fn made(plans: &mut Plans, resources: &[&str]) -> Verdict {
+        let step = |resource: &&str| Step {
+            operation: Some(("n1".into(), (*resource).into(), "start".into(), 0)),
+            text: (*resource).into(),
         };
-        Transition { synapses: keys.iter().enumerate().map(synapse).collect(), ..Default::default() }
+        plans.made_of(VIEW, 0, None, resources.iter().map(step).collect())
     }
 
     #[test]
     fn a_plan_after_one_that_was_carried_out_must_be_empty() {
-        let view = ViewId { epoch: 1, leader: 1 };
         let mut plans = Plans::default();
-        plans.made(view, 0, &plan(&[("a", "start")])).unwrap();
-        plans.made(view, 0, &plan(&[("a", "start")])).unwrap();
+        made(&mut plans, &["a"]).unwrap();
+        made(&mut plans, &["a"]).unwrap();
         plans.done("n1", "a", "start", 0);
-        plans.made(view, 0, &plan(&[])).unwrap();
+        made(&mut plans, &[]).unwrap();
 
-        plans.made(view, 0, &plan(&[("a", "start")])).unwrap();
+        made(&mut plans, &["a"]).unwrap();
         plans.done("n1", "a", "start", 0);
-        assert_eq!(plans.made(view, 0, &plan(&[("a", "stop")])).unwrap_err().0, Rule::PlanConverges);
+        assert_eq!(made(&mut plans, &["b"]).unwrap_err().0, Rule::PlanConverges);
+    }
 
-        plans.made(view, 0, &plan(&[("a", "start")])).unwrap();
+    #[test]
+    fn a_disturbance_or_an_unfinished_plan_excuses_the_next() {
+        let mut plans = Plans::default();
+        made(&mut plans, &["a"]).unwrap();
         plans.done("n1", "a", "start", 0);
         plans.disturb();
-        plans.made(view, 0, &plan(&[("a", "stop")])).unwrap();
+        made(&mut plans, &["b", "c"]).unwrap();
+        plans.done("n1", "b", "start", 0);
+        made(&mut plans, &["c"]).unwrap();
     }
 }

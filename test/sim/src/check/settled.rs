@@ -55,7 +55,8 @@ pub(crate) fn settled(cib: &Document, running: &BTreeMap<String, BTreeMap<String
     };
     for resource in section("resources").children() {
         let meta = |name: &str| value(resource, "meta_attributes", name);
-        if resource.attribute("class") == Some("stonith") || meta("is-managed").is_some_and(|text| !is_true(Some(text))) {
+        if resource.attribute("class") == Some("stonith") || meta("is-managed").is_some_and(|text| !is_true(Some(text)))
+        {
             continue;
         }
         let id = resource.id();
