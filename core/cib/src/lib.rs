@@ -4,6 +4,7 @@ mod document;
 pub mod iso8601;
 mod reader;
 pub mod rules;
+pub mod upgrade;
 pub mod values;
 mod writer;
 
