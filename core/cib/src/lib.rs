@@ -1,5 +1,6 @@
 //! The cluster information base: configuration and status of a cluster, in one XML document.
 
+pub mod digest;
 mod document;
 pub mod iso8601;
 mod reader;

@@ -4,7 +4,7 @@
 //! level down). Without it there is nothing to test, and the tests say so.
 
 use hakudo_cib::{Document, upgrade};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The reference CIBs, by name.
@@ -56,4 +56,39 @@ fn they_are_upgraded() {
             }
         }
     }
+}
+
+/// The digest of the start of every resource whose configuration is plain enough to know the parameters: no rules, no
+/// sets that are shared, one set of instance attributes. Histories may be older than the configuration, so that a few may
+/// differ; most must not.
+#[test]
+fn histories_have_our_digests() {
+    let (mut same, mut different) = (0, 0);
+    for (_, text) in cases() {
+        let document = Document::parse(&text).expect("it was read before");
+        let ids = document.ids();
+        for history in document.root().descendants().filter(|element| element.name() == "lrm_resource") {
+            let Some(resource) = ids.get(history.id()).filter(|element| element.name() == "primitive") else {
+                continue;
+            };
+            let mut sets = resource.children_named("instance_attributes");
+            let set = sets.next();
+            let plain = sets.next().is_none() && resource.attribute("template").is_none();
+            if !plain || set.is_some_and(|s| s.children().any(|c| c.name() == "rule" || c.attribute("value").is_none()))
+            {
+                continue;
+            }
+            let pairs = set.into_iter().flat_map(|set| set.children_named("nvpair"));
+            let parameters: BTreeMap<&str, &str> =
+                pairs.filter_map(|pair| Some((pair.attribute("name")?, pair.attribute("value")?))).collect();
+            for operation in history.children().filter(|operation| operation.attribute("operation") == Some("start")) {
+                match operation.attribute("op-digest") {
+                    Some(digest) if digest == hakudo_cib::digest::operation(&parameters) => same += 1,
+                    Some(_) => different += 1,
+                    None => {}
+                }
+            }
+        }
+    }
+    assert!(different * 10 <= same, "{same} digests are the same, {different} differ");
 }
