@@ -34,6 +34,8 @@ pub enum Input {
     View(View),
     /// A message in the total order.
     Deliver(Delivered),
+    /// The newest broadcast of this node will not be delivered although the view stays (the engine's queue is full).
+    Undelivered,
     /// From the executor of this node.
     Executor(ExecutorInput),
     /// The answer to [`Effect::Plan`]; `Err` where the scheduler panicked, with what it said.

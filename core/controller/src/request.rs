@@ -72,9 +72,9 @@ pub struct Change {
     pub force: bool,
 }
 
-/// One step of a change, as cibadmin's commands.
+/// One step of a change, as cibadmin's commands. (Members send it to each other as postcard, which knows no inner tags.)
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "operation", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ChangeOperation {
     /// Puts `xml` in the place of the element with the same name and id (or the whole `<configuration>` or `<cib>`).
     Replace {

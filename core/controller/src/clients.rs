@@ -1,0 +1,282 @@
+//! Requests of local clients and their answers.
+
+use crate::change::version;
+use crate::command::Command;
+use crate::controller::Controller;
+use crate::core_types::Effect;
+use crate::request::{Change, ChangeOperation, ClusterState, NodeState, Reply, Request};
+use hakudo_base::{NodeId, Severity};
+use hakudo_cib::Element;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    /// Who waits for a command of this node to be carried out: command number and client.
+    waiting: BTreeMap<u64, u64>,
+    /// Clients whose change has to reach all disks: by client, the number of the configuration.
+    changes: BTreeMap<u64, u64>,
+    /// Who wants to know of a newer state than the one with this revision.
+    watching: BTreeMap<u64, u64>,
+    /// Who wants this node to leave.
+    leaving: BTreeSet<u64>,
+}
+
+fn reply(effects: &mut Vec<Effect>, client: u64, reply: Reply) {
+    effects.push(Effect::Reply { client, reply: Box::new(reply) });
+}
+
+impl Controller {
+    pub(crate) fn request(&mut self, client: u64, user: String, request: Request, effects: &mut Vec<Effect>) {
+        let answer = match request {
+            Request::Cib => Ok(Some(Reply::Cib { xml: self.cib().to_xml() })),
+            Request::Cluster => Ok(Some(Reply::Cluster(Box::new(self.cluster_state())))),
+            Request::Watch { after } => {
+                self.clients.watching.insert(client, after);
+                Ok(None)
+            }
+            Request::Events { .. } => Err("events are kept by the daemon of the node".to_owned()),
+            Request::Change(change) => {
+                self.want(client, Ok(Command::Change { user, time: self.time().seconds(), change }))
+            }
+            Request::Cleanup { resource, node, refresh } => {
+                let node = node.map(|name| self.find(&name)).transpose();
+                self.want(client, node.map(|node| Command::Cleanup { resource, node, refresh }))
+            }
+            Request::SetAttribute { node, name, value } => {
+                let node = self.find(&node);
+                self.want(client, node.map(|node| Command::Attribute { node, name, value }))
+            }
+            Request::Fence { node, action } => {
+                let target = self.find(&node);
+                let known = matches!(&*action, "off" | "reboot" | "on");
+                let target =
+                    if known { target } else { Err(format!("{action} is no fencing action: off, reboot or on")) };
+                self.want(client, target.map(|target| Command::FenceRequest { target, action }))
+            }
+            Request::ConfirmFenced { node } => {
+                let target = self.find(&node);
+                self.want(client, target.map(|target| Command::Confirm { target, user }))
+            }
+            Request::Leave => {
+                self.clients.leaving.insert(client);
+                let value = Some(self.time().seconds().to_string());
+                self.say(Command::Attribute { node: self.local, name: "shutdown".to_owned(), value });
+                Ok(None)
+            }
+        };
+        match answer {
+            Ok(Some(answer)) => reply(effects, client, answer),
+            Ok(None) => {}
+            Err(reason) => reply(effects, client, Reply::Refused { reason }),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<NodeId, String> {
+        let known = || self.names.values().map(String::as_str).collect::<Vec<_>>().join(", ");
+        self.node_named(name).ok_or_else(|| format!("there is no node {name}; the nodes are {}", known()))
+    }
+
+    /// Says a command for a client, who is answered once it was carried out.
+    fn want(&mut self, client: u64, command: Result<Command, String>) -> Result<Option<Reply>, String> {
+        let command = command?;
+        if self.view.is_none() {
+            return Err("this node is not part of a cluster yet: wait until it has joined".to_owned());
+        }
+        let number = self.say(command);
+        self.clients.waiting.insert(number, client);
+        Ok(None)
+    }
+
+    /// A command was carried out.
+    pub(crate) fn finished(&mut self, from: NodeId, number: u64, effects: &mut Vec<Effect>) {
+        if let Some(client) = self.client_of(from, number) {
+            reply(effects, client, Reply::Done);
+        }
+    }
+
+    /// A command was refused by all alike.
+    pub(crate) fn refused(&mut self, from: NodeId, number: u64, reason: String, effects: &mut Vec<Effect>) {
+        if let Some(client) = self.client_of(from, number) {
+            reply(effects, client, Reply::Refused { reason });
+        }
+    }
+
+    fn client_of(&mut self, from: NodeId, number: u64) -> Option<u64> {
+        if from == self.local { self.clients.waiting.remove(&number) } else { None }
+    }
+
+    /// Commands of this node will not be carried out here; what became of them elsewhere is not known.
+    pub(crate) fn commands_dropped(&mut self, numbers: &[u64], effects: &mut Vec<Effect>) {
+        for number in numbers {
+            if let Some(client) = self.clients.waiting.remove(number) {
+                let reason = "the members changed on the way: look whether it was done".to_owned();
+                reply(effects, client, Reply::Unknown { reason });
+            }
+        }
+    }
+
+    pub(crate) fn hear_change(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        user: &str,
+        time: i64,
+        change: &Change,
+        effects: &mut Vec<Effect>,
+    ) {
+        let origin = self.name(from);
+        let changed = self.may_change(change.force).and_then(|()| self.replica.change(change, &origin, user, time));
+        if let Err(reason) = changed {
+            return self.refused(from, number, reason, effects);
+        }
+        if let Some(client) = self.client_of(from, number) {
+            self.clients.changes.insert(client, self.replica.generation);
+        }
+        if self.quorate() {
+            self.replica.lineage = self.epoch();
+        }
+        let (admin, epoch, updates) = version(self.replica.configuration());
+        let text = format!("{user} on {origin} changed the configuration to version {admin}.{epoch}.{updates}");
+        effects.push(Effect::Event(self.event("config", Severity::Info, text)));
+        self.persist(effects);
+        self.add_missing_nodes();
+        self.think_again("the configuration changed");
+    }
+
+    /// The configuration may change where no other side can change it at the same time.
+    fn may_change(&self, force: bool) -> Result<(), String> {
+        if force {
+            return Ok(());
+        }
+        let Some(view) = self.view.as_ref().filter(|view| view.quorate) else {
+            return Err(
+                "this side of the cluster is not quorate, and its changes would give way to the other side's: \
+                        bring more nodes back, or force the change"
+                    .to_owned(),
+            );
+        };
+        if view.exclusive {
+            return Ok(());
+        }
+        let lost: Vec<String> = self.replica.status.unsafe_nodes().map(|(node, _)| self.name(node)).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{} may be alive and may change the configuration too: wait until fencing confirmed its death, confirm it by \
+             hand, or force the change",
+            lost.join(", ")
+        ))
+    }
+
+    /// Answers changes that are on the disks of all members now.
+    pub(crate) fn answer_changes(&mut self, effects: &mut Vec<Effect>) {
+        let Some(view) = &self.view else { return };
+        if !view.quorate {
+            return self.changes_lost(effects);
+        }
+        let disk = &self.disk;
+        self.clients.changes.retain(|client, generation| {
+            let done = disk.all_hold(&view.members, *generation);
+            if done {
+                reply(effects, *client, Reply::Done);
+            }
+            !done
+        });
+    }
+
+    /// A member's disk refused the configuration with number `generation`.
+    pub(crate) fn changes_uncertain(&mut self, generation: u64, why: &str, effects: &mut Vec<Effect>) {
+        self.clients.changes.retain(|client, change| {
+            if *change <= generation {
+                let reason = format!("the change is in force, but not safe on every member's disk: {why}");
+                reply(effects, *client, Reply::Unknown { reason });
+            }
+            *change > generation
+        });
+    }
+
+    /// Changes that were made and not acknowledged when this side gave way to another.
+    pub(crate) fn changes_lost(&mut self, effects: &mut Vec<Effect>) {
+        for client in std::mem::take(&mut self.clients.changes).into_keys() {
+            let reason = "this side of the cluster lost the right to change the configuration on the way; it may be \
+                          undone when the members are together again"
+                .to_owned();
+            reply(effects, client, Reply::Unknown { reason });
+        }
+    }
+
+    /// The leader writes nodes into the configuration that are not there yet.
+    pub(crate) fn add_missing_nodes(&mut self) {
+        if !self.leads() || !self.quorate() || !self.replica.has_configuration() {
+            return;
+        }
+        let missing = self.names.iter().filter(|(_, name)| !self.replica.configures(name));
+        let operations: Vec<ChangeOperation> = missing
+            .map(|(node, name)| ChangeOperation::Create {
+                parent: "/cib/configuration/nodes".to_owned(),
+                xml: Element::new("node").with("id", node.to_string()).with("uname", name).to_compact_xml(),
+            })
+            .collect();
+        if !operations.is_empty() {
+            let change = Change { operations, if_version: None, force: false };
+            self.say(Command::Change { user: "hakudo".to_owned(), time: self.time().seconds(), change });
+        }
+    }
+
+    /// This node may go.
+    pub(crate) fn leaving_done(&mut self, effects: &mut Vec<Effect>) {
+        for client in std::mem::take(&mut self.clients.leaving) {
+            reply(effects, client, Reply::Done);
+        }
+    }
+
+    pub(crate) fn answer_waiting(&mut self, effects: &mut Vec<Effect>) {
+        let due: Vec<u64> =
+            self.clients.watching.iter().filter(|(_, after)| self.revision > **after).map(|(c, _)| *c).collect();
+        if due.is_empty() {
+            return;
+        }
+        let state = self.cluster_state();
+        for client in due {
+            self.clients.watching.remove(&client);
+            reply(effects, client, Reply::Cluster(Box::new(state.clone())));
+        }
+    }
+
+    /// Configuration and status as this node knows them.
+    pub(crate) fn cib(&mut self) -> hakudo_cib::Document {
+        let leader = self.view.as_ref().map(|view| view.leader());
+        let leader = leader.map(|node| (node, self.name(node)));
+        self.replica.cib(self.quorate(), leader.as_ref().map(|(node, name)| (*node, &**name)))
+    }
+
+    /// What this node knows of the cluster. Links and votes are membership's, and filled in by the daemon.
+    pub fn cluster_state(&self) -> ClusterState {
+        let members = self.view.as_ref().map(|view| view.members.clone()).unwrap_or_default();
+        let known: BTreeSet<NodeId> = self.names.keys().chain(self.replica.status.nodes.keys()).copied().collect();
+        let mut alerts: Vec<(Severity, String)> = self.alerts.values().cloned().collect();
+        alerts.sort_by(|a, b| b.0.cmp(&a.0));
+        ClusterState {
+            revision: self.revision,
+            local: self.name(self.local),
+            view: self.view.as_ref().map(|view| view.id),
+            leader: self.view.as_ref().map(|view| self.name(view.leader())),
+            quorate: self.quorate(),
+            ready: self.synced,
+            nodes: known
+                .into_iter()
+                .map(|node| NodeState {
+                    id: node.0,
+                    name: self.name(node),
+                    member: members.contains(&node),
+                    links: Vec::new(),
+                })
+                .collect(),
+            votes: (0, 0),
+            actions_left: self.actions_left,
+            settled: self.settled,
+            alerts,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What the nodes say to each other through the total order.
+//!
+//! A message names the view that it was said in. One that is delivered in another view is ignored by everybody alike; its
+//! sender notices, and says again what still matters there.
+
+use crate::request::Change;
+use crate::status::{NodeStatus, Order, Report, Status};
+use hakudo_base::agent::AgentCall;
+use hakudo_base::{NodeId, Severity};
+use hakudo_membership::ViewId;
+use serde::{Deserialize, Serialize};
+
+/// A message: commands that are carried out one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Message {
+    /// The view in which it was said.
+    pub(crate) view: ViewId,
+    /// The sender's own numbers of the commands.
+    pub(crate) numbers: Vec<u64>,
+    /// The commands.
+    pub(crate) commands: Vec<Command>,
+}
+
+/// The configuration's place in history, by which the members of a new view find out whose is the one that counts.
+/// Compared from the first field to the last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// The newest primary epoch in which it was agreed.
+    pub(crate) lineage: u64,
+    /// `admin_epoch`, `epoch`, `num_updates`.
+    pub(crate) version: (u64, u64, u64),
+    /// Any order will do between equals that differ: that of their digests.
+    pub(crate) digest: u64,
+}
+
+/// Said by every member of a view whose members do not all come from the same view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The speaker's name.
+    pub(crate) name: String,
+    /// Its configuration.
+    pub(crate) standing: Standing,
+    /// What it knows of itself.
+    pub(crate) status: NodeStatus,
+    /// Its executor is there.
+    pub(crate) ready: bool,
+    /// The cluster it comes from had begun to act.
+    pub(crate) started: bool,
+}
+
+/// Said by the member whose configuration counts, once all have said hello: what all take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sync {
+    /// As XML.
+    pub(crate) configuration: String,
+    /// The newest primary epoch in which it was agreed before.
+    pub(crate) lineage: u64,
+    /// The number of the configuration among all that were agreed.
+    pub(crate) generation: u64,
+    /// Of the nodes that are not here, and of those that are, as the speaker saw them.
+    pub(crate) status: Status,
+}
+
+/// A step of the plan that the leader walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// The plan's number among the leader's.
+    pub(crate) transition: u64,
+    /// The action's number in its graph.
+    pub(crate) action: u32,
+}
+
+/// What a node can say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// See [`Hello`].
+    Hello(Box<Hello>),
+    /// See [`Sync`].
+    Sync(Box<Sync>),
+    /// Change the configuration.
+    Change {
+        /// By whom.
+        user: String,
+        /// Seconds since 1970.
+        time: i64,
+        /// What.
+        change: Change,
+    },
+    /// The speaker's disk holds the configuration with this number, or refuses to.
+    OnDisk {
+        /// See [`Sync::generation`].
+        generation: u64,
+        /// The disk's reason.
+        failed: Option<String>,
+    },
+    /// The leader's plan begins.
+    Planned {
+        /// Its number.
+        transition: u64,
+        /// Actions in it.
+        actions: u32,
+        /// Milliseconds that the scheduler took.
+        took_ms: u64,
+    },
+    /// Run these on the nodes named.
+    Execute {
+        /// The plan's number among the leader's.
+        transition: u64,
+        /// Seconds since 1970.
+        time: i64,
+        /// What, where.
+        orders: Vec<(NodeId, Order)>,
+    },
+    /// How calls on the speaker's node ended.
+    Results(Vec<Report>),
+    /// The leader does not wait for this call any longer.
+    GiveUp {
+        /// The node.
+        node: NodeId,
+        /// The call.
+        call: u64,
+        /// Seconds since 1970.
+        time: i64,
+    },
+    /// End a recurring operation.
+    Cancel {
+        /// The node.
+        node: NodeId,
+        /// The resource.
+        resource: String,
+        /// The operation.
+        task: String,
+        /// Milliseconds.
+        interval_ms: u64,
+        /// The step that this is.
+        step: Step,
+    },
+    /// Forget the history of a resource on a node.
+    Forget {
+        /// The node.
+        node: NodeId,
+        /// The resource.
+        resource: String,
+        /// The step that this is.
+        step: Step,
+    },
+    /// Forget the failures of a resource on a node.
+    ClearFailures {
+        /// The node.
+        node: NodeId,
+        /// The resource.
+        resource: String,
+        /// Only those of this operation: its task and milliseconds.
+        operation: Option<(String, u64)>,
+        /// The step that this is.
+        step: Step,
+    },
+    /// See [`Request::Cleanup`](crate::request::Request::Cleanup).
+    Cleanup {
+        /// The resource, or all.
+        resource: Option<String>,
+        /// The node, or all.
+        node: Option<NodeId>,
+        /// Also where nothing failed.
+        refresh: bool,
+    },
+    /// Set or remove a transient attribute.
+    Attribute {
+        /// The node.
+        node: NodeId,
+        /// Which.
+        name: String,
+        /// The value; none removes it.
+        value: Option<String>,
+    },
+    /// The speaker's executor is there (again), and this is all that it knows.
+    Executor {
+        /// The speaker's own part of the status.
+        status: Box<NodeStatus>,
+        /// Calls up to this one that are not in it are lost; later ones were ordered since.
+        through: u64,
+    },
+    /// The node has nothing left to do and leaves.
+    Shutdown {
+        /// The node.
+        node: NodeId,
+        /// The step that this is.
+        step: Step,
+    },
+    /// A client wants a node fenced; the leader sees to it.
+    FenceRequest {
+        /// The node.
+        target: NodeId,
+        /// `off`, `reboot` or `on`.
+        action: String,
+    },
+    /// A client's word that the node is down.
+    Confirm {
+        /// The node.
+        target: NodeId,
+        /// Who said it.
+        user: String,
+    },
+    /// Fencing of a node begins (or goes on with another device).
+    FenceRun {
+        /// The node that is to be fenced.
+        target: NodeId,
+        /// The node that runs the agent.
+        on: NodeId,
+        /// The leader's own number of the call.
+        number: u64,
+        /// The call; its number and epoch are given by the node that runs it.
+        call: Box<AgentCall>,
+    },
+    /// How a fence agent ended.
+    FenceResult {
+        /// The leader's own number of the call.
+        number: u64,
+        /// The result.
+        result: hakudo_base::agent::AgentResult,
+    },
+    /// Fencing of a node ended.
+    FenceDone {
+        /// The node.
+        target: NodeId,
+        /// `off`, `reboot` or `on`.
+        action: String,
+        /// Why it failed.
+        failed: Option<String>,
+        /// Seconds since 1970.
+        time: i64,
+    },
+    /// Nothing is left to be done.
+    Settled,
+    /// Something that people should know, until it is taken back.
+    Alert {
+        /// What it is about.
+        about: String,
+        /// How grave, and what; none takes it back.
+        alert: Option<(Severity, String)>,
+    },
+}
+
+impl Command {
+    /// It still has to be said in the next view where the view ended before it was delivered.
+    pub(crate) fn outlives_a_view(&self) -> bool {
+        matches!(
+            self,
+            Command::Change { .. }
+                | Command::Results(_)
+                | Command::Cleanup { .. }
+                | Command::Attribute { .. }
+                | Command::FenceRequest { .. }
+                | Command::Confirm { .. }
+                | Command::OnDisk { .. }
+                | Command::Executor { .. }
+        )
+    }
+}

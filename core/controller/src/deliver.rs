@@ -1,0 +1,241 @@
+//! Commands of the total order, carried out alike at every member: first on the replica, then for this node's executor,
+//! for its clients, and, on the leader, for the plan that is walked.
+
+use crate::command::{Command, Step};
+use crate::controller::Controller;
+use crate::core_types::Effect;
+use crate::node::{ended_by, never_ran};
+use crate::status::{Order, Outcome, Report};
+use hakudo_base::agent::{AgentResult, ExecutionStatus};
+use hakudo_base::{NodeId, Severity};
+use hakudo_membership::Delivered;
+
+impl Controller {
+    /// A message was delivered.
+    pub(crate) fn deliver(&mut self, delivered: Delivered, effects: &mut Vec<Effect>) {
+        let from = delivered.from;
+        let Some(message) = self.read_message(&delivered.payload) else { return };
+        for (number, command) in message.numbers.into_iter().zip(message.commands) {
+            self.carry_out_command(from, number, command, effects);
+        }
+        if from == self.local {
+            self.outbox.heard();
+        }
+    }
+
+    fn carry_out_command(&mut self, from: NodeId, number: u64, command: Command, effects: &mut Vec<Effect>) {
+        match command {
+            Command::Hello(hello) => return self.hear_hello(from, *hello),
+            Command::Sync(sync) => return self.hear_sync(from, *sync, effects),
+            // Nobody says anything else before all agree.
+            _ if !self.synced => return,
+            _ => {}
+        }
+        self.changed();
+        match command {
+            Command::Hello(_) | Command::Sync(_) => {}
+            Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
+            Command::OnDisk { generation, failed } => self.on_disk(from, generation, failed, effects),
+            Command::Planned { transition, actions, took_ms } => {
+                self.hear_plan(from, transition, actions, took_ms, effects)
+            }
+            Command::Execute { transition, time, orders } => {
+                for (node, order) in orders {
+                    self.hear_order(node, transition, time, &order, effects);
+                }
+            }
+            Command::Results(reports) => {
+                for report in reports {
+                    self.hear_report(from, &report, effects);
+                }
+            }
+            Command::GiveUp { node, call, time } => {
+                let mut result = never_ran(call, "no answer in time");
+                result.status = ExecutionStatus::Timeout;
+                result.finished = time;
+                self.hear_result(node, &result, effects);
+            }
+            Command::Cancel { node, resource, task, interval_ms, step } => {
+                let known = self.replica.status.known_mut(node);
+                let calls = known.map(|status| status.cancel(&resource, &task, interval_ms)).unwrap_or_default();
+                if node == self.local {
+                    self.stop_recurring(calls, effects);
+                }
+                self.step_done(step);
+            }
+            Command::Forget { node, resource, step } => {
+                self.forget(node, &resource, effects);
+                self.step_done(step);
+            }
+            Command::ClearFailures { node, resource, operation, step } => {
+                if let Some(status) = self.replica.status.known_mut(node) {
+                    status.clear_failures(&resource, operation.as_ref().map(|(task, interval)| (&**task, *interval)));
+                }
+                self.step_done(step);
+            }
+            Command::Cleanup { resource, node, refresh } => {
+                self.clean_up(resource.as_deref(), node, refresh, effects);
+                self.finished(from, number, effects);
+            }
+            Command::Attribute { node, name, value } => {
+                let known = self.replica.status.known_mut(node);
+                if known.is_some_and(|status| status.set_attribute(&name, value.as_deref())) {
+                    self.think_again(&format!("attribute {name} of {}", self.name(node)));
+                }
+                self.finished(from, number, effects);
+            }
+            Command::Executor { status, through } => {
+                self.executor_is_back(from, *status, through);
+                self.calls_lost(from, through);
+                self.think_again(&format!("the executor of {} is there", self.name(from)));
+            }
+            Command::Shutdown { node, step } => self.hear_shutdown(node, step, effects),
+            Command::FenceRequest { target, action } => self.hear_fence_request(from, number, target, &action),
+            Command::Confirm { target, user } => self.hear_confirm(from, number, target, &user, effects),
+            Command::FenceRun { target, on, number, call } => self.hear_fence_run(target, on, number, *call, effects),
+            Command::FenceResult { number, result } => self.hear_fence_result(from, number, result),
+            Command::FenceDone { target, action, failed, time } => {
+                self.hear_fence_done(target, &action, failed, time, effects);
+            }
+            Command::Settled => {
+                self.settled = true;
+                self.actions_left = 0;
+                effects.push(Effect::Event(self.event(
+                    "settled",
+                    Severity::Info,
+                    "nothing is left to be done".to_owned(),
+                )));
+            }
+            Command::Alert { about, alert: Some((severity, text)) } => self.alert(&about, severity, text),
+            Command::Alert { about, alert: None } => self.no_alert(&about),
+        }
+    }
+
+    fn hear_order(&mut self, node: NodeId, transition: u64, time: i64, order: &Order, effects: &mut Vec<Effect>) {
+        let Some(status) = self.replica.status.known_mut(node) else { return };
+        let ended = ended_by(status, order);
+        let call = status.issue(order, time);
+        self.leader.order_heard(node, call, Step { transition, action: order.action });
+        if shown(&order.task, order.interval_ms) {
+            let text = format!("{} {} on {} begins", order.resource, order.task, self.name(node));
+            let mut event = self.event("action-start", Severity::Info, text);
+            event.node = Some(self.name(node));
+            event.resource = Some(order.resource.clone());
+            effects.push(Effect::Event(event));
+        }
+        if node == self.local {
+            self.run(call, order, ended, effects);
+        }
+    }
+
+    fn hear_report(&mut self, from: NodeId, report: &Report, effects: &mut Vec<Effect>) {
+        match self.replica.status.known_mut(from) {
+            Some(status) if report.number > status.reported => status.reported = report.number,
+            _ => return,
+        }
+        self.hear_result(from, &report.result, effects);
+    }
+
+    fn hear_result(&mut self, node: NodeId, result: &AgentResult, effects: &mut Vec<Effect>) {
+        let fatal = self.replica.options().start_failure_is_fatal;
+        let Some(outcome) = self.replica.status.known_mut(node).and_then(|status| status.result(result, fatal)) else {
+            return;
+        };
+        self.report_result(node, result, &outcome, effects);
+        if outcome.first && outcome.issued.interval_ms == 0 {
+            self.actions_left = self.actions_left.saturating_sub(1);
+        }
+        self.call_ended(node, result.call, &outcome);
+    }
+
+    fn report_result(&mut self, node: NodeId, result: &AgentResult, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        let issued = &outcome.issued;
+        let recurring = issued.interval_ms > 0;
+        if !outcome.failed && (!shown(&issued.task, issued.interval_ms) || result.status == ExecutionStatus::Cancelled)
+        {
+            return;
+        }
+        let probe = issued.task == "monitor" && !recurring && result.status == ExecutionStatus::Done;
+        let (kind, severity) = match outcome.failed {
+            false => ("action-done", Severity::Info),
+            // A probe that finds something running is news, no failure.
+            true if probe => ("action-done", Severity::Warning),
+            true => ("action-failed", Severity::Error),
+        };
+        let mut text = format!("{} {} on {}", issued.resource, issued.task, self.name(node));
+        match outcome.failed {
+            false => text.push_str(" is done"),
+            true => text.push_str(&format!(" ended with {} ({:?})", result.exit_code, result.status)),
+        }
+        for more in [&result.exit_reason, &result.output] {
+            if outcome.failed && !more.is_empty() {
+                text.push_str(": ");
+                text.push_str(more.trim_end());
+            }
+        }
+        let mut event = self.event(kind, severity, text);
+        event.node = Some(self.name(node));
+        event.resource = Some(issued.resource.clone());
+        event.took_ms = Some(result.exec_time_ms);
+        effects.push(Effect::Event(event));
+    }
+
+    fn forget(&mut self, node: NodeId, resource: &str, effects: &mut Vec<Effect>) {
+        let Some(status) = self.replica.status.known_mut(node) else { return };
+        let calls = status.recurring(resource);
+        status.forget(resource);
+        if node == self.local {
+            self.stop_recurring(calls, effects);
+            effects.push(Effect::Forget { resource: resource.to_owned() });
+        }
+    }
+
+    /// Forgets failures, and what is known of the resources that failed (all, with `refresh`): they are probed anew.
+    fn clean_up(&mut self, resource: Option<&str>, node: Option<NodeId>, refresh: bool, effects: &mut Vec<Effect>) {
+        let nodes: Vec<NodeId> =
+            self.replica.status.nodes.keys().copied().filter(|known| node.is_none_or(|only| only == *known)).collect();
+        let mut found = false;
+        for node in nodes {
+            let Some(status) = self.replica.status.known_mut(node) else { continue };
+            let mut resources = status.failed_resources();
+            if refresh {
+                resources.extend(status.resources.keys().cloned());
+                resources.sort();
+                resources.dedup();
+            }
+            resources.retain(|name| resource.is_none_or(|only| only == name));
+            for name in resources {
+                found = true;
+                if let Some(status) = self.replica.status.known_mut(node) {
+                    status.clear_failures(&name, None);
+                }
+                self.forget(node, &name, effects);
+            }
+        }
+        if found {
+            self.think_again("failures were cleaned up");
+        }
+    }
+
+    fn hear_shutdown(&mut self, node: NodeId, step: Step, effects: &mut Vec<Effect>) {
+        let name = self.name(node);
+        if let Some(status) = self.replica.status.known_mut(node) {
+            status.online = false;
+            status.join = crate::status::Join::Down;
+            status.expected = false;
+        }
+        let mut event = self.event("node-leaves", Severity::Info, format!("{name} has nothing left to do and leaves"));
+        event.node = Some(name);
+        effects.push(Effect::Event(event));
+        if node == self.local {
+            self.leaving_done(effects);
+            effects.push(Effect::Leave);
+        }
+        self.step_done(step);
+    }
+}
+
+/// Operations that people want to hear of when all is well: not probes, notifications and recurring ones.
+fn shown(task: &str, interval_ms: u64) -> bool {
+    interval_ms == 0 && !matches!(task, "monitor" | "notify")
+}

@@ -1,0 +1,366 @@
+//! The leader: it asks for a plan, walks it, and asks again until nothing is left to be done.
+//!
+//! There is one reason to ask: *something is new* ([`Controller::think_again`]). What is new stops the walk; what is on its
+//! way ends, and then the scheduler is asked. No timer lies between. A walk that came to its end is followed by one more
+//! question, whose answer must be empty: then the cluster is settled.
+//!
+//! All that the leader wants done it says in the total order, and it believes that something is done when it hears it.
+//! When the view changes, a leader forgets all this: the status tells the next one what is on its way.
+
+mod orders;
+
+use crate::command::{Command, Step};
+use crate::controller::Controller;
+use crate::core_types::Effect;
+use crate::status::Outcome;
+use crate::walk::{EVERYTHING, Walk};
+use hakudo_base::{Instant, NodeId, Random, Severity};
+use hakudo_scheduler::{Action, ActionKind, Transition};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The same plan carried out so often in a row, without a failure and without news, will not bring anything next time.
+const ENOUGH: u32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Leader {
+    random: Random,
+    /// The last part of transition keys: it tells this leader's orders from all others.
+    key: String,
+    /// Something is new since the scheduler was asked last, and what.
+    news: Option<String>,
+    asked: Option<Asked>,
+    tokens: u64,
+    walk: Option<Walk>,
+    transitions: u64,
+    /// Which step a call on a node belongs to.
+    calls: BTreeMap<(NodeId, u64), Step>,
+    /// The plan that was carried out last without failure and news, and how often in a row.
+    carried_out: Option<(Vec<(String, String)>, u32)>,
+    /// When to look again although nothing happened.
+    look_again: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    token: u64,
+    at: Instant,
+}
+
+impl Leader {
+    pub(crate) fn new(mut random: Random) -> Self {
+        let key = leader_key(&mut random);
+        Self {
+            random,
+            key,
+            news: None,
+            asked: None,
+            tokens: 0,
+            walk: None,
+            transitions: 0,
+            calls: BTreeMap::new(),
+            carried_out: None,
+            look_again: None,
+        }
+    }
+
+    /// A new view: what was on its way is in the status.
+    pub(crate) fn forget_everything(&mut self) {
+        self.news = None;
+        self.asked = None;
+        self.walk = None;
+        self.calls.clear();
+        self.carried_out = None;
+        self.look_again = None;
+        self.key = leader_key(&mut self.random);
+    }
+
+    /// An order was delivered and has a call number now.
+    pub(crate) fn order_heard(&mut self, node: NodeId, call: u64, step: Step) {
+        if self.walk.is_some() {
+            self.calls.insert((node, call), step);
+        }
+    }
+
+    /// The walk that `step` belongs to.
+    fn walk_of(&mut self, step: Step) -> Option<&mut Walk> {
+        self.walk.as_mut().filter(|walk| walk.number == step.transition)
+    }
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn leader_key(random: &mut Random) -> String {
+    let (a, b) = (random.next_u64(), random.next_u64());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        a >> 32,
+        (a >> 16) & 0xffff,
+        a & 0xfff,
+        (b >> 48) & 0x3fff | 0x8000,
+        b & 0xffff_ffff_ffff
+    )
+}
+
+impl Controller {
+    /// Something is new that may change the plan: the walk stops, and the scheduler is asked once it has.
+    pub(crate) fn think_again(&mut self, why: &str) {
+        self.settled = false;
+        if !self.leads() || !self.synced {
+            return;
+        }
+        self.leader.carried_out = None;
+        self.leader.news.get_or_insert_with(|| why.to_owned());
+        if let Some(walk) = &mut self.leader.walk {
+            walk.abort(EVERYTHING);
+        }
+    }
+
+    /// Does what a leader can do now: begins steps, ends a walk, asks for a plan.
+    pub(crate) fn lead(&mut self, effects: &mut Vec<Effect>) {
+        if !self.leads() || !self.synced || self.waits_for_nodes() {
+            return;
+        }
+        self.walk_on(effects);
+        if self.leader.walk.as_ref().is_some_and(|walk| walk.finished() || self.only_fencing_flies(walk)) {
+            self.end_walk();
+        }
+        if self.leader.walk.is_none() && self.leader.asked.is_none() && self.leader.news.take().is_some() {
+            self.leader.tokens += 1;
+            let token = self.leader.tokens;
+            self.leader.asked = Some(Asked { token, at: self.now });
+            self.leader.look_again = None;
+            let cib = self.cib();
+            effects.push(Effect::Plan { token, cib, now: self.time().seconds() });
+        }
+    }
+
+    /// A starting cluster waits for nodes that nobody has seen yet, for a while: they would be fenced otherwise.
+    fn waits_for_nodes(&self) -> bool {
+        !self.started && self.start_deadline().is_some_and(|deadline| self.now < deadline)
+    }
+
+    fn start_deadline(&self) -> Option<Instant> {
+        let unseen = |name: &str| !self.replica.status.nodes.values().any(|status| status.name == name);
+        let listed = self.names.values().map(String::as_str);
+        let missing = listed.chain(self.replica.configured_nodes()).any(unseen);
+        let since = self.first_synced.filter(|_| missing && self.quorate())?;
+        Some(since + self.replica.options().dc_deadtime)
+    }
+
+    /// An aborted walk does not wait for fencing to end: it goes on by itself, and the next plan finds it going on.
+    fn only_fencing_flies(&self, walk: &Walk) -> bool {
+        walk.aborted() && walk.flying().all(|action| action.task == "stonith")
+    }
+
+    fn end_walk(&mut self) {
+        let Some(walk) = self.leader.walk.take() else { return };
+        self.leader.calls.clear();
+        if walk.failed() || walk.aborted() {
+            self.leader.news.get_or_insert_with(|| "the plan was not carried out in full".to_owned());
+            return;
+        }
+        let plan = walk.fingerprint();
+        let times = match self.leader.carried_out.take() {
+            Some((before, times)) if before == plan => times + 1,
+            _ => 1,
+        };
+        self.leader.carried_out = Some((plan, times));
+        self.leader.news = Some("the plan was carried out".to_owned());
+    }
+
+    pub(crate) fn planned(&mut self, token: u64, result: Result<Box<Transition>, String>, effects: &mut Vec<Effect>) {
+        let Some(asked) = self.leader.asked.take_if(|asked| asked.token == token) else { return };
+        let took_ms = u64::try_from(self.now.since(asked.at).as_millis()).unwrap_or(u64::MAX);
+        let transition = match result {
+            Ok(transition) => transition,
+            Err(reason) => return self.no_plan(&reason, effects),
+        };
+        self.leader.look_again = self.when_to_look_again(&transition);
+        if self.leader.news.is_some() {
+            return;
+        }
+        self.leader.transitions += 1;
+        let walk = Walk::new(self.leader.transitions, transition);
+        self.say_alert("plan", None);
+        if walk.transition().synapses.is_empty() {
+            self.leader.carried_out = None;
+            self.begin_acting();
+            if !self.settled {
+                self.say(Command::Settled);
+            }
+            return;
+        }
+        if self.goes_in_circles(&walk) {
+            return;
+        }
+        self.begin_acting();
+        self.say(Command::Planned { transition: walk.number, actions: walk.size(), took_ms });
+        self.leader.walk = Some(walk);
+    }
+
+    fn begin_acting(&mut self) {
+        self.started |= self.quorate();
+    }
+
+    fn no_plan(&mut self, reason: &str, effects: &mut Vec<Effect>) {
+        let text = format!("there is no plan, and nothing is done until something changes: {reason}");
+        effects.push(Effect::Event(self.event("plan-failed", Severity::Error, text.clone())));
+        self.say_alert("plan", Some((Severity::Error, text)));
+        self.leader.look_again = self.replica.options().recheck_interval.map(|interval| self.now + interval);
+    }
+
+    /// The same plan was carried out again and again: the scheduler and reality do not understand each other.
+    fn goes_in_circles(&mut self, walk: &Walk) -> bool {
+        let plan = walk.fingerprint();
+        let again = self.leader.carried_out.as_ref().filter(|(before, times)| *before == plan && *times >= ENOUGH);
+        if again.is_none() {
+            return false;
+        }
+        let first = plan.first().map(|(key, node)| format!("{key} on {node}")).unwrap_or_default();
+        let text = format!(
+            "the same plan of {} steps ({first}, …) was carried out {ENOUGH} times and is still wanted: \
+             nothing is done until something changes",
+            plan.len()
+        );
+        self.say_alert("plan", Some((Severity::Error, text)));
+        true
+    }
+
+    pub(crate) fn say_alert(&mut self, about: &str, alert: Option<(Severity, String)>) {
+        if alert.is_some() || self.alerts.contains_key(about) {
+            self.say(Command::Alert { about: about.to_owned(), alert });
+        }
+    }
+
+    fn when_to_look_again(&self, transition: &Transition) -> Option<Instant> {
+        let by = transition.recheck_by.map(|by| {
+            let seconds = u64::try_from(by.saturating_sub(self.time().seconds())).unwrap_or(0);
+            self.now + Duration::from_secs(seconds.max(1))
+        });
+        let interval = self.replica.options().recheck_interval.map(|interval| self.now + interval);
+        [by, interval].into_iter().flatten().min()
+    }
+
+    pub(crate) fn lead_deadline(&self) -> Option<Instant> {
+        if !self.leads() || !self.synced {
+            return None;
+        }
+        let start = self.start_deadline().filter(|_| !self.started && self.leader.news.is_some());
+        let idle = self.leader.walk.is_none() && self.leader.asked.is_none();
+        let again = self.leader.look_again.filter(|_| idle);
+        let walk = self.leader.walk.as_ref().and_then(Walk::deadline);
+        [start.filter(|at| *at > self.now), again, walk, self.fence_deadline()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn lead_timer(&mut self) {
+        if self.leader.look_again.is_some_and(|at| at <= self.now) && self.leader.walk.is_none() {
+            self.leader.look_again = None;
+            self.think_again("it was time to look again");
+        }
+        self.give_up_overdue();
+        self.fence_timer();
+    }
+
+    fn give_up_overdue(&mut self) {
+        let Some(walk) = &mut self.leader.walk else { return };
+        let number = walk.number;
+        let overdue = walk.overdue(self.now);
+        for id in overdue {
+            let step = Step { transition: number, action: id };
+            let call = self.leader.calls.iter().find(|(_, of)| **of == step).map(|(call, _)| *call);
+            match call {
+                Some((node, call)) => {
+                    // Waited for once more, in case even this is not heard.
+                    if let Some(walk) = &mut self.leader.walk {
+                        walk.wait_again(id, self.now);
+                    }
+                    let time = self.time().seconds();
+                    self.say(Command::GiveUp { node, call, time });
+                }
+                None => self.step_failed(step),
+            }
+        }
+    }
+
+    /// A call ended (or a recurring operation's outcome changed): as the walk expected it, or not.
+    pub(crate) fn call_ended(&mut self, node: NodeId, call: u64, outcome: &Outcome) {
+        if !self.leads() {
+            return;
+        }
+        let step = self.leader.calls.remove(&(node, call));
+        let name = self.name(node);
+        if let Some(walk) = &mut self.leader.walk {
+            walk.heard_from(&name, self.now);
+        }
+        match step {
+            Some(step) if !outcome.failed || outcome.issued.ignore_failure => self.step_done(step),
+            Some(step) => self.step_failed(step),
+            None => {
+                let issued = &outcome.issued;
+                self.think_again(&format!("{} {} on {name} ended unexpectedly", issued.resource, issued.task));
+            }
+        }
+    }
+
+    /// Calls on a node up to `through` whose executor does not know them will not be answered.
+    pub(crate) fn calls_lost(&mut self, node: NodeId, through: u64) {
+        let lost = self.leader.calls.range((node, 0)..=(node, through)).map(|(key, step)| (*key, *step));
+        for (key, step) in lost.collect::<Vec<_>>() {
+            let alive = |status: &crate::status::NodeStatus| status.issued.contains_key(&key.1);
+            if !self.replica.status.nodes.get(&node).is_some_and(alive) {
+                self.leader.calls.remove(&key);
+                self.step_failed(step);
+            }
+        }
+    }
+
+    /// A step of the walk ended well.
+    pub(crate) fn step_done(&mut self, step: Step) {
+        match self.leader.walk_of(step) {
+            Some(walk) => {
+                walk.confirm(step.action);
+            }
+            None => self.think_again("a step of an earlier plan ended"),
+        }
+    }
+
+    /// A step of the walk failed: nothing of its priority or less begins any more.
+    pub(crate) fn step_failed(&mut self, step: Step) {
+        let Some(walk) = self.leader.walk_of(step) else { return self.think_again("a step of an earlier plan failed") };
+        let priority = walk.priority(step.action);
+        walk.fail(step.action);
+        walk.abort(priority);
+        self.leader.carried_out = None;
+        self.leader.news.get_or_insert_with(|| "a step failed".to_owned());
+    }
+
+    pub(crate) fn hear_plan(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        actions: u32,
+        took_ms: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.settled = false;
+        self.actions_left = actions;
+        let text = format!("{} made plan {number} of {actions} actions", self.name(from));
+        let mut event = self.event("plan", Severity::Info, text);
+        event.took_ms = Some(took_ms);
+        effects.push(Effect::Event(event));
+    }
+
+    /// The node that carries an action out, where it is a member.
+    fn performer(&self, action: &Action) -> Option<NodeId> {
+        let node = self.node_named(&action.performer()?.name)?;
+        self.view.as_ref()?.members.contains(&node).then_some(node)
+    }
+
+    /// The node that an action is about.
+    fn target(&self, action: &Action) -> Option<NodeId> {
+        match &action.kind {
+            ActionKind::Pseudo | ActionKind::PseudoFencing { .. } => None,
+            ActionKind::Resource { node, .. } | ActionKind::Cluster { node, .. } => self.node_named(&node.name),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The part that every node plays for its own executor: it hands orders over, and reports how they ended.
+
+mod note;
+
+use crate::command::Command;
+use crate::controller::Controller;
+use crate::core_types::Effect;
+use crate::status::{Issued, NodeStatus, Order, Report, changes_state};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, exit_code};
+use hakudo_base::{NodeId, Severity};
+use note::Note;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    connected: bool,
+    /// Orders that came while the executor was away, with their notes.
+    held: BTreeMap<u64, (AgentCall, Vec<u8>)>,
+    /// Results that were not reported yet.
+    results: Vec<AgentResult>,
+    /// The number of the newest report.
+    reported: u64,
+    /// Calls of fence agents for the leader: our call number and the leader's.
+    pub(crate) fencing: BTreeMap<u64, u64>,
+}
+
+/// The first call number of fence agents that run for the leader; those of resources stay far below.
+const FENCE_CALLS: u64 = 1 << 48;
+
+impl Node {
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+}
+
+impl Controller {
+    pub(crate) fn executor(&mut self, input: ExecutorInput, effects: &mut Vec<Effect>) {
+        match input {
+            ExecutorInput::Connected { known } => self.executor_connected(&known, effects),
+            ExecutorInput::Lost => {
+                self.node.connected = false;
+                self.alert("executor", Severity::Error, format!("the executor of {} is away", self.name(self.local)));
+            }
+            ExecutorInput::Result(result) => match self.node.fencing.remove(&result.call) {
+                Some(number) => {
+                    self.say(Command::FenceResult { number, result });
+                }
+                None => self.node.results.push(result),
+            },
+        }
+    }
+
+    /// The executor is there: what it remembers is what this node runs. Orders that came meanwhile go to it now; those
+    /// from before that it does not know are lost.
+    fn executor_connected(&mut self, known: &[Known], effects: &mut Vec<Effect>) {
+        self.node.connected = true;
+        self.no_alert("executor");
+        for number in std::mem::take(&mut self.node.fencing).into_values() {
+            self.say(Command::FenceResult { number, result: never_ran(0, "the executor was restarted") });
+        }
+        let name = self.name(self.local);
+        let old = self.replica.status.node_mut(self.local, &name);
+        let through = self.node.held.keys().next().map_or(old.last_call, |first| first - 1);
+        let mut status = NodeStatus::default();
+        status.attributes = old.attributes.clone();
+        (status.name, status.reported, status.last_call) = (name, self.node.reported, old.last_call);
+        let mut known: Vec<&Known> = known.iter().collect();
+        known.sort_by_key(|known| known.call.call);
+        for known in known {
+            remember(&mut status, known);
+        }
+        self.node.results.clear();
+        for (call, note) in std::mem::take(&mut self.node.held).into_values() {
+            effects.push(Effect::Execute { call, note });
+        }
+        if self.synced || self.view.is_some() {
+            self.say(Command::Executor { status: Box::new(status), through });
+        } else {
+            self.replica.status.nodes.insert(self.local, status);
+        }
+    }
+
+    /// An order for this node was delivered.
+    pub(crate) fn run(&mut self, call: u64, order: &Order, before: Vec<u64>, effects: &mut Vec<Effect>) {
+        let epoch = self.epoch();
+        for recurring in before {
+            effects.push(Effect::Cancel { call: recurring, epoch });
+        }
+        if order.agent.class == "stonith"
+            && let Some(result) = self.fence_device_answer(call, order)
+        {
+            self.node.results.push(result);
+            return;
+        }
+        let operation = if order.agent.class == "stonith" { "monitor" } else { &order.task };
+        let agent_call = AgentCall {
+            call,
+            epoch,
+            resource: order.resource.clone(),
+            agent: order.agent.clone(),
+            operation: operation.to_owned(),
+            interval_ms: order.interval_ms,
+            timeout_ms: order.timeout_ms,
+            start_delay_ms: order.start_delay_ms,
+            parameters: parameters_for(order),
+        };
+        let note = Note::of(order).write();
+        if self.node.connected {
+            effects.push(Effect::Execute { call: agent_call, note });
+        } else {
+            self.node.held.insert(call, (agent_call, note));
+        }
+    }
+
+    /// What a fence device answers without its agent: a node that is to use it only has to know it. It is started once
+    /// its agent says that it works, stopped by forgetting it, and a probe asks whether it was started here.
+    fn fence_device_answer(&self, call: u64, order: &Order) -> Option<AgentResult> {
+        let exit_code = match (&*order.task, order.interval_ms) {
+            ("stop" | "notify", _) => exit_code::OK,
+            ("monitor", 0) if self.device_started(&order.resource, call) => exit_code::OK,
+            ("monitor", 0) => exit_code::NOT_RUNNING,
+            _ => return None,
+        };
+        Some(AgentResult { exit_code, finished: self.time().seconds(), ..never_ran(call, "") }.done())
+    }
+
+    fn device_started(&self, resource: &str, before: u64) -> bool {
+        let history = self.replica.status.nodes.get(&self.local).and_then(|node| node.resources.get(resource));
+        let last = history.and_then(|history| history.operations.get("last_0")).filter(|last| last.call < before);
+        last.is_some_and(|last| last.issued.task != "stop" && last.exit_code == exit_code::OK)
+    }
+
+    /// Recurring operations that are not wanted any more.
+    pub(crate) fn stop_recurring(&mut self, calls: Vec<u64>, effects: &mut Vec<Effect>) {
+        let epoch = self.epoch();
+        for call in calls {
+            self.node.held.remove(&call);
+            effects.push(Effect::Cancel { call, epoch });
+        }
+    }
+
+    /// Runs a fence agent for the leader.
+    pub(crate) fn run_fence_agent(&mut self, number: u64, mut call: AgentCall, effects: &mut Vec<Effect>) {
+        if !self.node.connected {
+            let result = never_ran(call.call, "the executor is away");
+            self.say(Command::FenceResult { number, result });
+            return;
+        }
+        self.node.reported += 1;
+        call.call = FENCE_CALLS + self.node.reported;
+        call.epoch = self.epoch();
+        self.node.fencing.insert(call.call, number);
+        effects.push(Effect::Execute { call, note: Vec::new() });
+    }
+
+    /// Reports what ended since the last report, in one message with all that came meanwhile.
+    pub(crate) fn report_results(&mut self) {
+        if self.node.results.is_empty() || !self.synced || self.outbox.is_under_way() {
+            return;
+        }
+        let mut reports = Vec::new();
+        for result in std::mem::take(&mut self.node.results) {
+            self.node.reported += 1;
+            reports.push(Report { number: self.node.reported, result });
+        }
+        self.say(Command::Results(reports));
+    }
+
+    /// A node's executor told anew what it knows.
+    pub(crate) fn executor_is_back(&mut self, from: NodeId, mut status: NodeStatus, through: u64) {
+        let name = self.name(from);
+        let old = self.replica.status.node_mut(from, &name);
+        let since: Vec<(u64, Issued, i64)> = old
+            .issued
+            .iter()
+            .filter(|(call, _)| **call > through)
+            .map(|(call, issued)| (*call, issued.clone(), old.pending_since(*call)))
+            .collect();
+        for (call, issued, time) in since {
+            status.note_issued(call, issued, time);
+        }
+        status.attributes = std::mem::take(&mut old.attributes);
+        status.last_call = status.last_call.max(old.last_call);
+        *old = status;
+        self.replica.status.joined(from, &name, true);
+    }
+}
+
+/// Adds what an executor remembers of a call to the status of its node.
+fn remember(status: &mut NodeStatus, known: &Known) {
+    let Some(note) = Note::read(&known.note) else { return };
+    let asked = known.result.as_ref().map_or(0, |result| result.finished);
+    status.note_issued(known.call.call, note.issued(&known.call), asked);
+    if let Some(result) = &known.result {
+        // Failures were counted when they were reported; the attributes know of them.
+        let attributes = status.attributes.clone();
+        status.result(result, false);
+        status.attributes = attributes;
+    }
+}
+
+fn parameters_for(order: &Order) -> BTreeMap<String, String> {
+    let for_agent =
+        |name: &str| order.agent.class != "stonith" || !(name.starts_with("CRM_meta_") || name.starts_with("pcmk_"));
+    order.parameters.iter().filter(|(name, _)| for_agent(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// The result of a call that never ran.
+pub(crate) fn never_ran(call: u64, reason: &str) -> AgentResult {
+    AgentResult {
+        call,
+        status: ExecutionStatus::NotConnected,
+        exit_code: exit_code::ERROR,
+        exit_reason: reason.to_owned(),
+        output: String::new(),
+        exec_time_ms: 0,
+        queue_time_ms: 0,
+        finished: 0,
+    }
+}
+
+trait Done {
+    fn done(self) -> Self;
+}
+
+impl Done for AgentResult {
+    fn done(mut self) -> Self {
+        self.status = ExecutionStatus::Done;
+        self
+    }
+}
+
+/// Recurring calls that an order puts an end to.
+pub(crate) fn ended_by(status: &NodeStatus, order: &Order) -> Vec<u64> {
+    if changes_state(&order.task, order.interval_ms) { status.recurring(&order.resource) } else { Vec::new() }
+}

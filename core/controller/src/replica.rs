@@ -1,0 +1,167 @@
+//! The replica: configuration and status as every member of a view holds them, byte for byte the same.
+//!
+//! It changes only by commands of the total order, and by views.
+
+use crate::change;
+use crate::command::{Standing, Sync};
+use crate::core_types::PersistedState;
+use crate::options::Options;
+use crate::request::Change;
+use crate::status::{FEATURE_SET, Status};
+use hakudo_base::NodeId;
+use hakudo_cib::{Document, Element};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Replica {
+    configuration: Document,
+    /// The newest primary epoch in which the configuration was agreed.
+    pub(crate) lineage: u64,
+    /// Counts configurations: every change and every synchronisation makes a new one.
+    pub(crate) generation: u64,
+    pub(crate) status: Status,
+    options: Options,
+    ids: BTreeMap<String, String>,
+}
+
+/// Why a configuration could not be taken over.
+pub(crate) type Refusal = String;
+
+impl Replica {
+    /// From what the disk holds. An unreadable configuration counts as none; it is given back, to be kept aside.
+    pub(crate) fn new(persisted: Option<PersistedState>) -> (Self, Option<(String, Refusal)>) {
+        let (document, lineage, unreadable) = match persisted {
+            None => (empty(), 0, None),
+            Some(state) => match change::read(&state.configuration) {
+                Ok(document) => (document, state.lineage, None),
+                Err(reason) => (empty(), 0, Some((state.configuration, reason))),
+            },
+        };
+        let mut replica = Self {
+            options: Options::read(&document),
+            ids: BTreeMap::new(),
+            configuration: document,
+            lineage,
+            generation: 0,
+            status: Status::default(),
+        };
+        replica.look_at_configuration();
+        (replica, unreadable)
+    }
+
+    pub(crate) fn configuration(&self) -> &Document {
+        &self.configuration
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Configuration and status as one document.
+    pub(crate) fn cib(&mut self, quorate: bool, leader: Option<(NodeId, &str)>) -> Document {
+        let ids = &self.ids;
+        let status = self.status.write(|node, name| cib_id(ids, node, name));
+        let mut document = self.configuration.clone();
+        let root = document.root_mut();
+        root.set("have-quorum", if quorate { "1" } else { "0" });
+        if let Some((node, name)) = leader {
+            root.set("dc-uuid", &cib_id(ids, node, name));
+        }
+        root.push(status);
+        document
+    }
+
+    /// There is more than the empty configuration of a node that was never part of a cluster.
+    pub(crate) fn has_configuration(&self) -> bool {
+        change::version(&self.configuration) != (0, 0, 0)
+    }
+
+    /// The node that the configuration knows under `name`.
+    pub(crate) fn configures(&self, name: &str) -> bool {
+        self.ids.contains_key(name)
+    }
+
+    /// Names of the configuration's nodes.
+    pub(crate) fn configured_nodes(&self) -> impl Iterator<Item = &str> {
+        self.ids.keys().map(String::as_str)
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let digest =
+            self.configuration.root().to_compact_xml().bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        Standing { lineage: self.lineage, version: change::version(&self.configuration), digest }
+    }
+
+    pub(crate) fn persisted(&self) -> PersistedState {
+        PersistedState { configuration: self.configuration.to_xml(), lineage: self.lineage }
+    }
+
+    /// What the others need in order to have what this node has.
+    pub(crate) fn as_sync(&self) -> Sync {
+        Sync {
+            configuration: self.configuration.to_xml(),
+            lineage: self.lineage,
+            generation: self.generation,
+            status: self.status.clone(),
+        }
+    }
+
+    /// Takes over what the winner has; the own configuration comes back where it was another one.
+    pub(crate) fn adopt(&mut self, sync: Sync) -> Result<Option<String>, Refusal> {
+        let document = change::read(&sync.configuration)?;
+        let own = (document != self.configuration && self.has_configuration()).then(|| self.configuration.to_xml());
+        self.configuration = document;
+        self.lineage = sync.lineage;
+        self.generation = sync.generation;
+        self.status = sync.status;
+        self.look_at_configuration();
+        Ok(own)
+    }
+
+    /// Changes the configuration, or says why not and changes nothing.
+    pub(crate) fn change(&mut self, change: &Change, origin: &str, user: &str, time: i64) -> Result<(), Refusal> {
+        let mut document = change::apply(&self.configuration, change)?;
+        let root = document.root_mut();
+        root.set("cib-last-written", &time.to_string());
+        root.set("update-origin", origin);
+        root.set("update-user", user);
+        self.configuration = document;
+        self.generation += 1;
+        self.look_at_configuration();
+        Ok(())
+    }
+
+    fn look_at_configuration(&mut self) {
+        self.options = Options::read(&self.configuration);
+        let nodes = self.configuration.section(&["configuration", "nodes"]);
+        self.ids = nodes
+            .into_iter()
+            .flat_map(|nodes| nodes.children_named("node"))
+            .filter_map(|node| Some((node.attribute("uname")?.to_owned(), node.id().to_owned())))
+            .collect();
+    }
+}
+
+fn cib_id(ids: &BTreeMap<String, String>, node: NodeId, name: &str) -> String {
+    ids.get(name).cloned().unwrap_or_else(|| node.to_string())
+}
+
+/// The configuration of a cluster that has none yet.
+fn empty() -> Document {
+    let configuration = Element::new("configuration")
+        .with_child(Element::new("crm_config"))
+        .with_child(Element::new("nodes"))
+        .with_child(Element::new("resources"))
+        .with_child(Element::new("constraints"));
+    Document::new(
+        Element::new("cib")
+            .with("crm_feature_set", FEATURE_SET)
+            .with("validate-with", "pacemaker-4.0")
+            .with("admin_epoch", "0")
+            .with("epoch", "0")
+            .with("num_updates", "0")
+            .with_child(configuration),
+    )
+}

@@ -1,0 +1,122 @@
+//! `<status>` as the scheduler and people read it, in Pacemaker's form.
+
+use super::history::{History, Operation};
+use super::{FEATURE_SET, Join, NodeStatus, Status, Written};
+use hakudo_base::NodeId;
+use hakudo_cib::Element;
+use std::sync::Arc;
+
+impl Status {
+    /// The element, with `cib_id` giving the id under which the configuration knows a node.
+    pub(crate) fn write(&mut self, cib_id: impl Fn(NodeId, &str) -> String) -> Element {
+        let mut status = Element::new("status");
+        for (node, state) in &mut self.nodes {
+            status.push(state.write(&cib_id(*node, &state.name)));
+        }
+        status
+    }
+}
+
+impl NodeStatus {
+    fn write(&mut self, id: &str) -> Arc<Element> {
+        if let Some(element) = self.written.0.as_ref().filter(|element| element.id() == id) {
+            return element.clone();
+        }
+        let mut element = Element::new("node_state")
+            .with("id", id)
+            .with("uname", &self.name)
+            .with("in_ccm", if self.in_view { "true" } else { "false" })
+            .with("crmd", if self.online { "online" } else { "offline" })
+            .with("join", if self.join == Join::Member { "member" } else { "down" })
+            .with("expected", if self.expected { "member" } else { "down" });
+        if !self.attributes.is_empty() {
+            element.push(self.write_attributes(id));
+        }
+        if !self.resources.is_empty() || self.online {
+            let mut resources = Element::new("lrm_resources");
+            for (name, history) in &mut self.resources {
+                resources.push(history.write(name, &self.name));
+            }
+            element.push(Element::new("lrm").with("id", id).with_child(resources));
+        }
+        let element = Arc::new(element);
+        self.written = Written(Some(element.clone()));
+        element
+    }
+
+    fn write_attributes(&self, id: &str) -> Element {
+        let mut set = Element::new("instance_attributes").with("id", format!("status-{id}"));
+        for (name, value) in &self.attributes {
+            set.push(
+                Element::new("nvpair")
+                    .with("id", format!("status-{id}-{}", as_id(name)))
+                    .with("name", name)
+                    .with("value", value),
+            );
+        }
+        Element::new("transient_attributes").with("id", id).with_child(set)
+    }
+}
+
+/// An attribute's name with every character that an XML id cannot have replaced by a dot.
+fn as_id(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '.' }).collect()
+}
+
+impl History {
+    fn write(&mut self, name: &str, node: &str) -> Arc<Element> {
+        if let Some(element) = &self.written.0 {
+            return element.clone();
+        }
+        let mut element = Element::new("lrm_resource").with("id", name).with("class", &self.agent.class);
+        if let Some(provider) = &self.agent.provider {
+            element.set("provider", provider);
+        }
+        element.set("type", &self.agent.kind);
+        for (entry, operation) in &self.operations {
+            element.push(operation.write(&format!("{name}_{entry}"), node));
+        }
+        let element = Arc::new(element);
+        self.written = Written(Some(element.clone()));
+        element
+    }
+}
+
+impl Operation {
+    fn write(&self, id: &str, node: &str) -> Element {
+        let issued = &self.issued;
+        let status = self.status as i8;
+        let mut element = Element::new("lrm_rsc_op")
+            .with("id", id)
+            .with("operation_key", format!("{}_{}_{}", issued.resource, issued.task, issued.interval_ms))
+            .with("operation", &issued.task)
+            .with("crm_feature_set", FEATURE_SET)
+            .with("transition-key", &issued.transition_key)
+            .with("transition-magic", format!("{status}:{};{}", self.exit_code, issued.transition_key))
+            .with("exit-reason", &self.exit_reason)
+            .with("on_node", node)
+            .with("call-id", self.call.to_string())
+            .with("rc-code", self.exit_code.to_string())
+            .with("op-status", status.to_string())
+            .with("interval", issued.interval_ms.to_string())
+            .with("last-rc-change", self.last_rc_change.to_string())
+            .with("exec-time", self.exec_time_ms.to_string())
+            .with("queue-time", self.queue_time_ms.to_string());
+        if let Some((source, target)) = &issued.migration {
+            element.set("migrate_source", source);
+            element.set("migrate_target", target);
+        }
+        if let Some(digest) = &issued.digests.all {
+            element.set("op-digest", digest);
+        }
+        if let Some((parameters, digest)) = &issued.digests.restart {
+            element.set("op-force-restart", parameters);
+            element.set("op-restart-digest", digest);
+        }
+        if let Some((parameters, digest)) = &issued.digests.secure {
+            element.set("op-secure-params", parameters);
+            element.set("op-secure-digest", digest);
+        }
+        element
+    }
+}

@@ -1,0 +1,277 @@
+//! The walk through a transition graph: which steps may begin now, which are on their way, what is left.
+//!
+//! Nothing is decided here. A step begins when all that it waits for ended well, and as many as the limits allow are on
+//! their way at once. Once the walk is *aborted* no step begins any more, except those of a higher priority than the
+//! reason of the abort (Pacemaker gives notifications that must not be torn apart such a priority).
+
+use hakudo_base::Instant;
+use hakudo_scheduler::{Action, ActionId, ActionKind, Transition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Resource actions on their way to one node at once where `batch-limit` leaves it open. More than any executor runs at
+/// once, so that none ever waits for its leader; few enough that a new plan does not wait long for the old one.
+const PER_NODE: usize = 64;
+
+/// The priority that nothing has: an abort with it stops all.
+pub(crate) const EVERYTHING: i32 = i32::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Flying,
+    Done,
+    Failed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Walk {
+    transition: Box<Transition>,
+    /// The number of this plan among the leader's.
+    pub(crate) number: u64,
+    index: BTreeMap<ActionId, usize>,
+    dependents: BTreeMap<ActionId, Vec<usize>>,
+    missing: Vec<usize>,
+    state: Vec<State>,
+    /// Steps that wait for nothing but a free place: higher priority first, then in the order of the graph.
+    ready: BTreeSet<(std::cmp::Reverse<i32>, usize)>,
+    flying: BTreeMap<usize, Flight>,
+    /// Only steps with a higher priority than this begin.
+    stopped_below: Option<i32>,
+    failed: bool,
+}
+
+/// An action on its way.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    begun: Instant,
+    /// Without a sign of its node for so long it is given up.
+    patience: Option<Duration>,
+}
+
+impl Walk {
+    pub(crate) fn new(number: u64, transition: Box<Transition>) -> Self {
+        let steps = &transition.synapses;
+        let index: BTreeMap<ActionId, usize> = steps.iter().enumerate().map(|(at, s)| (s.action.id, at)).collect();
+        let mut dependents: BTreeMap<ActionId, Vec<usize>> = BTreeMap::new();
+        let mut missing = Vec::with_capacity(steps.len());
+        let mut ready = BTreeSet::new();
+        for (at, step) in steps.iter().enumerate() {
+            let inputs: BTreeSet<ActionId> = step.inputs.iter().copied().collect();
+            for input in &inputs {
+                dependents.entry(*input).or_default().push(at);
+            }
+            missing.push(inputs.len());
+            if inputs.is_empty() {
+                ready.insert((std::cmp::Reverse(step.priority), at));
+            }
+        }
+        let state = vec![State::Waiting; steps.len()];
+        Self {
+            number,
+            index,
+            dependents,
+            missing,
+            state,
+            ready,
+            flying: BTreeMap::new(),
+            stopped_below: None,
+            failed: false,
+            transition,
+        }
+    }
+
+    pub(crate) fn transition(&self) -> &Transition {
+        &self.transition
+    }
+
+    /// The action with this number.
+    pub(crate) fn action(&self, id: ActionId) -> Option<&Action> {
+        self.index.get(&id).map(|at| &self.transition.synapses[*at].action)
+    }
+
+    /// Begins all steps that may begin now; points without work are passed on the way. What is to be done comes back.
+    pub(crate) fn begin(&mut self, now: Instant) -> Vec<ActionId> {
+        let mut begun = Vec::new();
+        let mut full = BTreeSet::new();
+        let mut load = self.load();
+        // Passing a point can make earlier steps ready: look again from the start, without those that found no place.
+        while let Some(next) = self.ready.iter().find(|next| !full.contains(*next) && self.may_begin(next.1)).copied() {
+            let action = &self.transition.synapses[next.1].action;
+            let id = action.id;
+            if matches!(action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. }) {
+                self.ready.remove(&next);
+                self.end(next.1, State::Done);
+            } else if load.admits(action, &self.transition) {
+                load.add(action);
+                self.ready.remove(&next);
+                self.state[next.1] = State::Flying;
+                self.flying.insert(next.1, Flight { begun: now, patience: None });
+                begun.push(id);
+            } else {
+                full.insert(next);
+            }
+        }
+        begun
+    }
+
+    fn may_begin(&self, at: usize) -> bool {
+        self.stopped_below.is_none_or(|limit| self.transition.synapses[at].priority > limit)
+    }
+
+    fn load(&self) -> Load {
+        let mut load = Load::default();
+        for at in self.flying.keys() {
+            load.add(&self.transition.synapses[*at].action);
+        }
+        load
+    }
+
+    /// How long a flying action is waited for.
+    pub(crate) fn set_patience(&mut self, id: ActionId, patience: Duration) {
+        if let Some(flight) = self.index.get(&id).and_then(|at| self.flying.get_mut(at)) {
+            flight.patience = Some(patience);
+        }
+    }
+
+    /// The node gave a sign of life: its actions are waited for anew.
+    pub(crate) fn heard_from(&mut self, node: &str, now: Instant) {
+        for (at, flight) in &mut self.flying {
+            if self.transition.synapses[*at].action.performer().is_some_and(|performer| performer.name == node) {
+                flight.begun = now;
+            }
+        }
+    }
+
+    /// A flying action is waited for once more from now.
+    pub(crate) fn wait_again(&mut self, id: ActionId, now: Instant) {
+        if let Some(flight) = self.index.get(&id).and_then(|at| self.flying.get_mut(at)) {
+            flight.begun = now;
+        }
+    }
+
+    /// The priority of an action's step.
+    pub(crate) fn priority(&self, id: ActionId) -> i32 {
+        self.index.get(&id).map_or(0, |at| self.transition.synapses[*at].priority)
+    }
+
+    /// When the next flying action is to be given up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.flying.values().filter_map(|f| Some(f.begun + f.patience?)).min()
+    }
+
+    /// Flying actions that were waited for long enough.
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<ActionId> {
+        let late = |f: &Flight| f.patience.is_some_and(|patience| f.begun + patience <= now);
+        self.flying.iter().filter(|(_, f)| late(f)).map(|(at, _)| self.transition.synapses[*at].action.id).collect()
+    }
+
+    /// The action ended well. False where it was not on its way.
+    pub(crate) fn confirm(&mut self, id: ActionId) -> bool {
+        self.land(id, State::Done)
+    }
+
+    /// The action failed: what waits for it will not begin.
+    pub(crate) fn fail(&mut self, id: ActionId) -> bool {
+        self.failed |= self.index.contains_key(&id);
+        self.land(id, State::Failed)
+    }
+
+    fn land(&mut self, id: ActionId, state: State) -> bool {
+        let Some(at) = self.index.get(&id).copied().filter(|at| self.flying.contains_key(at)) else { return false };
+        self.end(at, state);
+        true
+    }
+
+    fn end(&mut self, at: usize, state: State) {
+        self.flying.remove(&at);
+        self.state[at] = state;
+        if state != State::Done {
+            return;
+        }
+        let id = self.transition.synapses[at].action.id;
+        for dependent in self.dependents.get(&id).into_iter().flatten() {
+            self.missing[*dependent] -= 1;
+            if self.missing[*dependent] == 0 && self.state[*dependent] == State::Waiting {
+                self.ready.insert((std::cmp::Reverse(self.transition.synapses[*dependent].priority), *dependent));
+            }
+        }
+    }
+
+    /// No step of `priority` or less begins any more.
+    pub(crate) fn abort(&mut self, priority: i32) {
+        self.stopped_below = Some(self.stopped_below.map_or(priority, |old| old.max(priority)));
+    }
+
+    pub(crate) fn aborted(&self) -> bool {
+        self.stopped_below.is_some()
+    }
+
+    /// Some action failed.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The flying actions.
+    pub(crate) fn flying(&self) -> impl Iterator<Item = &Action> {
+        self.flying.keys().map(|at| &self.transition.synapses[*at].action)
+    }
+
+    /// Nothing is on its way and nothing more will begin.
+    pub(crate) fn finished(&self) -> bool {
+        self.flying.is_empty() && !self.ready.iter().any(|(_, at)| self.may_begin(*at))
+    }
+
+    /// Real actions of the whole graph.
+    pub(crate) fn size(&self) -> u32 {
+        let real = self
+            .transition
+            .synapses
+            .iter()
+            .filter(|s| !matches!(s.action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. }));
+        u32::try_from(real.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The actions by key and node: two plans that want the same have the same.
+    pub(crate) fn fingerprint(&self) -> Vec<(String, String)> {
+        let key = |a: &Action| (a.key.clone(), a.node().map(|node| node.name.clone()).unwrap_or_default());
+        let mut keys: Vec<_> = self.transition.synapses.iter().map(|s| key(&s.action)).collect();
+        keys.sort();
+        keys
+    }
+}
+
+/// What is on its way, counted as the limits count.
+#[derive(Default)]
+struct Load {
+    all: usize,
+    nodes: BTreeMap<String, usize>,
+    migrations: BTreeMap<String, usize>,
+}
+
+impl Load {
+    fn add(&mut self, action: &Action) {
+        let ActionKind::Resource { .. } = action.kind else { return };
+        let Some(performer) = action.performer() else { return };
+        self.all += 1;
+        *self.nodes.entry(performer.name.clone()).or_default() += 1;
+        if is_migration(action) {
+            *self.migrations.entry(performer.name.clone()).or_default() += 1;
+        }
+    }
+
+    fn admits(&self, action: &Action, transition: &Transition) -> bool {
+        let ActionKind::Resource { .. } = action.kind else { return true };
+        let Some(performer) = action.performer() else { return true };
+        let room = match transition.batch_limit {
+            0 => self.nodes.get(&performer.name).copied().unwrap_or(0) < PER_NODE,
+            limit => self.all < limit as usize,
+        };
+        let migrations = self.migrations.get(&performer.name).copied().unwrap_or(0);
+        room && !(is_migration(action) && transition.migration_limit.is_some_and(|limit| migrations >= limit as usize))
+    }
+}
+
+fn is_migration(action: &Action) -> bool {
+    matches!(&*action.task, "migrate_to" | "migrate_from")
+}
