@@ -57,11 +57,28 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Lets agents find this program, and the commands of Pacemaker that it takes the place of. The shell library of
+    /// resource-agents calls these by `HA_SBIN_DIR`.
+    fn tell_agents_of_this_program(&mut self) {
+        let mut add = |name: &str, value: Option<PathBuf>| {
+            let missing = self.environment.iter().all(|(known, _)| known != name);
+            if let (true, Some(Ok(value))) = (missing, value.map(|path| path.into_os_string().into_string())) {
+                self.environment.push((name.to_owned(), value));
+            }
+        };
+        add("HAKUDO", std::env::current_exe().ok());
+        let mut directories = self.path.split(':').map(PathBuf::from);
+        add("HA_SBIN_DIR", directories.find(|directory| directory.join("crm_attribute").is_file()));
+    }
+}
+
 /// Runs an executor until it is told to end by SIGTERM or SIGINT. Agents that run then go on; nobody hears of their end.
 ///
 /// # Errors
 /// The socket can not be made, or another executor listens there.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(mut config: Config) -> anyhow::Result<()> {
+    config.tell_agents_of_this_program();
     // What an agent creates is readable for all, as under any init system.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let socket = config.socket.clone();

@@ -31,7 +31,10 @@ fn child_process() {
     config.ocf_roots = vec![root.clone()];
     config.fence_directories = vec![root.join("fence")];
     config.init_directory = root.join("init.d");
-    config.environment = vec![("TEST_DIRECTORY".into(), root.to_string_lossy().into_owned())];
+    let variables =
+        [("TEST_DIRECTORY", root.to_string_lossy().as_ref()), ("HAKUDO", "/hakudo"), ("HA_SBIN_DIR", "/sbin")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    config.environment = variables.into();
     config.action_limit = Some(3);
     hakudo_executor::run(config).unwrap();
 }
@@ -161,7 +164,9 @@ async fn an_ocf_agent_gets_what_the_standard_says_and_nothing_else() {
     };
     let output: Vec<&str> = result.output.lines().filter(own).collect();
     expect_test::expect![[r#"
+        HAKUDO=/hakudo
         HA_LOGFACILITY=daemon
+        HA_SBIN_DIR=/sbin
         HA_cluster_type=corosync
         HA_debug=0
         HA_logfacility=daemon
