@@ -6,6 +6,7 @@ mod reader;
 pub mod rules;
 pub mod values;
 mod writer;
+pub mod xpath;
 
 pub use document::{Attribute, Descendants, Document, Element, Node, Position};
 pub use reader::ParseError;
