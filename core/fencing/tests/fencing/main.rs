@@ -1,0 +1,4 @@
+//! The fencing core, driven by scripts that can be read aloud, and by chance.
+
+mod cases;
+mod script;
