@@ -4,6 +4,7 @@ mod corpus;
 mod dependencies;
 mod packages;
 mod process;
+mod sim;
 mod test;
 
 use anyhow::Result;
@@ -26,6 +27,8 @@ enum Task {
         /// Only scenarios whose name contains this.
         only: Option<String>,
     },
+    /// Runs whole clusters under simulated faults; its last line says how many seeds broke a rule.
+    Sim(sim::Arguments),
     /// Holds the scheduler against reference cases, where HAKUDO_REFERENCE_CASES says where they are.
     Corpus {
         /// Only cases that match this glob.
@@ -43,6 +46,7 @@ fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Lab { only } => test::lab(only.as_deref()),
+        Task::Sim(arguments) => sim::run(&arguments),
         Task::Corpus { only } => corpus::run(&only),
         Task::Directions => dependencies::check_directions(),
         Task::Licences => dependencies::check_licences(),

@@ -1,9 +1,11 @@
 //! The cluster information base: configuration and status of a cluster, in one XML document.
 
+pub mod digest;
 mod document;
 pub mod iso8601;
 mod reader;
 pub mod rules;
+pub mod upgrade;
 pub mod values;
 mod writer;
 pub mod xpath;

@@ -1,8 +1,10 @@
 //! What the engine must know before it can speak, and what it must find again after a restart.
 
+use crate::quorum;
+use crate::wire::fnv1a;
 use hakudo_base::NodeId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -28,7 +30,6 @@ impl ClusterKey {
         Self(bytes)
     }
 
-    #[expect(dead_code, reason = "sealing will need it")]
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -84,6 +85,8 @@ pub struct Config {
     pub warn_after: Duration,
     /// Silence of a node on all links after which it is lost, and of one link after which that link is down.
     pub dead_after: Duration,
+    /// The quorum rule's options.
+    pub quorum: quorum::Options,
 }
 
 impl Config {
@@ -98,6 +101,7 @@ impl Config {
             heartbeat: Duration::from_millis(100),
             warn_after: Duration::from_millis(350),
             dead_after: Duration::from_millis(600),
+            quorum: quorum::Options::default(),
         }
     }
 
@@ -143,7 +147,21 @@ impl Config {
         if self.warn_after > self.dead_after || self.warn_after < self.heartbeat {
             return Err(ConfigError::WarnOutOfRange);
         }
+        quorum::Quorum::new(&self.quorum, self.local, &self.votes(), quorum::Persisted::default())?;
         Ok(())
+    }
+
+    /// The votes of all nodes.
+    pub(crate) fn votes(&self) -> BTreeMap<NodeId, u32> {
+        self.nodes.iter().map(|node| (node.id, node.votes)).collect()
+    }
+
+    /// Names everything that all nodes must agree on.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut nodes: Vec<_> = self.nodes.iter().map(|node| (node.id, &node.links, node.votes)).collect();
+        nodes.sort();
+        let times = (self.heartbeat, self.dead_after);
+        fnv1a(&postcard::to_stdvec(&(nodes, times, &self.quorum)).unwrap_or_default())
     }
 
     /// The entry of a node.
@@ -193,6 +211,9 @@ pub enum ConfigError {
     /// One lost heartbeat must not kill a node.
     #[error("dead_after must be at least two heartbeats")]
     DeadTooEarly,
+    /// The quorum options contradict each other.
+    #[error(transparent)]
+    Quorum(#[from] quorum::OptionsError),
     /// The warning comes between the first heartbeat and death.
     #[error("warn_after must lie between the heartbeat and dead_after")]
     WarnOutOfRange,
@@ -205,4 +226,8 @@ pub struct PersistedState {
     /// No view with an epoch above this was installed or proposed here. Written in steps ahead of use, so that most view
     /// changes wait for no disk.
     pub epoch_limit: u64,
+    /// How many times an engine was started from this state: keeps its runs apart even if a seed is used twice.
+    pub runs: u64,
+    /// What the quorum rule remembers.
+    pub quorum: quorum::Persisted,
 }

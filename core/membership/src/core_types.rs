@@ -1,6 +1,7 @@
 //! What the engine is told, what it asks for, and what it tells people.
 
 use crate::config::{Config, PersistedState};
+use crate::quorum::Decision;
 use crate::view::{Delivered, View};
 use hakudo_base::{NodeId, Severity};
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,20 @@ pub enum Input {
     Configure(Config),
     /// This node is confirmed dead: if it stays silent, it is lost after two heartbeats instead of `dead_after`.
     Fenced(NodeId),
+    /// An operator overrides the quorum rule. It takes effect at every member, at the same place in the order; where the
+    /// answer changes, a new view with the same members follows.
+    Quorum(QuorumOverride),
     /// Say goodbye: this node runs nothing any more. [`Effect::Left`] follows.
     Leave,
+}
+
+/// An operator's override of the quorum rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuorumOverride {
+    /// So many votes are expected from now on (`corosync-quorumtool -e`).
+    SetExpectedVotes(u32),
+    /// Nobody else is alive: stop waiting (`quorum.cancel_wait_for_all`).
+    CancelWaitForAll,
 }
 
 /// What the engine asks for, to be carried out in order.
@@ -163,6 +176,16 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
+    /// The quorum rule's answer in a new view, or after something changed it.
+    Quorum {
+        /// The answer, with its reason.
+        decision: Decision,
+    },
+    /// An override of the quorum rule was refused.
+    QuorumRefused {
+        /// Why.
+        reason: String,
+    },
     /// A configuration was refused; the previous one stays.
     ConfigRefused {
         /// What is wrong with it.
@@ -179,12 +202,20 @@ impl Event {
             | Event::NodeLeaving { .. }
             | Event::Replayed { .. }
             | Event::ConfigAgrees { .. } => Severity::Info,
+            Event::Quorum { decision } => {
+                if decision.quorate {
+                    Severity::Info
+                } else {
+                    Severity::Error
+                }
+            }
             Event::LinkDown { .. }
             | Event::NodeLate { .. }
             | Event::Paused { .. }
             | Event::NodePaused { .. }
             | Event::OneWay { .. }
             | Event::Forged { .. }
+            | Event::QuorumRefused { .. }
             | Event::ConfigDiffers { .. } => Severity::Warning,
             Event::NodeLost { .. } | Event::ForeignCluster { .. } | Event::ConfigRefused { .. } => Severity::Error,
         }
@@ -222,6 +253,8 @@ impl fmt::Display for Event {
             Event::ConfigAgrees { node } => {
                 write!(f, "the membership configuration of node {node} agrees with that of this node again")
             }
+            Event::Quorum { decision } => decision.fmt(f),
+            Event::QuorumRefused { reason } => write!(f, "the quorum rule is not changed: {reason}"),
             Event::ConfigRefused { reason } => write!(f, "the new membership configuration is refused: {reason}"),
         }
     }

@@ -208,6 +208,32 @@ impl Quorum {
         })
     }
 
+    /// Takes over changed options or nodes while it runs. Quorum is never gained by this: that is judged in the next view.
+    ///
+    /// # Errors
+    /// Options that contradict each other; then nothing changes.
+    pub fn reconfigure(
+        &mut self,
+        options: &Options,
+        me: NodeId,
+        nodes: &BTreeMap<NodeId, u32>,
+    ) -> Result<(), OptionsError> {
+        let rules = Rules::new(options, nodes)?;
+        let remembered = if rules.tracking { self.highest_expected } else { 0 };
+        self.votes = nodes.get(&me).copied().unwrap_or(1);
+        for (id, votes) in &mut self.present {
+            *votes = nodes.get(id).copied().unwrap_or(*votes);
+        }
+        self.state.expected = rules.expected.max(remembered);
+        self.state.floor = rules.expected;
+        self.rules = rules;
+        if self.state.quorate {
+            self.judge_again(false);
+        }
+        self.remember();
+        Ok(())
+    }
+
     /// What was asked for and does not hold, with the reason, for people.
     pub fn notes(&self) -> &[String] {
         &self.rules.notes

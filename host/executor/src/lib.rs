@@ -4,6 +4,7 @@
 //! controller asks for, one operation of a resource at a time, repeats monitors, and remembers each call with its newest
 //! result, so that a node process that was restarted takes up where the old one was.
 
+pub mod agents;
 mod classes;
 pub mod client;
 mod operations;

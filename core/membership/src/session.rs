@@ -1,0 +1,587 @@
+//! Sealing: only members of this cluster are heard, and nobody else understands them.
+//!
+//! Each pair of running processes agrees on session keys by a Noise handshake (`NNpsk0`) in which the cluster key is the
+//! pre-shared key: who does not have it can neither open nor make a single message. A handshake is one datagram each way,
+//! repeated until it is answered; both sides may begin at once, and then both sessions work until one falls out of use.
+//! A datagram names its session by a number that the receiver chose, and carries a counter that is the nonce, so it may
+//! be lost, late or doubled. Each counter is accepted once.
+//!
+//! The answering side of a handshake cannot know that the question was not a recording, until the first datagram comes
+//! in under the new keys. Only then does the session count, and only then is a new run of the peer believed. So a
+//! recording changes nothing, and a peer that was restarted is taken up after one and a half round trips.
+//!
+//! Randomness follows from the seed: SHA-256 over the seed, the number of the run, and a counter.
+
+use crate::config::{ClusterKey, MAX_CLUSTER_NAME, MAX_DATAGRAM};
+use crate::wire::{decode, fnv1a};
+use hakudo_base::{Instant, NodeId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+const VERSION: u8 = 0x68;
+const OPEN: u8 = 1;
+const ANSWER: u8 = 2;
+const DATA: u8 = 3;
+/// Version, kind, session, counter.
+const DATA_HEADER: usize = 14;
+/// Version, kind, from, to.
+const OPEN_HEADER: usize = 10;
+const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+/// How many counters behind the newest one are still told apart.
+const REPLAY_WINDOW: u64 = 2048;
+/// A session is replaced after this long, or this many datagrams.
+const REKEY_AFTER: Duration = Duration::from_secs(3600);
+const REKEY_PACKETS: u64 = 1 << 28;
+/// The same opening message is repeated for this long.
+const HANDSHAKE_LIFETIME: Duration = Duration::from_secs(10);
+/// How many ended runs of a peer are remembered, so that recordings of their handshakes are not even answered.
+const RETIRED_RUNS: usize = 16;
+
+/// How datagrams are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    /// Encrypted and authenticated.
+    Noise,
+    /// A checksum. For simulations only.
+    Checksum,
+}
+
+/// What became of a datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// It says this, and is from this run of that node. `confirms`: it is the first of its session.
+    Payload { from: NodeId, boot: u64, confirms: bool, bytes: Vec<u8> },
+    /// It opens a session: send this back.
+    Answer { to: NodeId, bytes: Vec<u8> },
+    /// It answers our opening: the session stands.
+    Established { from: NodeId, boot: u64 },
+    /// It changes nothing.
+    Rejected(Rejection),
+}
+
+/// Why a datagram changes nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// Not a datagram of this protocol.
+    Malformed,
+    /// Not made with this cluster's key.
+    Forged { claimed: Option<NodeId> },
+    /// Seen before, or too old to tell.
+    Replayed,
+    /// Its session is not known here: it is over, or of another run.
+    UnknownSession,
+    /// The right key, and another cluster's name.
+    Foreign { node: NodeId, cluster_name: String },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Opening {
+    boot: u64,
+    /// Grows with every opening of this run.
+    attempt: u64,
+    session: u32,
+    cluster_name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    boot: u64,
+    session: u32,
+    cluster_name: String,
+}
+
+/// Random bytes that follow from a seed.
+#[derive(Clone)]
+pub(crate) struct Entropy {
+    secret: [u8; 32],
+    counter: u64,
+}
+
+impl Entropy {
+    pub(crate) fn new(seed: [u8; 32], runs: u64) -> Self {
+        let secret =
+            Sha256::new().chain_update(b"hakudo membership").chain_update(seed).chain_update(runs.to_le_bytes());
+        Self { secret: secret.finalize().into(), counter: 0 }
+    }
+
+    fn block(&mut self) -> [u8; 32] {
+        self.counter += 1;
+        Sha256::new().chain_update(self.secret).chain_update(self.counter.to_le_bytes()).finalize().into()
+    }
+
+    pub(crate) fn next_u64(&mut self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.block();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// A generator that goes its own way.
+    fn fork(&mut self) -> Self {
+        Self { secret: self.block(), counter: 0 }
+    }
+}
+
+impl Random for Entropy {
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
+        for chunk in dest.chunks_mut(32) {
+            let block = self.block();
+            chunk.iter_mut().zip(block).for_each(|(to, from)| *to = from);
+        }
+        Ok(())
+    }
+}
+
+/// The default primitives, with our randomness.
+struct Resolver(Entropy);
+
+impl CryptoResolver for Resolver {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        Some(Box::new(self.0.clone()))
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        DefaultResolver.resolve_dh(choice)
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+/// A handshake on its way, on either side.
+enum Handshake {
+    Noise(Box<snow::HandshakeState>),
+    Checksum,
+}
+
+impl Handshake {
+    fn new(sealing: Sealing, key: &ClusterKey, prologue: &[u8], entropy: Entropy, opens: bool) -> Option<Self> {
+        if sealing == Sealing::Checksum {
+            return Some(Handshake::Checksum);
+        }
+        let builder = snow::Builder::with_resolver(PATTERN.parse().ok()?, Box::new(Resolver(entropy)));
+        let builder = builder.psk(0, key.bytes()).ok()?.prologue(prologue).ok()?;
+        let state = if opens { builder.build_initiator() } else { builder.build_responder() };
+        state.ok().map(|state| Handshake::Noise(Box::new(state)))
+    }
+
+    fn write(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Handshake::Noise(state) => {
+                let mut out = vec![0; MAX_DATAGRAM];
+                let length = state.write_message(payload, &mut out).ok()?;
+                out.truncate(length);
+                Some(out)
+            }
+            Handshake::Checksum => Some([&fnv1a(payload).to_le_bytes(), payload].concat()),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Handshake::Noise(state) => {
+                let mut out = vec![0; MAX_DATAGRAM];
+                let length = state.read_message(bytes, &mut out).ok()?;
+                out.truncate(length);
+                Some(out)
+            }
+            Handshake::Checksum => {
+                let (sum, payload) = bytes.split_first_chunk::<8>()?;
+                (fnv1a(payload) == u64::from_le_bytes(*sum)).then(|| payload.to_vec())
+            }
+        }
+    }
+
+    fn finish(self) -> Option<Keys> {
+        match self {
+            Handshake::Noise(state) => {
+                state.into_stateless_transport_mode().ok().map(|keys| Keys::Noise(Box::new(keys)))
+            }
+            Handshake::Checksum => Some(Keys::Checksum),
+        }
+    }
+}
+
+enum Keys {
+    Noise(Box<snow::StatelessTransportState>),
+    Checksum,
+}
+
+impl Keys {
+    /// Appends the sealed payload to `out`, which holds the header.
+    fn seal(&self, counter: u64, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        match self {
+            Keys::Noise(keys) => {
+                let header = out.len();
+                out.resize(header + payload.len() + 16, 0);
+                keys.write_message(counter, payload, out.get_mut(header..)?).ok().map(|_| ())
+            }
+            Keys::Checksum => {
+                out.extend((fnv1a(payload) ^ counter).to_le_bytes());
+                out.extend(payload);
+                Some(())
+            }
+        }
+    }
+
+    fn open(&self, counter: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Keys::Noise(keys) => {
+                let mut out = vec![0; sealed.len()];
+                let length = keys.read_message(counter, sealed, &mut out).ok()?;
+                out.truncate(length);
+                Some(out)
+            }
+            Keys::Checksum => {
+                let (sum, payload) = sealed.split_first_chunk::<8>()?;
+                (fnv1a(payload) ^ counter == u64::from_le_bytes(*sum)).then(|| payload.to_vec())
+            }
+        }
+    }
+}
+
+/// Which counters were seen: the newest, and a bit for each of those right behind it.
+struct ReplayWindow {
+    /// One above the newest.
+    end: u64,
+    seen: [u64; (REPLAY_WINDOW / 64) as usize],
+}
+
+impl ReplayWindow {
+    fn new() -> Self {
+        Self { end: 0, seen: [0; (REPLAY_WINDOW / 64) as usize] }
+    }
+
+    fn slot(&mut self, counter: u64) -> (&mut u64, u64) {
+        let bit = counter % REPLAY_WINDOW;
+        (&mut self.seen[(bit / 64) as usize], 1 << (bit % 64))
+    }
+
+    fn is_new(&mut self, counter: u64) -> bool {
+        if counter >= self.end {
+            return true;
+        }
+        let (word, bit) = self.slot(counter);
+        let unseen = *word & bit == 0;
+        unseen && self.end - counter <= REPLAY_WINDOW
+    }
+
+    fn mark(&mut self, counter: u64) {
+        if counter >= self.end {
+            // Forget what falls out of the window.
+            let first = self.end.max(counter.saturating_sub(REPLAY_WINDOW - 1));
+            for passed in first..=counter {
+                let (word, bit) = self.slot(passed);
+                *word &= !bit;
+            }
+            self.end = counter.saturating_add(1);
+        }
+        let (word, bit) = self.slot(counter);
+        *word |= bit;
+    }
+}
+
+struct Session {
+    keys: Keys,
+    /// Our number for it, which the peer writes on its datagrams, and the peer's number.
+    ours: u32,
+    theirs: u32,
+    boot: u64,
+    opened_here: bool,
+    sent: u64,
+    window: ReplayWindow,
+    born: Instant,
+}
+
+struct Pending {
+    handshake: Handshake,
+    session: u32,
+    bytes: Vec<u8>,
+    born: Instant,
+}
+
+/// What is known of one peer.
+#[derive(Default)]
+struct Peer {
+    /// We send with this one.
+    current: Option<Session>,
+    /// We still listen to this one.
+    previous: Option<Session>,
+    /// We answered, and wait for the first datagram.
+    next: Option<Session>,
+    /// We opened, and wait for the answer.
+    pending: Option<Pending>,
+    /// The newest opening that was answered, and the answer.
+    answered: Option<(u64, u64, Vec<u8>)>,
+    retired: VecDeque<u64>,
+}
+
+impl Peer {
+    fn sessions(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.current, &mut self.previous, &mut self.next].into_iter().filter_map(Option::as_mut)
+    }
+
+    /// Whether one of the sessions has this number.
+    fn has(&self, number: u32) -> bool {
+        [&self.current, &self.previous, &self.next].into_iter().flatten().any(|session| session.ours == number)
+    }
+
+    /// Makes `session` the one to send with.
+    fn adopt(&mut self, session: Session) {
+        let old = self.current.replace(session);
+        let boot = self.current.as_ref().map(|current| current.boot);
+        if let Some(ended) = old.as_ref().map(|old| old.boot).filter(|ended| Some(*ended) != boot) {
+            self.retired.push_back(ended);
+            if self.retired.len() > RETIRED_RUNS {
+                self.retired.pop_front();
+            }
+        }
+        self.previous = old.filter(|old| Some(old.boot) == boot);
+        if self.next.as_ref().is_some_and(|next| Some(next.boot) != boot) {
+            self.next = None;
+        }
+    }
+}
+
+/// The sessions of this run with all peers.
+pub(crate) struct Sessions {
+    sealing: Sealing,
+    local: NodeId,
+    boot: u64,
+    attempts: u64,
+    entropy: Entropy,
+    peers: BTreeMap<NodeId, Peer>,
+    rekey_packets: u64,
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(sealing: Sealing, local: NodeId, mut entropy: Entropy) -> Self {
+        let boot = entropy.next_u64();
+        Self { sealing, local, boot, attempts: 0, entropy, peers: BTreeMap::new(), rekey_packets: REKEY_PACKETS }
+    }
+
+    /// The name of this run.
+    pub(crate) fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// Speak with these nodes, and no others.
+    pub(crate) fn set_peers(&mut self, peers: impl Iterator<Item = NodeId>) {
+        let mut old = std::mem::take(&mut self.peers);
+        self.peers = peers.map(|id| (id, old.remove(&id).unwrap_or_default())).collect();
+    }
+
+    /// Forgets all sessions: the cluster key changed.
+    pub(crate) fn forget(&mut self) {
+        self.peers.values_mut().for_each(|peer| *peer = Peer::default());
+    }
+
+    /// Seals a payload for a peer; nothing if there is no session yet.
+    pub(crate) fn seal(&mut self, to: NodeId, payload: &[u8]) -> Option<Vec<u8>> {
+        let session = self.peers.get_mut(&to)?.current.as_mut()?;
+        let counter = session.sent;
+        let mut out = Vec::with_capacity(DATA_HEADER + payload.len() + 16);
+        out.extend([VERSION, DATA]);
+        out.extend(session.theirs.to_le_bytes());
+        out.extend(counter.to_le_bytes());
+        session.keys.seal(counter, payload, &mut out)?;
+        session.sent += 1;
+        Some(out)
+    }
+
+    /// The datagram that opens a session, if one is needed: there is none, it is worn out, or the peer is silent (`silent`)
+    /// and may have lost it.
+    pub(crate) fn opening(
+        &mut self,
+        now: Instant,
+        to: NodeId,
+        silent: bool,
+        key: &ClusterKey,
+        cluster_name: &str,
+    ) -> Option<Vec<u8>> {
+        let rekey_packets = self.rekey_packets;
+        let peer = self.peers.get_mut(&to)?;
+        let worn_out = |session: &Session| {
+            session.opened_here && (session.sent >= rekey_packets || now.since(session.born) >= REKEY_AFTER)
+        };
+        if !silent && peer.current.as_ref().is_some_and(|session| !worn_out(session)) {
+            return None;
+        }
+        if peer.pending.as_ref().is_none_or(|pending| now.since(pending.born) >= HANDSHAKE_LIFETIME) {
+            let session = self.free_number();
+            self.attempts += 1;
+            let entropy = self.entropy.fork();
+            let header = header(OPEN, self.local, to);
+            let mut handshake = Handshake::new(self.sealing, key, &header, entropy, true)?;
+            let cluster_name = cluster_name.to_owned();
+            let opening = Opening { boot: self.boot, attempt: self.attempts, session, cluster_name };
+            let message = handshake.write(&postcard::to_stdvec(&opening).ok()?)?;
+            let bytes = [&header[..], &message].concat();
+            self.peers.get_mut(&to)?.pending = Some(Pending { handshake, session, bytes, born: now });
+        }
+        Some(self.peers.get(&to)?.pending.as_ref()?.bytes.clone())
+    }
+
+    /// Opens a datagram from anywhere.
+    pub(crate) fn open(&mut self, now: Instant, bytes: &[u8], key: &ClusterKey, cluster_name: &str) -> Opened {
+        let result = match bytes {
+            _ if bytes.len() > MAX_DATAGRAM => Err(Rejection::Malformed),
+            [VERSION, DATA, ..] => self.open_data(bytes),
+            [VERSION, OPEN, ..] => self.open_opening(now, bytes, key, cluster_name),
+            [VERSION, ANSWER, ..] => self.open_answer(now, bytes, cluster_name),
+            _ => Err(Rejection::Malformed),
+        };
+        result.unwrap_or_else(Opened::Rejected)
+    }
+
+    fn open_data(&mut self, bytes: &[u8]) -> Result<Opened, Rejection> {
+        let (session, rest) = bytes.get(2..).and_then(<[u8]>::split_first_chunk).ok_or(Rejection::Malformed)?;
+        let (counter, sealed) = rest.split_first_chunk().ok_or(Rejection::Malformed)?;
+        let (number, counter) = (u32::from_le_bytes(*session), u64::from_le_bytes(*counter));
+        let mut peers = self.peers.iter_mut();
+        let found = peers.find_map(|(id, peer)| if peer.has(number) { Some((*id, peer)) } else { None });
+        let (from, peer) = found.ok_or(Rejection::UnknownSession)?;
+        let session = peer.sessions().find(|session| session.ours == number).ok_or(Rejection::UnknownSession)?;
+        if !session.window.is_new(counter) {
+            return Err(Rejection::Replayed);
+        }
+        let payload = session.keys.open(counter, sealed).ok_or(Rejection::Forged { claimed: Some(from) })?;
+        session.window.mark(counter);
+        let boot = session.boot;
+        let confirms = peer.next.as_ref().is_some_and(|next| next.ours == number);
+        if confirms && let Some(next) = peer.next.take() {
+            peer.adopt(next);
+        }
+        Ok(Opened::Payload { from, boot, confirms, bytes: payload })
+    }
+
+    fn open_opening(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+        key: &ClusterKey,
+        cluster_name: &str,
+    ) -> Result<Opened, Rejection> {
+        let (from, to, message) = addresses(bytes).ok_or(Rejection::Malformed)?;
+        if to != self.local || !self.peers.contains_key(&from) {
+            return Err(Rejection::Forged { claimed: None });
+        }
+        let claimed = Some(from);
+        let entropy = self.entropy.fork();
+        let mut handshake = Handshake::new(self.sealing, key, &header(OPEN, from, to), entropy, false)
+            .ok_or(Rejection::Forged { claimed })?;
+        let payload = handshake.read(message).ok_or(Rejection::Forged { claimed })?;
+        let opening: Opening = decode(&payload).ok_or(Rejection::Malformed)?;
+        if opening.cluster_name != cluster_name {
+            return Err(foreign(from, opening.cluster_name));
+        }
+        let ours = self.free_number();
+        let boot = self.boot;
+        let peer = self.peers.get_mut(&from).ok_or(Rejection::Malformed)?;
+        if peer.retired.contains(&opening.boot) {
+            return Err(Rejection::Replayed);
+        }
+        if let Some((run, attempt, answer)) = &peer.answered
+            && *run == opening.boot
+        {
+            if *attempt == opening.attempt {
+                return Ok(Opened::Answer { to: from, bytes: answer.clone() });
+            }
+            if *attempt > opening.attempt {
+                return Err(Rejection::Replayed);
+            }
+        }
+        let answer = Answer { boot, session: ours, cluster_name: cluster_name.to_owned() };
+        let answer = postcard::to_stdvec(&answer).map_err(|_| Rejection::Malformed)?;
+        let message = handshake.write(&answer).ok_or(Rejection::Malformed)?;
+        let keys = handshake.finish().ok_or(Rejection::Malformed)?;
+        let bytes = [&header(ANSWER, to, from)[..], &opening.session.to_le_bytes(), &message].concat();
+        peer.answered = Some((opening.boot, opening.attempt, bytes.clone()));
+        peer.next = Some(Session {
+            keys,
+            ours,
+            theirs: opening.session,
+            boot: opening.boot,
+            opened_here: false,
+            sent: 0,
+            window: ReplayWindow::new(),
+            born: now,
+        });
+        Ok(Opened::Answer { to: from, bytes })
+    }
+
+    fn open_answer(&mut self, now: Instant, bytes: &[u8], cluster_name: &str) -> Result<Opened, Rejection> {
+        let (from, to, rest) = addresses(bytes).ok_or(Rejection::Malformed)?;
+        let (session, message) = rest.split_first_chunk().ok_or(Rejection::Malformed)?;
+        if to != self.local {
+            return Err(Rejection::Forged { claimed: None });
+        }
+        let peer = self.peers.get_mut(&from).ok_or(Rejection::Forged { claimed: None })?;
+        let number = u32::from_le_bytes(*session);
+        if peer.pending.as_ref().is_none_or(|pending| pending.session != number) {
+            return Err(Rejection::UnknownSession);
+        }
+        let pending = peer.pending.as_mut().ok_or(Rejection::UnknownSession)?;
+        let payload = pending.handshake.read(message).ok_or(Rejection::Forged { claimed: Some(from) })?;
+        let pending = peer.pending.take().ok_or(Rejection::UnknownSession)?;
+        let answer: Answer = decode(&payload).ok_or(Rejection::Malformed)?;
+        if answer.cluster_name != cluster_name {
+            return Err(foreign(from, answer.cluster_name));
+        }
+        let keys = pending.handshake.finish().ok_or(Rejection::Malformed)?;
+        peer.adopt(Session {
+            keys,
+            ours: number,
+            theirs: answer.session,
+            boot: answer.boot,
+            opened_here: true,
+            sent: 0,
+            window: ReplayWindow::new(),
+            born: now,
+        });
+        Ok(Opened::Established { from, boot: answer.boot })
+    }
+
+    /// A session number that is not in use.
+    fn free_number(&mut self) -> u32 {
+        loop {
+            let number = self.entropy.next_u64() as u32;
+            let used = self
+                .peers
+                .values()
+                .any(|peer| peer.has(number) || peer.pending.as_ref().is_some_and(|pending| pending.session == number));
+            if !used {
+                return number;
+            }
+        }
+    }
+}
+
+fn header(kind: u8, from: NodeId, to: NodeId) -> [u8; OPEN_HEADER] {
+    let ([a, b, c, d], [e, f, g, h]) = (from.0.to_le_bytes(), to.0.to_le_bytes());
+    [VERSION, kind, a, b, c, d, e, f, g, h]
+}
+
+fn addresses(bytes: &[u8]) -> Option<(NodeId, NodeId, &[u8])> {
+    let (from, rest) = bytes.get(2..)?.split_first_chunk()?;
+    let (to, rest) = rest.split_first_chunk()?;
+    Some((NodeId(u32::from_le_bytes(*from)), NodeId(u32::from_le_bytes(*to)), rest))
+}
+
+fn foreign(node: NodeId, cluster_name: String) -> Rejection {
+    Rejection::Foreign { node, cluster_name: cluster_name.chars().take(MAX_CLUSTER_NAME).collect() }
+}

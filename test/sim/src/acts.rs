@@ -1,0 +1,256 @@
+//! Things that are done to a cluster from outside: faults, requests of clients, and the last look at it.
+
+use crate::check::{Rule, Service, settled};
+use crate::cib;
+use crate::script::{Act, Ask, Mood};
+use crate::world::World;
+use hakudo_cib::Document;
+use hakudo_controller::Input as ControllerInput;
+use hakudo_controller::request::{Reply, Request};
+use hakudo_scheduler::ActionKind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+impl World {
+    pub(crate) fn act(&mut self, act: Act) {
+        if self.node_of(&act).is_some_and(|node| node >= self.machines.len()) {
+            return;
+        }
+        self.checks.plans.disturb();
+        match act {
+            Act::PowerOff(n) => {
+                if self.machines[n - 1].powered {
+                    self.sites.reach("power loss");
+                    self.power_off(n - 1);
+                }
+            }
+            Act::Boot(n) => self.boot(n - 1),
+            Act::KillProcess(n) => {
+                self.sites.reach("node process killed");
+                self.end_process(n - 1);
+            }
+            Act::StartProcess(n) => self.start_process(n - 1),
+            Act::KillExecutor(n) => {
+                self.sites.reach("executor killed");
+                self.kill_executor(n - 1);
+            }
+            Act::Pause(n, ms) => {
+                self.sites.reach("process paused");
+                self.pause(n - 1, Duration::from_millis(ms));
+            }
+            Act::Clock(n, seconds) => self.set_clock(n - 1, seconds),
+            Act::Cut(from, to, link) => self.set_cut(from, to, link, true),
+            Act::Mend(from, to, link) => self.set_cut(from, to, link, false),
+            Act::Split(side) => self.split(&side),
+            Act::Join => self.network.mend_all(),
+            Act::Weather(weather) => self.network.set_weather(weather),
+            Act::DiskFull(n) => self.machines[n - 1].configuration.full = true,
+            Act::DiskSlow(n, ms) => self.machines[n - 1].configuration.slow_ms = ms,
+            Act::DiskWorks(n) => {
+                self.machines[n - 1].configuration.full = false;
+                self.machines[n - 1].configuration.slow_ms = 0;
+            }
+            Act::Crash(n, primitive) => {
+                self.sites.reach("service crashed");
+                self.machines[n - 1].services.remove(&primitive);
+            }
+            Act::Agent(n, primitive, operation, mood) => {
+                if mood == Mood::Works {
+                    self.moods.remove(&(n, primitive, operation));
+                } else {
+                    self.moods.insert((n, primitive, operation), mood);
+                }
+            }
+            Act::Fence(n, mood) => {
+                self.fence_moods.insert(n, mood);
+            }
+            Act::Forge(n) => self.forge(n - 1),
+            Act::Ask(n, ask) => self.ask(n - 1, ask),
+        }
+    }
+
+    /// The greatest node, from 0, that an act is about; shrinking may have removed it.
+    fn node_of(&self, act: &Act) -> Option<usize> {
+        let number = match act {
+            Act::PowerOff(n) | Act::Boot(n) | Act::KillProcess(n) | Act::StartProcess(n) | Act::KillExecutor(n) => *n,
+            Act::Pause(n, _) | Act::DiskSlow(n, _) | Act::DiskFull(n) | Act::DiskWorks(n) | Act::Crash(n, _) => *n,
+            Act::Clock(n, _) | Act::Forge(n) => *n,
+            Act::Cut(from, to, _) | Act::Mend(from, to, _) => *from.max(to),
+            Act::Ask(n, Ask::NodeOption(m, ..) | Ask::Move(_, m, _) | Ask::Fence(m)) => *n.max(m),
+            Act::Ask(n, _) => *n,
+            Act::Agent(..) | Act::Fence(..) | Act::Split(_) | Act::Join | Act::Weather(_) => return None,
+        };
+        number.checked_sub(1)
+    }
+
+    fn set_clock(&mut self, node: usize, seconds: i64) {
+        self.sites.reach("calendar clock set");
+        self.machines[node].clock_error_ms += seconds * 1000;
+        let calendar = self.machines[node].calendar(self.now);
+        self.feed(node, ControllerInput::Clock(calendar));
+    }
+
+    fn set_cut(&mut self, from: usize, to: usize, link: Option<u8>, cut: bool) {
+        let links = link.map_or(0..self.script.setup.links, |link| link..link + 1);
+        links.for_each(|link| self.network.set_cut(from - 1, to - 1, link, cut));
+    }
+
+    fn split(&mut self, side: &[usize]) {
+        self.sites.reach("network split");
+        for from in 0..self.machines.len() {
+            for to in 0..self.machines.len() {
+                let apart = side.contains(&(from + 1)) != side.contains(&(to + 1));
+                if apart {
+                    (0..self.script.setup.links).for_each(|link| self.network.set_cut(from, to, link, true));
+                }
+            }
+        }
+    }
+
+    /// A client of a node asks.
+    pub(crate) fn ask(&mut self, node: usize, ask: Ask) {
+        if self.machines[node].process.is_none() {
+            return;
+        }
+        self.checks.plans.disturb();
+        self.asks += 1;
+        let number = self.asks;
+        let name = |number: usize| cib::node_name(number);
+        let request = match &ask {
+            Ask::Cleanup => Request::Cleanup { resource: None, node: None, refresh: false },
+            Ask::Fence(target) => Request::Fence { node: name(*target), action: "reboot".into() },
+            Ask::Leave => Request::Leave,
+            Ask::Score(primitive) => Request::SetAttribute {
+                node: name(node + 1),
+                name: format!("master-{primitive}"),
+                value: Some((100 - node).to_string()),
+            },
+            _ => match cib::change(&ask, number, |rsc| self.shapes.get(rsc).copied()) {
+                Some(change) => Request::Change(change),
+                None => return,
+            },
+        };
+        self.expect_from_ask(number, &ask);
+        self.asked.insert(number, ask);
+        self.feed(node, ControllerInput::Request { client: number, user: "root".into(), request });
+    }
+
+    /// Whatever is asked for may come true, at once or much later.
+    fn expect_from_ask(&mut self, number: u64, ask: &Ask) {
+        match ask {
+            Ask::Add(resource) => self.allow(resource),
+            Ask::Option(name, value) if name == "fencing-enabled" && value == "false" => {
+                self.checks.activity.unfenced = true;
+            }
+            Ask::Option(name, value) if name == "no-quorum-policy" && value == "ignore" => {
+                self.checks.strict_edits = false;
+            }
+            Ask::ForceNote => self.checks.edits.force(number),
+            _ => {}
+        }
+    }
+
+    /// A node answers a client.
+    pub(crate) fn replied(&mut self, node: usize, client: u64, reply: Reply) {
+        let Some(ask) = self.asked.remove(&client) else { return };
+        if !matches!(ask, Ask::Score(_)) {
+            let text = match &reply {
+                Reply::Done => "done".into(),
+                Reply::Refused { reason } => format!("refused: {reason}"),
+                Reply::Unknown { reason } => format!("unknown: {reason}"),
+                _ => "something else".to_owned(),
+            };
+            self.say(|| format!("n{} answers `{ask}` ({client}): {text}", node + 1));
+        }
+        let is_change = !matches!(ask, Ask::Cleanup | Ask::Fence(_) | Ask::Leave | Ask::Score(_));
+        match reply {
+            Reply::Done if ask == Ask::Nonsense => {
+                self.fail(Rule::ForgedChangesNothing, format!("n{} accepts a change that is not valid", node + 1));
+            }
+            Reply::Done if is_change => {
+                self.sites.reach("change acknowledged");
+                self.acknowledged(node, client);
+            }
+            Reply::Refused { reason } if is_change => {
+                self.sites.reach("change refused");
+                self.checks.edits.refuse(client, &reason);
+            }
+            Reply::Unknown { .. } if is_change => self.sites.reach("change with unknown outcome"),
+            _ => {}
+        }
+    }
+
+    /// A change counts as done: then every member has it on disk, along with all that was done before.
+    fn acknowledged(&mut self, node: usize, number: u64) {
+        if !self.checks.strict_edits {
+            return;
+        }
+        self.checks.edits.acknowledge(number);
+        let members = self.checks.order.view_of(node).map(|view| view.members.clone()).unwrap_or_default();
+        for member in members {
+            let machine = &self.machines[member.0 as usize - 1];
+            let on_disk = machine.configuration.synced().map(|state| notes(&state.configuration)).unwrap_or_default();
+            let who = format!(
+                "the disk of {}, a member of the view in which change {number} was acknowledged,",
+                machine.name
+            );
+            let verdict = self.checks.edits.agreed(&who, &on_disk);
+            self.judge(verdict);
+        }
+    }
+
+    /// Why the cluster has not settled, if so.
+    pub(crate) fn settled(&mut self) -> Result<(), String> {
+        let mut views = self.machines.iter().enumerate().map(|(node, _)| self.checks.order.view_of(node));
+        let first = views.next().flatten().ok_or("n1 is in no view")?.clone();
+        if views.any(|view| view.is_none_or(|view| view.id != first.id)) || first.members.len() != self.machines.len() {
+            return Err(format!("the nodes are not in one view; n1 is in {first:?}"));
+        }
+        if !first.quorate {
+            return Err("all nodes are there, but they are not quorate".into());
+        }
+        let leader = first.id.leader as usize - 1;
+        let process = self.process(leader).ok_or("the leader is gone")?;
+        let document = None::<&Document>.filter(|_| process.left).ok_or("the leader holds no configuration")?.clone();
+        self.check_final_documents(&document)?;
+        let now = self.machines[leader].calendar(self.now).seconds();
+        let plan = crate::route::decide(&document, now)?;
+        let left = plan.synapses.iter().map(|synapse| &synapse.action).find(|action| action.kind != ActionKind::Pseudo);
+        if let Some(action) = left {
+            return Err(format!("the scheduler wants {} ({})", action.key, action.reason));
+        }
+        let running: BTreeMap<String, BTreeMap<String, Service>> =
+            self.machines.iter().map(|machine| (machine.name.clone(), machine.services.clone())).collect();
+        settled(&document, &running)
+    }
+
+    /// In the end all nodes hold the same, in memory and on disk, and no acknowledged change is missing.
+    fn check_final_documents(&mut self, document: &Document) -> Result<(), String> {
+        let held: BTreeSet<u64> = document
+            .root()
+            .descendants()
+            .filter(|element| element.name() == "nvpair")
+            .filter_map(|element| element.id().strip_prefix("note-")?.parse().ok())
+            .collect();
+        if self.checks.strict_edits {
+            let verdict = self.checks.edits.agreed("the final configuration", &held);
+            self.judge(verdict);
+        }
+        for machine in &self.machines {
+            let on_disk = machine.configuration.synced().map(|state| notes(&state.configuration)).unwrap_or_default();
+            if on_disk != held {
+                return Err(format!("the disk of {} does not hold the configuration of the leader", machine.name));
+            }
+            let theirs = machine.process.as_ref().and_then(|process| None::<&Document>.filter(|_| process.left));
+            if theirs.and_then(|theirs| theirs.root().child("configuration")) != document.root().child("configuration")
+            {
+                return Err(format!("{} does not hold the configuration of the leader", machine.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn notes(configuration: &str) -> BTreeSet<u64> {
+    cib::notes(configuration).collect()
+}

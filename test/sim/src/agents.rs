@@ -1,0 +1,273 @@
+//! What agents do to services, and fence agents to machines. Here lies the truth of the simulated cluster.
+
+use crate::check::{Rule, Service};
+use crate::executor::{Doing, Executor};
+use crate::mutation::Mutation;
+use crate::script::{Act, Ask, Mood};
+use crate::world::{AgentEnd, Happening, World};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
+use hakudo_controller::Input as ControllerInput;
+use std::time::Duration;
+
+impl World {
+    /// Carries out what an executor wants.
+    pub(crate) fn carry_out(&mut self, node: usize, doing: Vec<Doing>) {
+        let executor_run = self.machines[node].executor_run;
+        for doing in doing {
+            match doing {
+                Doing::Run(call) => self.agent_begins(node, call),
+                Doing::Later(call, ms) => {
+                    let at = self.now + Duration::from_millis(ms);
+                    self.queue.push(at, Happening::Due { node, executor_run, call });
+                }
+                Doing::Report(result) => {
+                    // The executor is another process: its words reach the node a little later, in order.
+                    if self.machines[node].process.is_some() {
+                        self.feed_later(node, result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn feed_later(&mut self, node: usize, result: AgentResult) {
+        let run = self.machines[node].run;
+        let at = self.now + Duration::from_micros(100);
+        self.queue.push(at, Happening::Reported { node, run, result: Box::new(result) });
+    }
+
+    fn mood(&self, node: usize, call: &AgentCall) -> Mood {
+        let of = |node: usize| self.moods.get(&(node, call.resource.clone(), call.operation.clone())).copied();
+        of(node + 1).or_else(|| of(0)).unwrap_or_default()
+    }
+
+    fn agent_begins(&mut self, node: usize, call: AgentCall) {
+        self.say(|| format!("n{} {} {} begins", node + 1, call.resource, operation(&call)));
+        if is_fence_action(&call) {
+            return self.fencing_begins(node, call);
+        }
+        let changes = matches!(call.operation.as_str(), "start" | "promote");
+        if changes {
+            self.check_begin(node, &call);
+        }
+        let mood = self.mood(node, &call);
+        let usual = if call.operation == "monitor" { (1, 15) } else { (5, 120) };
+        let (took, status, effective) = match mood {
+            Mood::Works => (self.random.between(usual.0, usual.1), ExecutionStatus::Done, true),
+            Mood::Fails => (self.random.between(usual.0, usual.1), ExecutionStatus::Done, false),
+            Mood::Slow(ms) if ms < call.timeout_ms => (ms, ExecutionStatus::Done, true),
+            Mood::Slow(_) | Mood::Hangs => (call.timeout_ms, ExecutionStatus::Timeout, self.random.percent(30)),
+        };
+        if effective && changes {
+            let becomes = if call.operation == "start" { Service::Started } else { Service::Promoted };
+            let service = self.machines[node].services.entry(call.resource.clone()).or_default();
+            // Promoting what does not run is an error of the agent.
+            if call.operation == "start" || *service > Service::Stopped {
+                *service = (*service).max(becomes);
+            }
+        }
+        let fails = mood == Mood::Fails;
+        self.agent_will_end(node, call, took, status, effective, fails);
+    }
+
+    fn agent_will_end(
+        &mut self,
+        node: usize,
+        call: AgentCall,
+        ms: u64,
+        status: ExecutionStatus,
+        effective: bool,
+        fails: bool,
+    ) {
+        let result = AgentResult {
+            call: call.call,
+            status,
+            exit_code: if fails || status == ExecutionStatus::Timeout { exit_code::ERROR } else { exit_code::OK },
+            exit_reason: if fails { "simulated failure".into() } else { String::new() },
+            output: String::new(),
+            exec_time_ms: ms,
+            queue_time_ms: 0,
+            finished: 0,
+        };
+        let executor_run = self.machines[node].executor_run;
+        let end = Box::new(AgentEnd { call, result, effective });
+        self.queue.push(self.now + Duration::from_millis(ms), Happening::AgentEnds { node, executor_run, end });
+    }
+
+    /// One more copy is about to be active.
+    fn check_begin(&mut self, node: usize, call: &AgentCall) {
+        let promotion = call.operation == "promote";
+        self.sites.reach(if promotion { "promotion" } else { "start" });
+        let view = self.checks.order.view_of(node);
+        let copies: Vec<(usize, Service, bool)> = (0..self.machines.len())
+            .filter(|other| *other != node)
+            .map(|other| {
+                let machine = &self.machines[other];
+                let member = view.is_none_or(|view| view.members.contains(&machine.id));
+                (other, machine.service(&call.resource), member)
+            })
+            .collect();
+        let verdict = self.checks.activity.begins(node, &call.resource, promotion, &copies);
+        self.judge(verdict);
+    }
+
+    pub(crate) fn agent_ends(&mut self, node: usize, end: AgentEnd) {
+        let AgentEnd { call, mut result, effective } = end;
+        result.finished = self.machines[node].calendar(self.now).seconds();
+        if is_fence_action(&call) {
+            self.fencing_ends(&call, effective);
+            // A machine that fenced itself hears no answer.
+            if !self.machines[node].powered {
+                return;
+            }
+        } else {
+            self.apply(node, &call, effective, &mut result);
+        }
+        self.say(|| {
+            let outcome = match result.status {
+                ExecutionStatus::Done => format!("{}", result.exit_code),
+                status => format!("{status:?}"),
+            };
+            format!("n{} {} {} ends: {outcome}", node + 1, call.resource, operation(&call))
+        });
+        self.note_for_plans(node, &call, &result);
+        let doing = self.machines[node].executor.as_mut().map(|executor| executor.ended(result));
+        self.carry_out(node, doing.unwrap_or_default());
+        self.tell_promotion_score(node, &call);
+    }
+
+    /// Makes true what an agent did, and finds what a monitor says.
+    fn apply(&mut self, node: usize, call: &AgentCall, effective: bool, result: &mut AgentResult) {
+        let lies = self.mutation == Some(Mutation::StopLies);
+        let service = self.machines[node].services.entry(call.resource.clone()).or_default();
+        match call.operation.as_str() {
+            "stop" if effective && !lies => *service = Service::Stopped,
+            "demote" if effective => *service = (*service).min(Service::Started),
+            "promote" if effective && *service == Service::Stopped => result.exit_code = exit_code::ERROR,
+            "monitor" | "status" if result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK => {
+                result.exit_code = match service {
+                    Service::Stopped => exit_code::NOT_RUNNING,
+                    Service::Started => exit_code::OK,
+                    Service::Promoted => exit_code::RUNNING_PROMOTED,
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the checker of plans must know of the end of an agent.
+    fn note_for_plans(&mut self, node: usize, call: &AgentCall, result: &AgentResult) {
+        let probe = call.operation == "monitor" && call.interval_ms == 0;
+        let promoted = self.machines[node].service(&call.resource) == Service::Promoted;
+        let expected = match call.operation.as_str() {
+            "monitor" if probe => exit_code::NOT_RUNNING,
+            "monitor" if promoted => exit_code::RUNNING_PROMOTED,
+            _ => exit_code::OK,
+        };
+        if result.status == ExecutionStatus::Done && result.exit_code == expected {
+            let name = self.machines[node].name.clone();
+            self.checks.plans.done(&name, &call.resource, &call.operation, call.interval_ms);
+        } else {
+            self.sites.reach(if probe { "probe found something" } else { "agent failed" });
+            self.checks.plans.disturb();
+        }
+    }
+
+    /// Agents of promotable resources say how well their copy would do in the promoted role.
+    fn tell_promotion_score(&mut self, node: usize, call: &AgentCall) {
+        let tells = call.agent.kind == "Stateful"
+            && matches!(call.operation.as_str(), "start" | "monitor" | "demote")
+            && self.machines[node].service(&call.resource) > Service::Stopped;
+        if tells {
+            self.ask(node, Ask::Score(call.resource.clone()));
+        }
+    }
+
+    fn fencing_begins(&mut self, node: usize, call: AgentCall) {
+        let Some(target) = self.fence_target(&call) else {
+            let text =
+                format!("n{} runs fencing {} without a known target: {:?}", node + 1, call.operation, call.parameters);
+            return self.fail(Rule::NoSecondCopy, text);
+        };
+        self.sites.reach("fencing begins");
+        self.say(|| format!("n{} fences n{} ({})", node + 1, target + 1, call.operation));
+        let mood =
+            self.fence_moods.get(&(target + 1)).or_else(|| self.fence_moods.get(&0)).copied().unwrap_or_default();
+        let usual = self.random.between(20, 300);
+        match mood {
+            Mood::Works => self.agent_will_end(node, call, usual, ExecutionStatus::Done, true, false),
+            Mood::Fails => self.agent_will_end(node, call, usual, ExecutionStatus::Done, false, true),
+            Mood::Slow(ms) if ms < call.timeout_ms => {
+                self.agent_will_end(node, call, ms, ExecutionStatus::Done, true, false);
+            }
+            Mood::Slow(_) | Mood::Hangs => {
+                let effective = self.random.percent(30);
+                let ms = call.timeout_ms;
+                self.agent_will_end(node, call, ms, ExecutionStatus::Timeout, effective, false);
+            }
+        }
+    }
+
+    /// The device does its work at the very end of the agent's run.
+    fn fencing_ends(&mut self, call: &AgentCall, effective: bool) {
+        let Some(target) = self.fence_target(call).filter(|_| effective) else {
+            self.sites.reach("fencing fails");
+            return;
+        };
+        self.sites.reach("fencing done");
+        if self.mutation == Some(Mutation::FencingLies) {
+            return;
+        }
+        if call.operation != "on" {
+            self.power_off(target);
+        }
+        if call.operation != "off" {
+            let at = self.now + Duration::from_millis(self.random.between(1500, 5000));
+            self.queue.push(at, Happening::Act(Act::Boot(target + 1)));
+        }
+    }
+
+    fn fence_target(&self, call: &AgentCall) -> Option<usize> {
+        let named = |name: &str| {
+            call.parameters.get(name).and_then(|value| self.machines.iter().position(|m| m.name == *value))
+        };
+        ["nodename", "plug", "port"].into_iter().find_map(named)
+    }
+
+    /// The executor dies, and whatever it was doing is left where it happened to be.
+    pub(crate) fn kill_executor(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        if machine.executor.take().is_none() {
+            return;
+        }
+        machine.executor_run += 1;
+        machine.services.retain(|name, _| !name.starts_with("fence"));
+        let boots = machine.boots;
+        self.checks.plans.disturb();
+        self.feed(node, ControllerInput::Executor(ExecutorInput::Lost));
+        self.queue.push(self.now + Duration::from_millis(150), Happening::ExecutorUp { node, boots });
+    }
+
+    pub(crate) fn executor_up(&mut self, node: usize, boots: u64) {
+        let executor = self.new_executor();
+        let machine = &mut self.machines[node];
+        if machine.boots != boots || machine.executor.is_some() {
+            return;
+        }
+        machine.executor = Some(executor);
+        let known = machine.executor.as_ref().map(Executor::known).unwrap_or_default();
+        self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known }));
+    }
+}
+
+fn is_fence_action(call: &AgentCall) -> bool {
+    call.agent.class == "stonith" && matches!(call.operation.as_str(), "off" | "on" | "reboot")
+}
+
+fn operation(call: &AgentCall) -> String {
+    if call.interval_ms == 0 {
+        call.operation.clone()
+    } else {
+        format!("{} every {} ms", call.operation, call.interval_ms)
+    }
+}

@@ -1,0 +1,122 @@
+//! A plan that was carried out in full, with nothing else happening meanwhile, makes the next plan empty.
+//!
+//! What was carried out is judged by the agents that really ran. Whatever may rightly change the scheduler's mind is a
+//! disturbance, and ends the comparison: a fault, a request, an agent's failure or surprising answer, a new view.
+
+use super::{Rule, Verdict};
+use hakudo_membership::ViewId;
+use hakudo_scheduler::{Action, ActionKind, Transition};
+use std::collections::BTreeSet;
+
+/// What names an operation in a graph and at an agent alike: node, resource, operation, interval.
+type Operation = (String, String, String, u64);
+
+/// The checker of plans.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    last: Option<Carried>,
+}
+
+/// The newest plan that matters, and what of it did not run yet.
+#[derive(Debug)]
+struct Carried {
+    view: ViewId,
+    recheck_by: Option<i64>,
+    left: BTreeSet<Operation>,
+    made: usize,
+}
+
+impl Plans {
+    /// Something happened that may change the scheduler's mind.
+    pub(crate) fn disturb(&mut self) {
+        self.last = None;
+    }
+
+    /// An agent did what it was asked, with the result that was to be expected.
+    pub(crate) fn done(&mut self, node: &str, resource: &str, operation: &str, interval_ms: u64) {
+        if let Some(last) = &mut self.last {
+            last.left.remove(&(node.into(), resource.into(), operation.into(), interval_ms));
+        }
+    }
+
+    /// The leader of a view made a plan. `now` is its calendar clock, in seconds.
+    pub(crate) fn made(&mut self, view: ViewId, now: i64, plan: &Transition) -> Verdict {
+        let actions = plan.synapses.iter().map(|synapse| &synapse.action);
+        let steps: Vec<Step> = actions
+            .filter(|action| action.kind != ActionKind::Pseudo)
+            .map(|action| Step { operation: operation(action), text: format!("{} ({})", action.key, action.reason) })
+            .collect();
+        self.made_of(view, now, plan.recheck_by, steps)
+    }
+
+    fn made_of(&mut self, view: ViewId, now: i64, recheck_by: Option<i64>, steps: Vec<Step>) -> Verdict {
+        let carried_out = self.last.as_ref().is_some_and(|last| {
+            last.view == view && last.left.is_empty() && last.made > 0 && last.recheck_by.is_none_or(|by| now < by)
+        });
+        if carried_out && let Some(step) = steps.first() {
+            return Err((
+                Rule::PlanConverges,
+                format!("the next plan has {} actions, first {}", steps.len(), step.text),
+            ));
+        }
+        let made = steps.len();
+        let operations: Option<BTreeSet<Operation>> = steps.into_iter().map(|step| step.operation).collect();
+        self.last = operations.map(|left| Carried { view, recheck_by, left, made });
+        Ok(())
+    }
+}
+
+/// An action that is more than a mark in the graph.
+struct Step {
+    operation: Option<Operation>,
+    text: String,
+}
+
+/// The operation that an action asks of an agent; none where no agent is asked.
+fn operation(action: &Action) -> Option<Operation> {
+    let ActionKind::Resource { node, resource, .. } = &action.kind else { return None };
+    if matches!(action.task.as_str(), "cancel" | "lrm_delete" | "lrm_refresh") {
+        return None;
+    }
+    let interval = action.key.rsplit('_').next()?.parse().ok()?;
+    Some((node.name.clone(), resource.id.clone(), action.task.clone(), interval))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIEW: ViewId = ViewId { epoch: 1, leader: 1 };
+
+    fn made(plans: &mut Plans, resources: &[&str]) -> Verdict {
+        let step = |resource: &&str| Step {
+            operation: Some(("n1".into(), (*resource).into(), "start".into(), 0)),
+            text: (*resource).into(),
+        };
+        plans.made_of(VIEW, 0, None, resources.iter().map(step).collect())
+    }
+
+    #[test]
+    fn a_plan_after_one_that_was_carried_out_must_be_empty() {
+        let mut plans = Plans::default();
+        made(&mut plans, &["a"]).unwrap();
+        made(&mut plans, &["a"]).unwrap();
+        plans.done("n1", "a", "start", 0);
+        made(&mut plans, &[]).unwrap();
+
+        made(&mut plans, &["a"]).unwrap();
+        plans.done("n1", "a", "start", 0);
+        assert_eq!(made(&mut plans, &["b"]).unwrap_err().0, Rule::PlanConverges);
+    }
+
+    #[test]
+    fn a_disturbance_or_an_unfinished_plan_excuses_the_next() {
+        let mut plans = Plans::default();
+        made(&mut plans, &["a"]).unwrap();
+        plans.done("n1", "a", "start", 0);
+        plans.disturb();
+        made(&mut plans, &["b", "c"]).unwrap();
+        plans.done("n1", "b", "start", 0);
+        made(&mut plans, &["c"]).unwrap();
+    }
+}

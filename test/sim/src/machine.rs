@@ -1,0 +1,115 @@
+//! One machine of a simulated cluster: its power, its clocks, its disk, its services, and the processes on it.
+
+use crate::check::Service;
+use crate::disk::Disk;
+use crate::executor::Executor;
+use hakudo_base::{Instant, NodeId, UnixTime};
+use hakudo_controller::{Controller, Input as ControllerInput, PersistedState as Configuration};
+use hakudo_membership::{Engine, Input as MembershipInput, PersistedState as Epochs};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// When the simulated history begins: 2030-01-01.
+const BEGINNING: i64 = 1_893_456_000_000;
+
+/// An input of one of the cores of a node.
+#[derive(Debug)]
+pub(crate) enum CoreInput {
+    Membership(MembershipInput),
+    Controller(Box<ControllerInput>),
+}
+
+impl From<MembershipInput> for CoreInput {
+    fn from(input: MembershipInput) -> Self {
+        Self::Membership(input)
+    }
+}
+
+impl From<ControllerInput> for CoreInput {
+    fn from(input: ControllerInput) -> Self {
+        Self::Controller(Box::new(input))
+    }
+}
+
+/// The node process: the cores.
+pub(crate) struct Process {
+    pub(crate) engine: Engine,
+    pub(crate) controller: Controller,
+    /// The moment for which the next look at the deadlines is planned.
+    pub(crate) wake_at: Option<Instant>,
+    /// The process does not run until then; what comes in meanwhile waits.
+    pub(crate) paused_until: Option<Instant>,
+    pub(crate) held: Vec<CoreInput>,
+    /// It said goodbye and is about to end.
+    pub(crate) left: bool,
+}
+
+/// A machine. It keeps its disk and its clocks' quirks when everything else on it dies.
+pub(crate) struct Machine {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) powered: bool,
+    /// Grows with every loss of power.
+    pub(crate) boots: u64,
+    booted_at: Instant,
+    /// By how much the calendar clock is wrong.
+    pub(crate) clock_error_ms: i64,
+    pub(crate) process: Option<Process>,
+    /// Grows with every end of the node process: what was meant for an earlier one is dropped.
+    pub(crate) run: u64,
+    /// None while the executor is being restarted.
+    pub(crate) executor: Option<Executor>,
+    /// Grows with every end of the executor.
+    pub(crate) executor_run: u64,
+    /// What really runs.
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) configuration: Disk<Configuration>,
+    pub(crate) epochs: Epochs,
+}
+
+impl Machine {
+    pub(crate) fn new(number: usize, configuration: Configuration) -> Self {
+        Self {
+            id: NodeId(number as u32),
+            name: crate::cib::node_name(number),
+            powered: false,
+            boots: 0,
+            booted_at: Instant::ZERO,
+            clock_error_ms: 0,
+            process: None,
+            run: 0,
+            executor: None,
+            executor_run: 0,
+            services: BTreeMap::new(),
+            configuration: Disk::with(Some(configuration)),
+            epochs: Epochs::default(),
+        }
+    }
+
+    /// The monotonic clock of this machine, which has nothing to do with that of others.
+    pub(crate) fn monotonic(&self, now: Instant) -> Instant {
+        Instant::from_millis(10_000 * u64::from(self.id.0)) + now.since(self.booted_at)
+    }
+
+    /// The moment in simulated time at which this machine's monotonic clock shows `local`.
+    pub(crate) fn simulated(&self, local: Instant) -> Instant {
+        self.booted_at + local.since(self.monotonic(self.booted_at))
+    }
+
+    /// The calendar clock of this machine.
+    pub(crate) fn calendar(&self, now: Instant) -> UnixTime {
+        UnixTime::from_millis(BEGINNING + now.as_millis() as i64 + self.clock_error_ms)
+    }
+
+    /// Power is there: the executor starts, and nothing else runs yet.
+    pub(crate) fn power_on(&mut self, now: Instant, executor: Executor) {
+        self.powered = true;
+        self.booted_at = now.saturating_sub(Duration::from_secs(5));
+        self.executor = Some(executor);
+    }
+
+    /// What of the services runs.
+    pub(crate) fn service(&self, name: &str) -> Service {
+        self.services.get(name).copied().unwrap_or_default()
+    }
+}

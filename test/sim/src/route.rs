@@ -1,0 +1,357 @@
+//! What passes between the cores of a node, in exactly the order of the daemon: effects are carried out one after the
+//! other, and what they mean for the other core of the node is queued behind what is already waiting for it.
+
+use crate::check::Rule;
+use crate::machine::{CoreInput, Process};
+use crate::mutation::Mutation;
+use crate::world::{Happening, World};
+use hakudo_cib::Document;
+use hakudo_controller::{Effect as ControllerEffect, Input as ControllerInput};
+use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, View};
+use hakudo_scheduler::Transition;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+impl World {
+    pub(crate) fn feed_core(&mut self, node: usize, input: CoreInput) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let run = self.machines[node].run;
+            let Some(mut process) = self.machines[node].process.take() else { return };
+            if process.paused_until.is_some() {
+                process.held.push(input);
+                self.machines[node].process = Some(process);
+                continue;
+            }
+            let local = self.machines[node].monotonic(self.now);
+            let outcome = match input {
+                CoreInput::Membership(input) => {
+                    let mut effects = Vec::new();
+                    let result = catch_unwind(AssertUnwindSafe(|| process.engine.handle(local, input, &mut effects)));
+                    self.machines[node].process = Some(process);
+                    result.map(|()| self.carry_out_membership(node, run, effects, &mut inputs))
+                }
+                CoreInput::Controller(input) => {
+                    let mut effects = Vec::new();
+                    let result =
+                        catch_unwind(AssertUnwindSafe(|| process.controller.handle(local, *input, &mut effects)));
+                    self.machines[node].process = Some(process);
+                    result.map(|()| self.carry_out_controller(node, run, effects, &mut inputs))
+                }
+            };
+            if let Err(panic) = outcome {
+                self.fail(Rule::NoPanic, format!("n{}: {}", node + 1, panic_text(&*panic)));
+                return;
+            }
+            if self.machines[node].run != run || self.violation.is_some() {
+                return;
+            }
+            self.compare_document(node);
+        }
+        if self.process(node).is_some_and(|process| process.left) {
+            self.say(|| format!("n{} has left", node + 1));
+            self.sites.reach("node left cleanly");
+            self.end_process(node);
+        }
+    }
+
+    pub(crate) fn process(&self, node: usize) -> Option<&Process> {
+        self.machines[node].process.as_ref()
+    }
+
+    fn carry_out_membership(
+        &mut self,
+        node: usize,
+        run: u64,
+        effects: Vec<MembershipEffect>,
+        inputs: &mut VecDeque<CoreInput>,
+    ) {
+        for effect in self.mutate_order(effects) {
+            if self.machines[node].run != run {
+                return;
+            }
+            match effect {
+                MembershipEffect::Transmit { to, link, bytes } => self.transmit(node, to.0 as usize - 1, link, bytes),
+                MembershipEffect::Persist(epochs) => {
+                    if !self.persist_epochs(node, epochs) {
+                        return;
+                    }
+                }
+                MembershipEffect::View(view) => self.view(node, view, inputs),
+                MembershipEffect::Deliver(message) => {
+                    let verdict = self.checks.order.delivered(node, &message);
+                    self.judge(verdict);
+                    if self.mutation != Some(Mutation::MessageLost) || node != 0 || !self.random.percent(2) {
+                        inputs.push_back(ControllerInput::Deliver(message).into());
+                    }
+                }
+                // The view that follows tells the controller all that it can know of its unheard words.
+                MembershipEffect::Undelivered { payload, reason } => {
+                    self.sites.reach("broadcast not delivered");
+                    self.say(|| format!("n{} is not heard: {} bytes ({reason:?})", node + 1, payload.len()));
+                }
+                MembershipEffect::Event(event) => self.say(|| format!("n{} membership: {event}", node + 1)),
+                MembershipEffect::Left => {
+                    if let Some(process) = &mut self.machines[node].process {
+                        process.left = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, node: usize, to: usize, link: u8, bytes: Vec<u8>) {
+        if to >= self.machines.len() {
+            return;
+        }
+        if self.random.below(50) == 0 && !bytes.is_empty() {
+            self.overheard.push((to, link, bytes.clone()));
+            if self.overheard.len() > 64 {
+                let drop = self.random.below(64) as usize;
+                self.overheard.swap_remove(drop);
+            }
+        }
+        let arrivals: Vec<Duration> = self.network.travel(node, to, link).collect();
+        for delay in arrivals {
+            self.queue.push(self.now + delay, Happening::Packet { to, link, bytes: bytes.clone() });
+        }
+    }
+
+    fn view(&mut self, node: usize, mut view: View, inputs: &mut VecDeque<CoreInput>) {
+        if self.mutation == Some(Mutation::QuorumClaimed) {
+            (view.quorate, view.exclusive) = (true, true);
+        }
+        self.say(|| {
+            let members: Vec<String> = view.members.iter().map(|id| format!("n{id}")).collect();
+            let quorate = if view.quorate { "quorate" } else { "not quorate" };
+            let exclusive = if view.exclusive { "" } else { ", not exclusive" };
+            format!(
+                "n{} view {}.{}: {} ({quorate}{exclusive})",
+                node + 1,
+                view.id.epoch,
+                view.id.leader,
+                members.join(" ")
+            )
+        });
+        self.sites.reach("view installed");
+        if !view.left.is_empty() {
+            self.sites.reach("view after a clean leave");
+        }
+        let own = self.machines[node].id;
+        let verdict = self.checks.order.installed(node, own, &view);
+        self.judge(verdict);
+        self.checks.plans.disturb();
+        if self.mutation == Some(Mutation::EveryoneLeads) {
+            view.id.leader = own.0;
+        }
+        inputs.push_back(ControllerInput::View(view).into());
+    }
+
+    fn mutate_order(&mut self, mut effects: Vec<MembershipEffect>) -> Vec<MembershipEffect> {
+        let is_message = |effect: &MembershipEffect| matches!(effect, MembershipEffect::Deliver(_));
+        if self.mutation == Some(Mutation::OrderSwapped)
+            && let Some(at) = effects.windows(2).position(|pair| pair.iter().all(is_message))
+        {
+            effects.swap(at, at + 1);
+        }
+        effects
+    }
+
+    fn carry_out_controller(
+        &mut self,
+        node: usize,
+        run: u64,
+        effects: Vec<ControllerEffect>,
+        inputs: &mut VecDeque<CoreInput>,
+    ) {
+        for effect in effects {
+            if self.machines[node].run != run {
+                return;
+            }
+            match effect {
+                ControllerEffect::Broadcast(payload) => inputs.push_back(MembershipInput::Broadcast(payload).into()),
+                ControllerEffect::Fenced(id) => inputs.push_back(MembershipInput::Fenced(id).into()),
+                ControllerEffect::Leave => inputs.push_back(MembershipInput::Leave.into()),
+                ControllerEffect::Persist { token, state } => {
+                    self.sites.reach("configuration written");
+                    let mut at = self.machines[node].configuration.write(self.now, state, &mut self.random);
+                    if self.mutation == Some(Mutation::DiskLies) {
+                        at += Duration::from_secs(5);
+                        inputs.push_back(ControllerInput::Persisted { token, result: Ok(()) }.into());
+                    }
+                    self.queue.push(at, Happening::Written { node, run, token });
+                }
+                ControllerEffect::KeepAside { reason, .. } => {
+                    self.sites.reach("configuration kept aside");
+                    self.say(|| format!("n{} keeps a configuration aside: {reason}", node + 1));
+                }
+                ControllerEffect::Execute { call, note } => {
+                    let doing = self.machines[node].executor.as_mut().map(|executor| executor.execute(call, note));
+                    self.carry_out(node, doing.unwrap_or_default());
+                }
+                ControllerEffect::Cancel { call, epoch } => {
+                    let doing = self.machines[node].executor.as_mut().map(|executor| executor.cancel(call, epoch));
+                    self.carry_out(node, doing.unwrap_or_default());
+                }
+                ControllerEffect::Forget { resource } => {
+                    let doing = self.machines[node].executor.as_mut().map(|executor| executor.forget(&resource));
+                    self.carry_out(node, doing.unwrap_or_default());
+                }
+                ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now),
+                ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
+                ControllerEffect::Event(event) => {
+                    self.say(|| format!("n{} {}: {}", node + 1, event.kind, event.text));
+                }
+            }
+        }
+    }
+
+    /// A leader asks the scheduler; the answer takes a while.
+    fn plan(&mut self, node: usize, run: u64, token: u64, mut cib: Document, now: i64) {
+        let own = self.machines[node].id;
+        let verdict = self.checks.order.leads(node, own);
+        self.judge(verdict);
+        self.sites.reach("plan made");
+        if self.mutation == Some(Mutation::LimitIgnored) {
+            cib = allow_two_promoted(&cib);
+        }
+        let mut result = decide(&cib, now);
+        if let Err(text) = &result {
+            let text = format!("n{}: the scheduler panicked: {text}", node + 1);
+            return self.fail(Rule::NoPanic, text);
+        }
+        match self.mutation {
+            Some(Mutation::PlansDropped) => result = Ok(Transition::default()),
+            Some(Mutation::PlanNeverDone) => repeat_the_first_start(&cib, &mut result),
+            _ => {}
+        }
+        if let Ok(plan) = &result {
+            self.say(|| describe(node, plan));
+            if let Some(view) = self.checks.order.view_of(node).map(|view| view.id) {
+                let verdict = self.checks.plans.made(view, now, plan);
+                self.judge(verdict);
+            }
+        }
+        let at = self.now + Duration::from_micros(self.random.between(200, 8000));
+        self.queue.push(at, Happening::Planned { node, run, token, result: result.map(Box::new) });
+    }
+
+    /// Holds the document of a node against those of the others.
+    fn compare_document(&mut self, node: usize) {
+        let Some(document) = self.process(node).and_then(|_process| None::<Document>) else { return };
+        let verdict = self.checks.order.holds(node, &document);
+        self.judge(verdict);
+    }
+
+    /// Bytes arrive that no member sent: garbage, a cut or bent packet, a packet from before. They may be counted and
+    /// reported, and must change nothing else.
+    pub(crate) fn forge(&mut self, node: usize) {
+        let Some((link, bytes)) = self.forgery(node) else { return };
+        let local = self.machines[node].monotonic(self.now);
+        let Some(process) = &mut self.machines[node].process else { return };
+        // Where something else is due at this very moment, its effects could not be told apart.
+        if process.paused_until.is_some() || process.engine.deadline().is_some_and(|deadline| deadline <= local) {
+            return;
+        }
+        let mut effects = Vec::new();
+        let before = process.engine.view().cloned();
+        let input = MembershipInput::Packet { link, bytes: bytes.clone() };
+        let result = catch_unwind(AssertUnwindSafe(|| process.engine.handle(local, input, &mut effects)));
+        if let Err(panic) = result {
+            return self.fail(Rule::NoPanic, format!("n{}: {} on {bytes:02x?}", node + 1, panic_text(&*panic)));
+        }
+        let changed = process.engine.view() != before.as_ref();
+        if self.mutation == Some(Mutation::ForgedAccepted) {
+            let from = self.machines[node].id;
+            effects.push(MembershipEffect::Deliver(Delivered { from, payload: bytes.clone() }));
+        }
+        self.sites.reach("forged packet");
+        let harmless = |effect: &MembershipEffect| {
+            matches!(effect, MembershipEffect::Event(_) | MembershipEffect::Transmit { .. })
+        };
+        if changed || !effects.iter().all(harmless) {
+            return self.fail(Rule::ForgedChangesNothing, format!("n{}: {effects:?} after {bytes:02x?}", node + 1));
+        }
+        let mut inputs = VecDeque::new();
+        let run = self.machines[node].run;
+        self.carry_out_membership(node, run, effects, &mut inputs);
+        self.plan_wake(node);
+    }
+
+    fn forgery(&mut self, node: usize) -> Option<(u8, Vec<u8>)> {
+        let random_bytes = |random: &mut hakudo_base::Random| {
+            let length = random.below(300) as usize;
+            (0..length).map(|_| random.next_u64() as u8).collect::<Vec<u8>>()
+        };
+        let kind = self.random.below(4);
+        let link = self.random.below(u64::from(self.script.setup.links)) as u8;
+        if kind == 0 || self.overheard.is_empty() {
+            return Some((link, random_bytes(&mut self.random)));
+        }
+        let index = self.random.below(self.overheard.len() as u64) as usize;
+        let (to, link, mut bytes) = self.overheard[index].clone();
+        match kind {
+            1 => bytes.truncate(self.random.below(bytes.len() as u64) as usize),
+            2 => {
+                let at = self.random.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << self.random.below(8);
+            }
+            // As it was, once more: for its receiver or, where packets are encrypted, for anyone. The network doubles
+            // packets anyway, so this is told apart only where it can never be the first arrival.
+            _ if self.script.setup.sealed && to != node => {}
+            _ => return None,
+        }
+        Some((link, bytes))
+    }
+}
+
+/// The scheduler's answer, or what it said when it panicked.
+pub(crate) fn decide(cib: &Document, now: i64) -> Result<Transition, String> {
+    let _ = (cib, now);
+    Ok(Transition::default())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+}
+
+fn describe(node: usize, plan: &Transition) -> String {
+    let keys: Vec<String> = plan
+        .synapses
+        .iter()
+        .filter_map(|synapse| Some(format!("{}@{}", synapse.action.key, synapse.action.node()?.name)))
+        .collect();
+    if keys.is_empty() {
+        format!("n{} plans nothing", node + 1)
+    } else {
+        format!("n{} plans {}", node + 1, keys.join(" "))
+    }
+}
+
+fn allow_two_promoted(cib: &Document) -> Document {
+    let mut cib = cib.clone();
+    if let Some(resources) = cib.root_mut().child_mut("configuration").and_then(|e| e.child_mut("resources")) {
+        for clone in resources.children_mut().filter(|element| element.name() == "clone") {
+            let id = format!("{}-two-promoted", clone.id());
+            let pair =
+                hakudo_cib::Element::new("nvpair").with("id", &id).with("name", "promoted-max").with("value", "2");
+            clone.child_or_new("meta_attributes").push(pair);
+        }
+    }
+    cib
+}
+
+/// Makes a plan that did its work look as if it had to be done again.
+fn repeat_the_first_start(cib: &Document, result: &mut Result<Transition, String>) {
+    let mut fresh = cib.clone();
+    if let Some(status) = fresh.root_mut().child_mut("status") {
+        for state in status.children_mut() {
+            state.remove_children(|child| child.name() == "lrm");
+        }
+    }
+    if result.as_ref().is_ok_and(|plan| plan.synapses.is_empty()) {
+        *result = decide(&fresh, 0);
+    }
+}

@@ -1,0 +1,96 @@
+//! `cargo xtask sim`: whole clusters under simulated faults.
+
+use anyhow::{Context, Result};
+use hakudo_sim::script::Script;
+use hakudo_sim::{Total, Violation, generate, run_seeds, run_traced, shrink};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Which histories to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this seed; prints what happened, and a shrunken script if a rule is broken.
+    #[arg(long, conflicts_with_all = ["from", "count", "minutes", "script"])]
+    seed: Option<u64>,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How many seeds.
+    #[arg(long, default_value_t = 500, conflicts_with = "minutes")]
+    count: u64,
+    /// As many seeds as are done in so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// A script instead of seeds.
+    #[arg(long, conflicts_with_all = ["from", "count", "minutes"])]
+    script: Option<PathBuf>,
+    /// Also prints how often the histories came to places that matter.
+    #[arg(long)]
+    sites: bool,
+    /// Threads; as many as there are cores unless given.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Runs what was asked for.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(path) = &arguments.script {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let script: Script = text.parse().with_context(|| format!("{} is no script", path.display()))?;
+        return one(&script, false);
+    }
+    if let Some(seed) = arguments.seed {
+        return one(&generate::script(seed), true);
+    }
+    let start = Instant::now();
+    let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let until = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
+    let total = run_seeds(arguments.from, threads, None, |number| match until {
+        Some(until) => Instant::now() >= until,
+        None => number >= arguments.count,
+    });
+    report(&total, start.elapsed(), arguments.sites)
+}
+
+/// One history, told line by line.
+fn one(script: &Script, shrinks: bool) -> Result<()> {
+    println!("{script}");
+    let outcome = run_traced(script, None);
+    outcome.trace.iter().for_each(|line| println!("{line}"));
+    let Some(violation) = outcome.violation else {
+        println!("1 seeds, 0 violations");
+        return Ok(());
+    };
+    if shrinks {
+        print_shrunken(script, &violation);
+    }
+    println!("{violation}");
+    println!("1 seeds, 1 violations");
+    std::process::exit(1)
+}
+
+fn print_shrunken(script: &Script, violation: &Violation) {
+    let small = shrink::shrink(script, violation.rule, None);
+    println!("\nshrunken; run it with `cargo xtask sim --script FILE`:\n{small}");
+}
+
+fn report(total: &Total, took: Duration, sites: bool) -> Result<()> {
+    if sites {
+        total.sites.counts().for_each(|(name, count)| println!("{count:>10}  {name}"));
+        println!("{:>10}  ms at most until a cluster had settled", total.sites.settled_after_ms);
+    }
+    for (seed, violation) in &total.violations {
+        println!("seed {seed}: {violation}");
+    }
+    if let Some((seed, violation)) = total.violations.first() {
+        println!("\nthe first again with `cargo xtask sim --seed {seed}`");
+        print_shrunken(&generate::script(*seed), violation);
+    }
+    let each = took.as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
+    println!("{:.1} s, {each:.2} ms a seed", took.as_secs_f64());
+    println!("{} seeds, {} violations", total.seeds, total.violations.len());
+    if !total.violations.is_empty() {
+        std::process::exit(1);
+    }
+    Ok(())
+}
