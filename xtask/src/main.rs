@@ -1,5 +1,6 @@
 //! What a contributor runs: `cargo xtask test` and its parts.
 
+mod bench;
 mod corpus;
 mod dependencies;
 mod packages;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long, default_value = "*")]
         only: String,
     },
+    /// Measures failover, start, move and idle cost, beside Pacemaker and Corosync in the same run (needs root).
+    Bench(bench::Arguments),
     /// Checks that crates depend on each other only in the directions of the design.
     Directions,
     /// Checks that the licence of every dependency is compatible with GPL-2.0-or-later.
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         Task::Lab { only } => test::lab(only.as_deref()),
         Task::Sim(arguments) => sim::run(&arguments),
         Task::Corpus { only } => corpus::run(&only),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Directions => dependencies::check_directions(),
         Task::Licences => dependencies::check_licences(),
     }

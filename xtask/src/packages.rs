@@ -28,15 +28,28 @@ const LAB: &[Package] = &[
     Package { name: "postgresql", file: "/usr/share/postgresql-common/pg_wrapper" },
 ];
 
-fn missing() -> Vec<&'static str> {
-    PEERS.iter().chain(LAB).filter(|p| !Path::new(p.file).exists()).map(|p| p.name).collect()
-}
+/// What the benchmark measures beside hakudo.
+const MEASURED: &[Package] = &[
+    Package { name: "corosync", file: "/usr/sbin/corosync" },
+    Package { name: "pacemaker", file: "/usr/sbin/pacemakerd" },
+    Package { name: "pacemaker-cli-utils", file: "/usr/sbin/crm_mon" },
+    Package { name: "iproute2", file: "/usr/bin/ip" },
+];
 
 /// Installs the missing packages, where this user may.
 ///
 /// Services are kept from starting while packages are installed: the tests start their own.
 pub(crate) fn install() -> Result<()> {
-    let missing = missing();
+    install_missing(PEERS.iter().chain(LAB))
+}
+
+/// Installs what the benchmark compares with.
+pub(crate) fn install_peer() -> Result<()> {
+    install_missing(MEASURED)
+}
+
+fn install_missing(wanted: impl IntoIterator<Item = &'static Package>) -> Result<()> {
+    let missing: Vec<&str> = wanted.into_iter().filter(|p| !Path::new(p.file).exists()).map(|p| p.name).collect();
     if missing.is_empty() {
         return Ok(());
     }

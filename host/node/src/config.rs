@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the file is unless said otherwise.
 pub const DEFAULT_FILE: &str = "/etc/hakudo/cluster.json";
@@ -121,6 +122,42 @@ pub struct QuorumConfig {
     pub allow_downscale: bool,
 }
 
+impl QuorumConfig {
+    /// The options of the rule, for a cluster of `nodes` nodes.
+    fn options(&self, nodes: usize) -> Result<hakudo_membership::quorum::Options> {
+        use hakudo_membership::quorum::{Options, TieBreaker};
+        let mut options = Options {
+            expected_votes: self.expected_votes,
+            // Without it, two nodes would stop when one of them fails: nobody builds a cluster for that.
+            two_node: self.two_node.unwrap_or(nodes == 2),
+            wait_for_all: self.wait_for_all,
+            last_man_standing: self.last_man_standing,
+            allow_downscale: self.allow_downscale,
+            ..Options::default()
+        };
+        if let Some(window) = self.last_man_standing_window {
+            options.last_man_standing_window = Duration::from_millis(window);
+        }
+        if self.auto_tie_breaker {
+            options.auto_tie_breaker = Some(match self.auto_tie_breaker_node.as_deref() {
+                None | Some("lowest") => TieBreaker::Lowest,
+                Some("highest") => TieBreaker::Highest,
+                Some(list) => TieBreaker::List(
+                    list.split_whitespace()
+                        .map(|word| word.parse().map(hakudo_base::NodeId))
+                        .collect::<Result<_, _>>()
+                        .with_context(|| {
+                            format!(
+                                "quorum.auto_tie_breaker_node: {list:?} is neither lowest, highest, nor node numbers"
+                            )
+                        })?,
+                ),
+            });
+        }
+        Ok(options)
+    }
+}
+
 const fn one() -> u32 {
     1
 }
@@ -162,6 +199,27 @@ fn default_fence_dirs() -> Vec<PathBuf> {
 }
 
 impl NodeConfig {
+    /// A configuration with the defaults in everything else.
+    pub fn new(cluster_name: &str, node: &str, nodes: Vec<NodeEntry>) -> Self {
+        Self {
+            cluster_name: cluster_name.into(),
+            node: node.into(),
+            nodes,
+            port: default_port(),
+            link_mode: LinkMode::default(),
+            heartbeat_ms: default_heartbeat_ms(),
+            dead_after_ms: default_dead_after_ms(),
+            quorum: QuorumConfig::default(),
+            key_file: default_key_file(),
+            state_dir: default_state_dir(),
+            runtime_dir: default_runtime_dir(),
+            admin_group: default_admin_group(),
+            ocf_roots: default_ocf_roots(),
+            fence_dirs: default_fence_dirs(),
+            agent_path: Vec::new(),
+        }
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors
@@ -259,6 +317,49 @@ impl NodeConfig {
     /// The socket on which the executor serves the node.
     pub fn executor_socket(&self) -> PathBuf {
         self.runtime_dir.join("executor.sock")
+    }
+
+    /// What the membership engine must know.
+    ///
+    /// # Errors
+    /// Where the key cannot be read, or an option of the quorum is wrong.
+    pub fn membership(&self) -> Result<hakudo_membership::Config> {
+        use hakudo_base::NodeId;
+        let links: Vec<u8> = (0..self.links()).filter_map(|link| u8::try_from(link).ok()).collect();
+        let nodes = self.nodes.iter().map(|node| hakudo_membership::NodeEntry {
+            id: NodeId(node.id),
+            name: node.name.clone(),
+            links: links.clone(),
+            votes: node.votes,
+        });
+        let key = hakudo_membership::ClusterKey::new(self.key()?);
+        let mut config =
+            hakudo_membership::Config::new(NodeId(self.local().id), &self.cluster_name, key, nodes.collect());
+        config.link_mode = match self.link_mode {
+            LinkMode::Passive => hakudo_membership::LinkMode::Passive,
+            LinkMode::Active => hakudo_membership::LinkMode::Active,
+        };
+        config.heartbeat = Duration::from_millis(self.heartbeat_ms);
+        config.dead_after = Duration::from_millis(self.dead_after_ms);
+        config.warn_after = config.dead_after * 7 / 12;
+        config.quorum = self.quorum.options(self.nodes.len())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// How the executor of this node is set up.
+    pub fn executor(&self) -> hakudo_executor::Config {
+        let mut config = hakudo_executor::Config::new(self.executor_socket());
+        config.ocf_roots.clone_from(&self.ocf_roots);
+        config.fence_directories.clone_from(&self.fence_dirs);
+        let first: String = self.agent_path.iter().map(|folder| format!("{}:", folder.display())).collect();
+        config.path = first + &config.path;
+        let state = self.runtime_dir.join("agents");
+        config.environment = vec![
+            ("HAKUDO_SOCKET".into(), self.socket().display().to_string()),
+            ("HAKUDO_AGENT_STATE".into(), state.display().to_string()),
+        ];
+        config
     }
 
     /// Reads the cluster key.

@@ -1,5 +1,24 @@
-//! The daemon: sockets, disk and threads around the cores.
+//! The daemon of a node: sockets, disk and threads around the cores.
+//!
+//! Three threads and one other process, each with one job, so that none can delay another:
+//!
+//! ```text
+//!   UDP ── wire (membership engine) ──┐
+//!                                     │ views, messages
+//!   clients ── local socket ──▶  daemon (controller)  ──▶ disk
+//!                                     │      ▲
+//!                     executor ◀──────┘      └── planner (scheduler)
+//! ```
 
+mod clock;
 pub mod config;
+mod daemon;
+mod disk;
 mod history;
+mod links;
+mod local;
+mod planner;
 mod storage;
+mod wire;
+
+pub use daemon::run;

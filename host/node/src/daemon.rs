@@ -1,0 +1,244 @@
+//! The node: drives the controller, and carries its effects between membership, executor, disk, scheduler and clients.
+//!
+//! There is one loop. It takes one input at a time, hands it to the controller, and carries out what the controller asks
+//! for, in order. Nothing in it waits: disk, scheduler, membership and executor are other threads or processes, whose
+//! answers come back as inputs.
+
+use crate::clock;
+use crate::config::NodeConfig;
+use crate::disk::{self, Job, Persisted};
+use crate::history::History;
+use crate::links::Links;
+use crate::local::{self, Asked};
+use crate::planner::{self, Answer, Question};
+use crate::storage::Storage;
+use crate::wire::{self, Membership, Told};
+use anyhow::{Context, Result, bail};
+use hakudo_base::agent::ExecutorInput;
+use hakudo_base::{NodeId, Severity, UnixTime};
+use hakudo_controller::request::{Event, Reply, Request};
+use hakudo_controller::{Config, Controller, Effect, Input};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// The calendar clock was set if it moved this much against the monotonic one.
+const CLOCK_JUMP_MS: u64 = 100;
+
+/// The name of the file whose lock tells that a node runs here.
+const LOCK: &str = "node.lock";
+
+/// Runs a node until it has left the cluster (on TERM or INT, or because a client asked it to).
+///
+/// # Errors
+/// Where it cannot start, or cannot go on.
+pub fn run(config: &NodeConfig) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (node, inbox) = Node::start(config)?;
+        node.run(inbox).await
+    })
+}
+
+/// Where inputs come from.
+struct Inbox {
+    told: mpsc::UnboundedReceiver<Told>,
+    executor: mpsc::UnboundedReceiver<ExecutorInput>,
+    asked: mpsc::UnboundedReceiver<Asked>,
+    persisted: mpsc::UnboundedReceiver<Persisted>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+}
+
+struct Node {
+    controller: Controller,
+    membership: Membership,
+    executor: hakudo_executor::Client,
+    disk: Sender<Job>,
+    planner: Sender<Question>,
+    links: Links,
+    clients: BTreeMap<u64, oneshot::Sender<Reply>>,
+    next_client: u64,
+    effects: Vec<Effect>,
+    /// What the calendar clock showed more than the monotonic one when the controller was last told, in milliseconds.
+    clock_offset: Option<i64>,
+    /// Held as long as the node runs.
+    _lock: File,
+}
+
+/// How the loop goes on after an input.
+enum Next {
+    Go,
+    Stop,
+}
+
+impl Node {
+    fn start(config: &NodeConfig) -> Result<(Self, Inbox)> {
+        std::fs::create_dir_all(&config.runtime_dir)
+            .with_context(|| format!("cannot make {}", config.runtime_dir.display()))?;
+        let lock = lock(config)?;
+        let storage = Storage::open(&config.state_dir)?;
+        let history = History::open(&config.state_dir.join("events.redb"))?;
+        let persisted = storage.load(disk::CONFIGURATION)?;
+        let (told_to, told) = mpsc::unbounded_channel();
+        let (asked_to, asked) = mpsc::unbounded_channel();
+        let (persisted_to, persisted_queue) = mpsc::unbounded_channel();
+        let (answers_to, answers) = mpsc::unbounded_channel();
+        let membership = wire::start(config, storage.clone(), told_to)?;
+        let disk = disk::start(storage, history, persisted_to)?;
+        let planner = planner::start(answers_to)?;
+        let (executor, executor_inputs) = hakudo_executor::Client::start(&config.executor_socket());
+        local::serve(&config.socket(), &config.admin_group, asked_to)?;
+        let names = config.nodes.iter().map(|node| (NodeId(node.id), node.name.clone())).collect();
+        let controller = Controller::new(
+            Config { node: NodeId(config.local().id), nodes: names, persisted },
+            u64::from(std::process::id()) ^ clock::now().as_nanos(),
+        );
+        let node = Self {
+            controller,
+            membership,
+            executor,
+            disk,
+            planner,
+            links: Links::new(config),
+            clients: BTreeMap::new(),
+            next_client: 0,
+            effects: Vec::new(),
+            clock_offset: None,
+            _lock: lock,
+        };
+        Ok((node, Inbox { told, executor: executor_inputs, asked, persisted: persisted_queue, answers }))
+    }
+
+    async fn run(mut self, mut inbox: Inbox) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut leaving = false;
+        loop {
+            self.tell_clock();
+            let timer = self.controller.deadline().map(|deadline| deadline.since(clock::now()));
+            let next = tokio::select! {
+                biased;
+                Some(told) = inbox.told.recv() => self.told(told)?,
+                Some(input) = inbox.executor.recv() => self.handle(Input::Executor(input)),
+                Some(persisted) = inbox.persisted.recv() => {
+                    self.handle(Input::Persisted { token: persisted.token, result: persisted.result })
+                }
+                Some(answer) = inbox.answers.recv() => {
+                    self.handle(Input::Planned { token: answer.token, result: answer.result })
+                }
+                Some(asked) = inbox.asked.recv() => self.asked(asked),
+                () = tokio::time::sleep(timer.unwrap_or(Duration::MAX)), if timer.is_some() => self.handle(Input::Timer),
+                _ = terminate.recv(), if !leaving => { leaving = true; self.leave() }
+                _ = interrupt.recv(), if !leaving => { leaving = true; self.leave() }
+            };
+            if matches!(next, Next::Stop) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A clean stop, as if a client had asked for it.
+    fn leave(&mut self) -> Next {
+        let (answer, _) = oneshot::channel();
+        self.asked(Asked { user: "root".into(), request: Request::Leave, answer })
+    }
+
+    fn tell_clock(&mut self) {
+        let unix = clock::unix_time();
+        let offset = unix.millis() - i64::try_from(clock::now().as_millis()).unwrap_or(i64::MAX);
+        if self.clock_offset.is_none_or(|known| known.abs_diff(offset) > CLOCK_JUMP_MS) {
+            self.clock_offset = Some(offset);
+            self.handle(Input::Clock(unix));
+        }
+    }
+
+    fn told(&mut self, told: Told) -> Result<Next> {
+        match told {
+            Told::View(view) => Ok(self.handle(Input::View(view))),
+            Told::Deliver(delivered) => Ok(self.handle(Input::Deliver(delivered))),
+            Told::Event(event) => {
+                self.links.note(&event);
+                let event = self.links.tell(&event, clock::unix_time());
+                self.record(event);
+                Ok(Next::Go)
+            }
+            Told::Left => Ok(Next::Stop),
+            Told::Failed(reason) => bail!("membership cannot go on: {reason}"),
+        }
+    }
+
+    fn asked(&mut self, asked: Asked) -> Next {
+        if let Request::Events { after, limit } = asked.request {
+            self.to_disk(Job::Read { after, limit, answer: asked.answer });
+            return Next::Go;
+        }
+        self.next_client += 1;
+        self.clients.insert(self.next_client, asked.answer);
+        self.handle(Input::Request { client: self.next_client, user: asked.user, request: asked.request })
+    }
+
+    fn handle(&mut self, input: Input) -> Next {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.controller.handle(clock::now(), input, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+        Next::Go
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Broadcast(payload) => self.membership.ask(hakudo_membership::Input::Broadcast(payload)),
+            Effect::Persist { token, state } => self.to_disk(Job::Persist { token, state }),
+            Effect::KeepAside { configuration, reason } => self.to_disk(Job::SetAside { configuration, reason }),
+            Effect::Execute { call, note } => self.executor.execute(call, note),
+            Effect::Cancel { call, epoch } => self.executor.cancel(call, epoch),
+            Effect::Forget { resource } => self.executor.forget(resource),
+            Effect::Plan { token, cib, now } => {
+                // The thread ends only with the node.
+                let _ = self.planner.send(Question { token, cib, now: UnixTime::from_seconds(now) });
+            }
+            Effect::Reply { client, reply } => {
+                if let Some(answer) = self.clients.remove(&client) {
+                    let reply = self.links.complete(*reply);
+                    // The client may have gone.
+                    let _ = answer.send(reply);
+                }
+            }
+            Effect::Fenced(node) => self.membership.ask(hakudo_membership::Input::Fenced(node)),
+            Effect::Leave => self.membership.ask(hakudo_membership::Input::Leave),
+            Effect::Event(event) => self.record(event),
+        }
+    }
+
+    fn record(&self, event: Event) {
+        match event.severity {
+            Severity::Info => tracing::info!(kind = event.kind, "{}", event.text),
+            Severity::Warning => tracing::warn!(kind = event.kind, "{}", event.text),
+            Severity::Error => tracing::error!(kind = event.kind, "{}", event.text),
+        }
+        self.to_disk(Job::Event(event));
+    }
+
+    fn to_disk(&self, job: Job) {
+        // The thread ends only with the node.
+        let _ = self.disk.send(job);
+    }
+}
+
+/// Makes sure that this is the only node that runs here.
+fn lock(config: &NodeConfig) -> Result<File> {
+    let place = config.runtime_dir.join(LOCK);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&place)
+        .with_context(|| format!("cannot open {}", place.display()))?;
+    file.try_lock().with_context(|| format!("another node runs already: it holds {}", place.display()))?;
+    Ok(file)
+}

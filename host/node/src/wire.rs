@@ -1,0 +1,216 @@
+//! The thread of membership: the engine, and one UDP socket a link. It does nothing else, so that heartbeats go out in
+//! time however busy the rest of the node is.
+
+use crate::clock;
+use crate::config::NodeConfig;
+use crate::storage::Storage;
+use anyhow::{Context, Result};
+use hakudo_base::NodeId;
+use hakudo_membership::{Delivered, Effect, Engine, Event, Input, PersistedState, Undelivered, View};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The name under which the engine's state is stored.
+const STATE: &str = "membership.json";
+
+/// So many datagrams are taken from a socket before the timers are looked at again.
+const BATCH: usize = 64;
+
+/// How long to wait before a broadcast that found the queue full is tried again.
+const QUEUE_RETRY: Duration = Duration::from_millis(20);
+
+/// What membership tells the node.
+pub(crate) enum Told {
+    View(View),
+    Deliver(Delivered),
+    Event(Event),
+    /// The goodbye was said.
+    Left,
+    /// The engine cannot go on: it cannot keep what it must.
+    Failed(String),
+}
+
+/// The node's end: what it asks of membership.
+pub(crate) struct Membership {
+    asked: Sender<Input>,
+    wake: UnixDatagram,
+}
+
+impl Membership {
+    /// Hands an input to the engine.
+    pub(crate) fn ask(&self, input: Input) {
+        // Both ends are gone only after the engine failed or left, and that was told.
+        let _ = self.asked.send(input);
+        let _ = self.wake.send(&[0]);
+    }
+}
+
+/// Opens the sockets and starts the thread.
+///
+/// # Errors
+/// Where an address of this node cannot be bound, or the state cannot be read.
+pub(crate) fn start(config: &NodeConfig, storage: Storage, told: mpsc::UnboundedSender<Told>) -> Result<Membership> {
+    let persisted: PersistedState = storage.load(STATE)?.unwrap_or_default();
+    let mut seed = [0u8; 32];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).context("no randomness")?;
+    let engine = Engine::new(config.membership()?, persisted, seed).context("the membership configuration is wrong")?;
+    let mut sockets = Vec::new();
+    let mut addresses = BTreeMap::new();
+    for link in 0..config.links() {
+        let own = config.address(config.local().id, link).context("every node has an address a link")?;
+        let socket = UdpSocket::bind(own)
+            .with_context(|| format!("cannot use address {own} of link {link}: is it an address of this machine?"))?;
+        socket.set_nonblocking(true)?;
+        sockets.push(socket);
+        for node in &config.nodes {
+            let address = config.address(node.id, link).context("every node has an address a link")?;
+            addresses.insert((NodeId(node.id), u8::try_from(link)?), address);
+        }
+    }
+    let (wake, woken) = UnixDatagram::pair()?;
+    wake.set_nonblocking(true)?;
+    woken.set_nonblocking(true)?;
+    let (asked, queue) = channel();
+    let wire =
+        Wire { engine, sockets, addresses, woken, queue, storage, told, retries: Vec::new(), effects: Vec::new() };
+    std::thread::Builder::new().name("membership".into()).spawn(move || wire.run())?;
+    Ok(Membership { asked, wake })
+}
+
+struct Wire {
+    engine: Engine,
+    sockets: Vec<UdpSocket>,
+    addresses: BTreeMap<(NodeId, u8), SocketAddr>,
+    woken: UnixDatagram,
+    queue: Receiver<Input>,
+    storage: Storage,
+    told: mpsc::UnboundedSender<Told>,
+    /// Broadcasts that found the queue full, and when to try again.
+    retries: Vec<Vec<u8>>,
+    effects: Vec<Effect>,
+}
+
+/// The thread has nothing more to do.
+struct Ended;
+
+impl Wire {
+    fn run(mut self) {
+        // Where the system allows it, heartbeats go before other work; without it, pauses are noticed and allowed for.
+        if rustix::process::setpriority_process(None, -10).is_err() {
+            tracing::debug!("no permission to raise the priority");
+        }
+        let mut buffer = vec![0u8; 65536];
+        while self.round(&mut buffer).is_ok() {}
+    }
+
+    fn round(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
+        self.wait();
+        self.take_datagrams(buffer)?;
+        self.take_requests(buffer)?;
+        if self.engine.deadline().is_some_and(|deadline| deadline <= clock::now()) {
+            self.handle(Input::Timer)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&self) {
+        let now = clock::now();
+        let mut timeout = self.engine.deadline().map(|deadline| deadline.since(now));
+        if !self.retries.is_empty() {
+            timeout = Some(timeout.map_or(QUEUE_RETRY, |t| t.min(QUEUE_RETRY)));
+        }
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: t.subsec_nanos().into(),
+        });
+        let mut files: Vec<PollFd<'_>> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        files.push(PollFd::new(&self.woken, PollFlags::IN));
+        // An interruption by a signal is a round in which nothing came.
+        let _ = poll(&mut files, timeout.as_ref());
+    }
+
+    fn take_datagrams(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
+        for link in 0..self.sockets.len() {
+            for _ in 0..BATCH {
+                // Errors are those of single datagrams (an unreachable port, a link that is down): the next one counts.
+                match self.sockets[link].recv(buffer) {
+                    Ok(length) => {
+                        let bytes = buffer[..length].to_vec();
+                        self.handle(Input::Packet { link: u8::try_from(link).unwrap_or(u8::MAX), bytes })?;
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_requests(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
+        while self.woken.recv(buffer).is_ok() {}
+        for payload in std::mem::take(&mut self.retries) {
+            self.handle(Input::Broadcast(payload))?;
+        }
+        while let Ok(input) = self.queue.try_recv() {
+            self.handle(input)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), Ended> {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.engine.handle(clock::now(), input, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect)?;
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), Ended> {
+        match effect {
+            Effect::Transmit { to, link, bytes } => {
+                if let (Some(address), Some(socket)) =
+                    (self.addresses.get(&(to, link)), self.sockets.get(usize::from(link)))
+                {
+                    // What cannot be sent is lost, as any datagram may be.
+                    let _ = socket.send_to(&bytes, address);
+                }
+                Ok(())
+            }
+            Effect::Persist(state) => match self.storage.store(STATE, &state) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    // To go on would mean to use an epoch that could be used again after a restart.
+                    self.tell(Told::Failed(format!("{error:#}")))?;
+                    Err(Ended)
+                }
+            },
+            Effect::View(view) => self.tell(Told::View(view)),
+            Effect::Deliver(delivered) => self.tell(Told::Deliver(delivered)),
+            Effect::Undelivered { payload, reason: Undelivered::QueueFull } => {
+                self.retries.push(payload);
+                Ok(())
+            }
+            Effect::Undelivered { reason, .. } => {
+                tracing::debug!("a broadcast was not delivered: {reason:?}");
+                Ok(())
+            }
+            Effect::Event(event) => self.tell(Told::Event(event)),
+            Effect::Left => {
+                self.tell(Told::Left)?;
+                Err(Ended)
+            }
+        }
+    }
+
+    fn tell(&self, told: Told) -> Result<(), Ended> {
+        self.told.send(told).map_err(|_| Ended)
+    }
+}
