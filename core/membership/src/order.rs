@@ -396,24 +396,26 @@ impl Order {
     pub(crate) fn take_ordered(&mut self, from: NodeId, batch: Batch) {
         if batch.view == self.view && from == self.leader && !self.leads() && !self.frozen {
             self.acks_due.insert(from);
-            self.extend(batch);
+            self.extend(batch, u64::MAX);
         }
     }
 
     /// Another member gives what was missing here when the view ended, up to `last`.
-    pub(crate) fn take_fetched(&mut self, mut batch: Batch, last: u64) {
+    pub(crate) fn take_fetched(&mut self, batch: Batch, last: u64) {
         if batch.view == self.view && self.frozen && !self.leads() {
-            let wanted = (last + 1).saturating_sub(batch.first);
-            batch.items.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
-            self.extend(batch);
+            self.extend(batch, last);
         }
     }
 
-    fn extend(&mut self, batch: Batch) {
+    /// Appends what came from the leader and has no gap before it, up to `last`: the order may have ended there, though
+    /// more of it came in.
+    fn extend(&mut self, batch: Batch, last: u64) {
         let stable = batch.stable;
         let Some(inbound) = self.inbound.get_mut(&self.leader) else { return };
         inbound.take(batch);
-        while let Some(item) = self.inbound.get_mut(&self.leader).and_then(Inbound::pop) {
+        while self.received() < last
+            && let Some(item) = self.inbound.get_mut(&self.leader).and_then(Inbound::pop)
+        {
             self.append(item);
         }
         self.learn_stable(stable);

@@ -15,7 +15,7 @@
 
 use super::Engine;
 use crate::core_types::{Effect, Event, Undelivered};
-use crate::detector::Plan;
+use crate::detector::{Plan, Standing};
 use crate::order::Order;
 use crate::quorum::Report;
 use crate::view::{View, ViewId};
@@ -67,7 +67,7 @@ impl Pending {
 impl Engine {
     pub(super) fn consider_change(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.is_leaving() {
-            self.proposal = None;
+            (self.proposal, self.pending, self.change_at) = (None, None, None);
             return;
         }
         self.repeat_questions(now, effects);
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     fn change_is_wanted(&mut self, plan: &Plan) -> bool {
-        if plan.coordinator != self.config.local {
+        if plan.coordinator != self.config.local || self.leader_is_only_late() {
             self.proposal = self.proposal.take().filter(|proposal| proposal.install.is_some());
             return false;
         }
@@ -105,7 +105,7 @@ impl Engine {
             return proposal.members != plan.members || overtaken || self.promised != proposal.id;
         }
         let Some(view) = &self.view else { return true };
-        let is_quiet = |standing: &Option<crate::detector::Standing>| {
+        let is_quiet = |standing: &Option<Standing>| {
             standing.is_some_and(|standing| standing.view == view.id && standing.promised == view.id)
         };
         let decision = self.quorum.decision();
@@ -114,6 +114,15 @@ impl Engine {
             self.old_order = None;
         }
         !quiet || (decision.quorate, decision.exclusive) != (view.quorate, view.exclusive)
+    }
+
+    /// The leader of this view lives, and just did not say yet that it is in it: what is to be done is its matter.
+    fn leader_is_only_late(&self) -> bool {
+        let Some(view) = &self.view else { return false };
+        let leader = view.leader();
+        let lives = self.detector.living_run(leader).is_some_and(|run| self.runs.contains(&run));
+        let is_late = |said: Standing| said.view < view.id && said.promised <= view.id;
+        lives && leader != self.config.local && self.detector.standing_of(leader).is_none_or(is_late)
     }
 
     /// The time before which a plan is not carried out, if there is one.

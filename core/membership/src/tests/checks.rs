@@ -127,7 +127,12 @@ impl History {
             for other in &installed.together {
                 if let Some((their_previous, theirs, their_view)) = before.get(&(*view, *other)) {
                     assert_eq!(previous, their_previous, "{node} and {other} came together to {view:?}");
-                    assert!(delivered == theirs, "{node} and {other} came to {view:?} with different messages");
+                    assert!(
+                        delivered == theirs,
+                        "{node} and {other} came from {previous:?} to {view:?} with different messages: {} and {}",
+                        delivered.len(),
+                        theirs.len()
+                    );
                     assert_eq!(installed.together, their_view.together);
                     assert_eq!(installed.left, their_view.left);
                 }
