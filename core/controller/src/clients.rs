@@ -251,6 +251,11 @@ impl Controller {
         self.replica.cib(self.quorate(), leader.as_ref().map(|(node, name)| (*node, &**name)))
     }
 
+    /// Configuration and status as this node holds them; none while the members of its view have not agreed on them yet.
+    pub fn document(&mut self) -> Option<hakudo_cib::Document> {
+        self.synced.then(|| self.cib())
+    }
+
     /// What this node knows of the cluster. Links and votes are membership's, and filled in by the daemon.
     pub fn cluster_state(&self) -> ClusterState {
         let members = self.view.as_ref().map(|view| view.members.clone()).unwrap_or_default();
