@@ -51,7 +51,7 @@ impl Controller {
                 let known = matches!(&*action, "off" | "reboot" | "on");
                 let target =
                     if known { target } else { Err(format!("{action} is no fencing action: off, reboot or on")) };
-                self.want(client, target.map(|target| Command::FenceRequest { target, action }))
+                self.want(client, target.map(|target| Command::FenceRequest { target, action, user }))
             }
             Request::ConfirmFenced { node } => {
                 let target = self.find(&node);
@@ -85,6 +85,13 @@ impl Controller {
         let number = self.say(command);
         self.clients.waiting.insert(number, client);
         Ok(None)
+    }
+
+    /// Commands of this node that were delivered and left to a leader that leads no longer: nobody will answer.
+    pub(crate) fn leader_gone(&mut self, effects: &mut Vec<Effect>) {
+        let unheard = self.outbox.numbers();
+        let lost: Vec<u64> = self.clients.waiting.keys().copied().filter(|number| !unheard.contains(number)).collect();
+        self.commands_dropped(&lost, effects);
     }
 
     /// A command was carried out.
@@ -139,6 +146,7 @@ impl Controller {
         let text = format!("{user} on {origin} changed the configuration to version {admin}.{epoch}.{updates}");
         effects.push(Effect::Event(self.event("config", Severity::Info, text)));
         self.persist(effects);
+        self.reconfigure_fencing(effects);
         self.add_missing_nodes();
         self.think_again("the configuration changed");
     }
