@@ -190,11 +190,16 @@ impl Detector {
     }
 
     /// The links to a node that work both ways; all, if none is known to.
-    pub(crate) fn working_links(&self, node: NodeId) -> Vec<u8> {
+    pub(crate) fn working_links(&self, now: Instant, node: NodeId) -> Vec<u8> {
         let Some(peer) = self.peer(node) else { return Vec::new() };
-        let works = |link: &&Link| link.up && peer.hears_us_on & 1 << link.number != 0;
+        let works = |link: &&Link| self.is_fresh(now, link) && peer.hears_us_on & 1 << link.number != 0;
         let working: Vec<u8> = peer.links.iter().filter(works).map(|link| link.number).collect();
         if working.is_empty() { self.links(node) } else { working }
+    }
+
+    /// Nothing is known against this link: two heartbeats that did not come make it doubtful, long before it is down.
+    fn is_fresh(&self, now: Instant, link: &Link) -> bool {
+        link.up && link.heard.is_some_and(|heard| now.since(heard) <= self.heartbeat * 5 / 2)
     }
 
     /// How long to wait for an answer of a node before asking again.

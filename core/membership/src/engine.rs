@@ -84,6 +84,7 @@ pub struct Engine {
     old_order: Option<Order>,
     /// The newest proposal that this node follows; the id of its view, when all is quiet.
     promised: ViewId,
+    promised_at: Instant,
     proposal: Option<Proposal>,
     pending: Option<Pending>,
     plan: Option<(Plan, Instant)>,
@@ -154,6 +155,7 @@ impl Engine {
             order: None,
             old_order: None,
             promised,
+            promised_at: Instant::ZERO,
             proposal: None,
             pending: None,
             plan: None,
@@ -244,6 +246,11 @@ impl Engine {
     /// The links to a node that are up.
     pub fn links_up(&self, node: NodeId) -> Vec<u8> {
         self.detector.links_up(node)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn seal_for_test(&mut self, to: NodeId, payload: &[u8]) -> Option<Vec<u8>> {
+        self.sessions.seal(to, payload)
     }
 
     fn local(&self) -> Run {
@@ -433,7 +440,7 @@ impl Engine {
                 let orders = [&self.order, &self.old_order];
                 let found = orders.into_iter().flatten().find(|order| order.view() == view);
                 for outgoing in found.map(|order| order.fetch(from, first, last)).unwrap_or_default() {
-                    self.send(&outgoing, effects);
+                    self.send(now, &outgoing, effects);
                 }
             }
             Message::Fetched(batch) => self.take_fetched(now, batch, effects),
@@ -592,6 +599,7 @@ impl Engine {
             effects.push(Effect::Event(Event::QuorumRefused { reason: error.to_string() }));
         }
         let decision = self.quorum.decision();
+        self.plan_is_due = true;
         if decision != before {
             effects.push(Effect::Event(Event::Quorum { decision }));
             self.persist_if_changed(effects);
@@ -660,13 +668,16 @@ impl Engine {
             order.pump(now, &mut out);
         }
         for outgoing in out {
-            self.send(&outgoing, effects);
+            self.send(now, &outgoing, effects);
         }
     }
 
-    fn send(&mut self, outgoing: &Outgoing, effects: &mut Vec<Effect>) {
-        let mut links =
-            if outgoing.repeated { self.detector.links(outgoing.to) } else { self.detector.working_links(outgoing.to) };
+    fn send(&mut self, now: Instant, outgoing: &Outgoing, effects: &mut Vec<Effect>) {
+        let mut links = if outgoing.repeated {
+            self.detector.links(outgoing.to)
+        } else {
+            self.detector.working_links(now, outgoing.to)
+        };
         if !outgoing.repeated && self.config.link_mode == LinkMode::Passive {
             links.truncate(1);
         }

@@ -19,7 +19,7 @@
 use crate::view::ViewId;
 use crate::wire::{Ack, Batch, Item, Kind, Message};
 use hakudo_base::{Instant, NodeId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// So many bytes of items fit into a datagram.
@@ -232,12 +232,15 @@ impl Inbound {
         Self { next: 1, early: BTreeMap::new() }
     }
 
-    fn take(&mut self, batch: Batch) {
+    /// Returns whether any of it is new.
+    fn take(&mut self, batch: Batch) -> bool {
+        let before = self.early.len();
         for (number, item) in (batch.first..).zip(batch.items) {
             if (self.next..self.next + EARLY_ITEMS).contains(&number) {
                 self.early.entry(number).or_insert(item);
             }
         }
+        self.early.len() > before
     }
 
     fn pop(&mut self) -> Option<Item> {
@@ -278,7 +281,8 @@ pub(crate) struct Order {
     /// Messages whose last item is still to come.
     unfinished: BTreeMap<NodeId, Vec<u8>>,
     delivered: Vec<Ordered>,
-    acks_due: BTreeSet<NodeId>,
+    /// To whom, and whether on all links.
+    acks_due: BTreeMap<NodeId, bool>,
     repetitions: Vec<Outgoing>,
 }
 
@@ -299,7 +303,7 @@ impl Order {
             frozen: false,
             unfinished: BTreeMap::new(),
             delivered: Vec::new(),
-            acks_due: BTreeSet::new(),
+            acks_due: BTreeMap::new(),
             repetitions: Vec::new(),
         }
     }
@@ -374,8 +378,8 @@ impl Order {
             return;
         }
         if let Some(inbound) = self.inbound.get_mut(&from) {
-            inbound.take(batch);
-            self.acks_due.insert(from);
+            let is_new = inbound.take(batch);
+            self.owe_ack(from, is_new);
             self.sequence();
         }
     }
@@ -395,9 +399,14 @@ impl Order {
     /// The leader says the order.
     pub(crate) fn take_ordered(&mut self, from: NodeId, batch: Batch) {
         if batch.view == self.view && from == self.leader && !self.leads() && !self.frozen {
-            self.acks_due.insert(from);
-            self.extend(batch, u64::MAX);
+            let is_new = self.extend(batch, u64::MAX);
+            self.owe_ack(from, is_new);
         }
+    }
+
+    /// An acknowledgement is due. What came again says that the one before was lost: then it goes out on all links.
+    fn owe_ack(&mut self, to: NodeId, is_new: bool) {
+        *self.acks_due.entry(to).or_default() |= !is_new;
     }
 
     /// Another member gives what was missing here when the view ended, up to `last`.
@@ -409,16 +418,17 @@ impl Order {
 
     /// Appends what came from the leader and has no gap before it, up to `last`: the order may have ended there, though
     /// more of it came in.
-    fn extend(&mut self, batch: Batch, last: u64) {
+    fn extend(&mut self, batch: Batch, last: u64) -> bool {
         let stable = batch.stable;
-        let Some(inbound) = self.inbound.get_mut(&self.leader) else { return };
-        inbound.take(batch);
+        let Some(inbound) = self.inbound.get_mut(&self.leader) else { return false };
+        let is_new = inbound.take(batch);
         while self.received() < last
             && let Some(item) = self.inbound.get_mut(&self.leader).and_then(Inbound::pop)
         {
             self.append(item);
         }
         self.learn_stable(stable);
+        is_new
     }
 
     /// The leader says that all items up to this one are at all members.
@@ -494,10 +504,10 @@ impl Order {
         for (to, first, items) in batches {
             out.push(Outgoing { to, message: self.wrap(first, items), repeated: false });
         }
-        for to in std::mem::take(&mut self.acks_due) {
+        for (to, repeated) in std::mem::take(&mut self.acks_due) {
             if let Some(inbound) = self.inbound.get(&to) {
                 let message = Message::Ack(inbound.ack(self.view, self.leads()));
-                out.push(Outgoing { to, message, repeated: false });
+                out.push(Outgoing { to, message, repeated });
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Whole clusters of engines on a simulated network.
 
+mod attack;
 mod checks;
 mod network;
+mod storm;
 
-use crate::{Event, Input};
-use hakudo_base::{Instant, NodeId, Random};
-use network::{Network, Weather};
+use crate::{Event, Input, QuorumOverride};
+use hakudo_base::NodeId;
+use network::{Network, Weather, config};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,96 +36,264 @@ fn three_nodes_form_one_view_at_once() {
     }
 }
 
-/// Everything at once: any weather, crashes, restarts, splits, one-way cuts, pauses, goodbyes, and much to say. Then all is
-/// mended, and all must be in one view and agree.
-fn storm(seed: u64) {
-    let mut random = Random::new(seed);
-    let nodes = random.between(1, 6) as u32;
-    let links = random.between(1, 2) as u8;
-    let mut network = Network::new(random.next_u64(), nodes, links);
-    network.weather = Weather {
-        loss: *random.choose(&[0, 0, 1, 5, 15]).unwrap(),
-        duplicates: *random.choose(&[0, 0, 3, 20]).unwrap(),
-        fastest: 50,
-        slowest: *random.choose(&[100, 1_000, 10_000]).unwrap(),
-        stragglers: *random.choose(&[0, 0, 10]).unwrap(),
-    };
-    network.sealed = seed.is_multiple_of(16);
-    let any = |random: &mut Random| NodeId(random.between(1, u64::from(nodes)) as u32);
-    for id in 1..=nodes {
-        if random.percent(80) {
-            network.start(NodeId(id));
-        }
-    }
-    let faults = random.between(0, 12);
-    for _ in 0..faults {
-        network.run_for(Duration::from_micros(random.between(0, 800_000)));
-        let node = any(&mut random);
-        match random.below(11) {
-            0 | 1 => network.crash(node),
-            2 | 3 => {
-                if !network.is_running(node) {
-                    network.start(node);
-                }
-            }
-            4 => {
-                network.crash(node);
-                network.start(node);
-            }
-            5 => {
-                let (left, right): (Vec<u32>, Vec<u32>) = (1..=nodes).partition(|_| random.percent(50));
-                network.split(&left, &right);
-            }
-            6 => {
-                let (other, link) = (any(&mut random), random.below(u64::from(links)) as u8);
-                network.cuts.insert((node, other, link));
-            }
-            7 => {
-                let other = any(&mut random);
-                network.cuts.extend((0..8).map(|link| (node, other, link)));
-            }
-            8 => network.cuts.clear(),
-            9 => network.pause(node, ms(random.between(1, 900))),
-            _ => network.give(node, Input::Leave),
-        }
-        for _ in 0..random.below(20) {
-            let length = if random.percent(5) { 30_000 } else { random.between(0, 2_000) as usize };
-            let node = any(&mut random);
-            network.say(node, length);
-            if random.percent(30) {
-                network.run_for(Duration::from_micros(random.below(3_000)));
-            }
-        }
-        network.history.check(false);
-    }
-    network.cuts.clear();
-    network.weather = Weather { loss: 1, slowest: 2_000, stragglers: 0, ..network.weather };
-    for id in 1..=nodes {
-        if !network.is_running(NodeId(id)) {
-            network.start(NodeId(id));
-        }
-    }
-    let whole = network.run_until(SECOND * 5, Network::is_whole);
-    if whole.is_none() {
+/// A cluster whose first view stands.
+fn cluster(seed: u64, nodes: u32, links: u8) -> Network {
+    let mut network = Network::started(seed, nodes, links);
+    network.run_until(SECOND * 3, Network::is_whole).expect("a view of all");
+    network.run_for(SECOND);
+    network
+}
+
+#[test]
+fn a_dead_node_is_lost_in_time_however_many_there_are() {
+    for (nodes, dead) in [(2, 1), (2, 2), (3, 1), (3, 2), (16, 1), (16, 9), (32, 1), (32, 32)] {
+        let mut network = cluster(u64::from(nodes * 100 + dead), nodes, 1);
+        network.say(NodeId(3.min(nodes)), 10);
+        network.run_for(ms(u64::from(37 * dead % 100)));
+        network.crash(NodeId(dead));
+        let time = network.run_until(SECOND * 2, Network::is_whole).expect("a view without the dead");
+        assert!(time >= ms(500) && time < ms(720), "{nodes} nodes, {dead} dies: {time:?}");
         for node in network.running() {
-            println!("{node}: {:?}", network.machines[&node].engine);
+            let views = network.history.views(node);
+            assert_eq!(views.len(), 2, "one change: {views:?}");
+            assert_eq!(views[1].together, network.running());
         }
+        network.history.check(true);
     }
-    assert!(whole.is_some(), "one view of all within 5 s");
-    (1..=nodes).for_each(|id| network.say(NodeId(id), 20));
-    network.run_for(SECOND * 2);
-    assert!(network.is_whole(), "the view stays");
+}
+
+#[test]
+fn a_fenced_node_is_lost_sooner_and_a_living_one_is_not() {
+    let mut network = cluster(5, 3, 1);
+    network.crash(NodeId(3));
+    network.run_for(ms(20));
+    (1..=2).for_each(|id| network.give(NodeId(id), Input::Fenced(NodeId(3))));
+    let time = network.run_until(SECOND, Network::is_whole).unwrap();
+    assert!(time < ms(300), "{time:?}");
+    network.give(NodeId(1), Input::Fenced(NodeId(2)));
+    network.run_for(SECOND);
+    assert_eq!(network.history.views(NodeId(1)).len(), 2);
+}
+
+/// Two busy cores: every process sleeps when it should not, again and again.
+#[test]
+fn pauses_shorter_than_the_limit_change_nothing() {
+    for seed in 0..20 {
+        let mut network = cluster(seed, 3, 1);
+        let mut random = network.random.fork();
+        for _ in 0..60 {
+            for id in 1..=3 {
+                if random.percent(60) {
+                    network.pause(NodeId(id), ms(random.between(0, 450)));
+                }
+                network.say(NodeId(id), 100);
+            }
+            network.run_for(ms(random.between(0, 300)));
+        }
+        network.run_for(SECOND);
+        for id in 1..=3 {
+            assert_eq!(network.history.views(NodeId(id)).len(), 1, "seed {seed}");
+        }
+        network.history.check(true);
+        assert!(network.events.iter().any(|(_, _, event)| matches!(event, Event::Paused { .. })));
+        assert!(network.events.iter().any(|(_, _, event)| matches!(event, Event::NodePaused { .. })));
+    }
+}
+
+#[test]
+fn a_lost_link_is_shown_and_harmless() {
+    let mut network = cluster(9, 3, 2);
+    for other in [1, 3] {
+        network.cuts.insert((NodeId(2), NodeId(other), 0));
+        network.cuts.insert((NodeId(other), NodeId(2), 0));
+    }
+    for _ in 0..100 {
+        let before = network.history.deliveries(NodeId(1));
+        network.say(NodeId(2), 10);
+        let time = network.run_until(SECOND, |network| network.history.deliveries(NodeId(1)) > before).unwrap();
+        assert!(time < ms(30), "{time:?}");
+        network.run_for(ms(10));
+    }
+    let down = Event::LinkDown { node: NodeId(2), link: 0 };
+    assert!(network.events.iter().any(|(_, node, event)| *node == NodeId(1) && *event == down));
+    network.cuts.clear();
+    network.run_for(SECOND);
+    assert_eq!(network.events.last().map(|(_, _, event)| matches!(event, Event::LinkUp { link: 0, .. })), Some(true));
+    assert_eq!(network.history.views(NodeId(1)).len(), 1);
     network.history.check(true);
 }
 
 #[test]
-fn storms() {
-    let from: u64 = std::env::var("STORM_FROM").ok().and_then(|from| from.parse().ok()).unwrap_or(0);
-    let count: u64 = std::env::var("STORM_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
-    for seed in from..from + count {
-        if let Err(panic) = std::panic::catch_unwind(|| storm(seed)) {
-            println!("storm {seed}");
-            std::panic::resume_unwind(panic);
+fn a_node_that_hears_too_little_puts_itself_out() {
+    let mut network = cluster(3, 5, 1);
+    for other in [2, 4, 5] {
+        network.cuts.insert((NodeId(other), NodeId(1), 0));
+    }
+    network.run_for(SECOND * 3);
+    for id in 2..=5 {
+        let views = network.history.views(NodeId(id));
+        assert_eq!(views.len(), 2, "{views:?}");
+        assert_eq!(views[1].members, (2..=5).map(NodeId).collect::<Vec<_>>());
+        assert!(views[1].quorate);
+    }
+    assert_eq!(network.view(NodeId(1)).unwrap().members, [NodeId(1)]);
+    network.cuts.clear();
+    network.run_until(SECOND, Network::is_whole).expect("all come together again");
+    network.history.check(true);
+}
+
+#[test]
+fn a_restarted_node_is_another_member_at_once() {
+    for sealed in [false, true] {
+        let mut network = Network::new(4, 3, 2);
+        network.sealed = sealed;
+        (1..=3).for_each(|id| network.start(NodeId(id)));
+        network.run_for(SECOND);
+        let before = network.view(NodeId(1)).unwrap().id;
+        network.crash(NodeId(2));
+        network.start(NodeId(2));
+        let restarted =
+            |network: &Network| network.is_whole() && network.view(NodeId(1)).is_some_and(|view| view.id > before);
+        let time = network.run_until(SECOND, restarted).unwrap();
+        assert!(time < ms(120), "{time:?}");
+        assert_eq!(network.view(NodeId(1)).unwrap().together, [NodeId(1), NodeId(3)]);
+        assert_eq!(network.view(NodeId(2)).unwrap().together, [NodeId(2)]);
+        network.run_for(SECOND);
+        network.history.check(true);
+    }
+}
+
+#[test]
+fn a_goodbye_is_known_as_one() {
+    for leaver in [1, 2] {
+        let mut network = cluster(7, 3, 1);
+        (0..50).for_each(|_| network.say(NodeId(leaver), 500));
+        network.give(NodeId(leaver), Input::Leave);
+        let time = network.run_until(SECOND, |network| network.running().len() == 2 && network.is_whole()).unwrap();
+        assert!(time < ms(150), "{time:?}");
+        for node in network.running() {
+            assert_eq!(network.view(node).unwrap().left, [NodeId(leaver)]);
+            assert_eq!(network.history.deliveries(node), 50);
+        }
+        network.history.check(true);
+    }
+}
+
+#[test]
+fn the_last_one_leaves_alone() {
+    let mut network = cluster(8, 2, 1);
+    network.give(NodeId(1), Input::Leave);
+    network.give(NodeId(2), Input::Leave);
+    network.run_until(SECOND * 2, |network| network.running().is_empty()).expect("both go");
+}
+
+#[test]
+fn a_word_takes_two_hops() {
+    let mut network = cluster(11, 3, 1);
+    for (from, hops) in [(1, 1), (2, 2), (3, 2)] {
+        let before: Vec<usize> = (1..=3).map(|id| network.history.deliveries(NodeId(id))).collect();
+        network.say(NodeId(from), 10);
+        let all =
+            |network: &Network| (1..=3).all(|id| network.history.deliveries(NodeId(id)) > before[id as usize - 1]);
+        let time = network.run_until(SECOND, all).unwrap();
+        assert!(time <= Duration::from_micros(150 * hops), "{time:?}");
+        network.run_for(ms(50));
+    }
+}
+
+#[test]
+fn long_messages_pass_through_loss() {
+    let mut network = cluster(12, 3, 1);
+    network.weather = Weather { loss: 2, ..Weather::FINE };
+    network.say(NodeId(2), 8 << 20);
+    network.say(NodeId(3), 10);
+    let all = |network: &Network| (1..=3).all(|id| network.history.deliveries(NodeId(id)) == 2);
+    let time = network.run_until(SECOND * 20, all).unwrap();
+    assert!(time < SECOND * 5, "{time:?}");
+    network.history.check(true);
+    let mut effects = Vec::new();
+    let now = network.now;
+    let engine = network.machines.get_mut(&NodeId(1)).unwrap().engine.as_mut().unwrap();
+    engine.handle(now, Input::Broadcast(vec![0; crate::MAX_PAYLOAD + 1]), &mut effects);
+    assert!(matches!(effects[..], [crate::Effect::Undelivered { reason: crate::Undelivered::TooLarge, .. }]));
+}
+
+#[test]
+fn an_operator_can_end_waiting_for_all() {
+    let mut network = Network::new(13, 3, 1);
+    for machine in network.machines.values_mut() {
+        machine.config.quorum.wait_for_all = Some(true);
+    }
+    (1..=2).for_each(|id| network.start(NodeId(id)));
+    network.run_for(SECOND * 2);
+    assert!(!network.view(NodeId(2)).unwrap().quorate);
+    network.give(NodeId(2), Input::Quorum(QuorumOverride::CancelWaitForAll));
+    network.run_for(ms(100));
+    for id in 1..=2 {
+        assert!(network.view(NodeId(id)).unwrap().quorate);
+        assert_eq!(network.view(NodeId(id)).unwrap().together, [NodeId(1), NodeId(2)]);
+    }
+    network.give(NodeId(2), Input::Quorum(QuorumOverride::CancelWaitForAll));
+    network.run_for(ms(100));
+    assert!(network.events.iter().any(|(_, _, event)| matches!(event, Event::QuorumRefused { .. })));
+    network.history.check(true);
+}
+
+#[test]
+fn the_last_man_stands() {
+    let mut network = Network::new(14, 5, 1);
+    for machine in network.machines.values_mut() {
+        machine.config.quorum.last_man_standing = true;
+        machine.config.quorum.wait_for_all = Some(true);
+        machine.config.quorum.last_man_standing_window = SECOND * 2;
+    }
+    (1..=5).for_each(|id| network.start(NodeId(id)));
+    network.run_for(SECOND);
+    for dead in [1, 5, 2] {
+        network.crash(NodeId(dead));
+        network.run_for(SECOND * 4);
+        assert!(network.is_whole());
+        for node in network.running() {
+            let decision = network.machines[&node].engine.as_ref().unwrap().quorum();
+            assert!(network.view(node).unwrap().quorate, "after {dead}: {decision}");
         }
     }
+    network.history.check(true);
+}
+
+#[test]
+fn a_node_is_added_while_all_runs() {
+    let mut network = cluster(15, 3, 1);
+    let larger = |id| config(NodeId(id), 4, 1);
+    for id in 1..=3 {
+        network.give(NodeId(id), Input::Configure(larger(id)));
+        network.run_for(ms(150));
+    }
+    assert!((1..=3).all(|id| network.view(NodeId(id)).unwrap().members.len() == 3));
+    assert_eq!(network.history.views(NodeId(1)).len(), 1, "nobody was put out");
+    let differs = |event: &Event| matches!(event, Event::ConfigDiffers { .. });
+    assert!(network.events.iter().any(|(_, _, event)| differs(event)));
+    assert!(network.events.iter().any(|(_, _, event)| matches!(event, Event::ConfigAgrees { .. })));
+    let mut refused = larger(1);
+    refused.nodes.clear();
+    network.give(NodeId(1), Input::Configure(refused));
+    assert!(matches!(network.events.last(), Some((_, _, Event::ConfigRefused { .. }))));
+
+    network.machines.insert(NodeId(4), network::Machine::new(larger(4)));
+    network.start(NodeId(4));
+    let time = network.run_until(SECOND, Network::is_whole).unwrap();
+    assert!(time < ms(200), "{time:?}");
+    network.history.check(true);
+}
+
+#[test]
+fn a_partial_cluster_starts_after_a_short_time() {
+    let mut network = Network::new(16, 3, 1);
+    (1..=2).for_each(|id| network.start(NodeId(id)));
+    let time = network.run_until(SECOND * 2, Network::is_whole).unwrap();
+    assert!(time < ms(700), "{time:?}");
+    assert!(network.view(NodeId(1)).unwrap().quorate);
+    network.start(NodeId(3));
+    let time = network.run_until(SECOND, Network::is_whole).unwrap();
+    assert!(time < ms(100), "{time:?}");
 }

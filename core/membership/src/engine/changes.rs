@@ -80,7 +80,7 @@ impl Engine {
             self.plan = Some((plan.clone(), now));
         }
         self.forget_finished_proposal();
-        let is_wanted = self.change_is_wanted(&plan);
+        let is_wanted = !self.waits_for_coordinator(now) && self.change_is_wanted(&plan);
         self.change_at = if is_wanted { self.not_before(&plan) } else { None };
         if is_wanted && self.change_at.is_none_or(|at| now >= at) {
             self.change_at = None;
@@ -125,6 +125,13 @@ impl Engine {
         lives && leader != self.config.local && self.detector.standing_of(leader).is_none_or(is_late)
     }
 
+    /// This node promised to follow a living coordinator a moment ago: it would not help to propose something else.
+    fn waits_for_coordinator(&self, now: Instant) -> bool {
+        let coordinator = NodeId(self.promised.leader);
+        let is_waiting = self.promised > self.view_id() && coordinator != self.config.local;
+        is_waiting && now < self.promised_at + REPEAT_AFTER * 5 && self.detector.living_run(coordinator).is_some()
+    }
+
     /// The time before which a plan is not carried out, if there is one.
     fn not_before(&self, plan: &Plan) -> Option<Instant> {
         let (_, since) = self.plan.as_ref()?;
@@ -166,7 +173,7 @@ impl Engine {
         let epoch = known.into_iter().max().unwrap_or(0).saturating_add(1);
         let id = ViewId { epoch, leader: self.config.local.0 };
         self.secure_epoch(epoch, effects);
-        self.follow(id);
+        self.follow(now, id);
         let flushes = BTreeMap::from([(self.config.local, self.flush())]);
         self.proposal = Some(Proposal { id, members, flushes, install: None, repeat_at: now });
         self.repeat_proposal(now, effects);
@@ -182,8 +189,9 @@ impl Engine {
     }
 
     /// Promises to follow a proposal: the order of the current view ends here, as far as this node is concerned.
-    fn follow(&mut self, id: ViewId) {
+    fn follow(&mut self, now: Instant, id: ViewId) {
         self.promised = id;
+        self.promised_at = now;
         self.pending = None;
         self.stash.clear();
         if let Some(order) = &mut self.order {
@@ -327,7 +335,7 @@ impl Engine {
                 return;
             }
             self.proposal = None;
-            self.follow(id);
+            self.follow(now, id);
         }
         if id == self.promised && self.view_id() < id && self.pending.is_none() {
             let flush = ViewMessage::Flush { id, flush: self.flush() };

@@ -35,6 +35,20 @@ pub(crate) struct Machine {
     said: u64,
 }
 
+impl Machine {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            engine: None,
+            persisted: PersistedState::default(),
+            runs: 0,
+            config,
+            paused_until: Instant::ZERO,
+            socket: VecDeque::new(),
+            said: 0,
+        }
+    }
+}
+
 pub(crate) struct Network {
     pub(crate) now: Instant,
     pub(crate) random: Random,
@@ -58,15 +72,7 @@ pub(crate) fn config(local: NodeId, nodes: u32, links: u8) -> Config {
 
 impl Network {
     pub(crate) fn new(seed: u64, nodes: u32, links: u8) -> Self {
-        let machine = |id| Machine {
-            engine: None,
-            persisted: PersistedState::default(),
-            runs: 0,
-            config: config(NodeId(id), nodes, links),
-            paused_until: Instant::ZERO,
-            socket: VecDeque::new(),
-            said: 0,
-        };
+        let machine = |id| Machine::new(config(NodeId(id), nodes, links));
         Self {
             now: Instant::from_millis(1_000_000),
             random: Random::new(seed),
@@ -111,9 +117,12 @@ impl Network {
         }
     }
 
+    /// Its process does not run for this long, unless it did not run just before.
     pub(crate) fn pause(&mut self, node: NodeId, length: Duration) {
-        if let Some(machine) = self.machines.get_mut(&node) {
-            machine.paused_until = self.now + length;
+        let now = self.now;
+        let rested = |machine: &&mut Machine| machine.paused_until + Duration::from_millis(20) < now;
+        if let Some(machine) = self.machines.get_mut(&node).filter(rested) {
+            machine.paused_until = now + length;
         }
     }
 
