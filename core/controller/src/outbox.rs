@@ -6,7 +6,7 @@
 
 use crate::command::{Command, Message};
 use hakudo_membership::ViewId;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// More commands than this are not put into one message.
 const LARGEST: usize = 2000;
@@ -66,12 +66,7 @@ impl Outbox {
         dropped.into_iter().map(|(number, _)| number).filter(|number| *number != 0).collect()
     }
 
-    /// The numbers of what was not heard yet.
-    pub(crate) fn numbers(&self) -> BTreeSet<u64> {
-        self.waiting.iter().map(|(number, _)| *number).collect()
-    }
-
-    /// A message was sent and not heard yet.
+    /// Something waits to be said.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way > 0
     }

@@ -1,17 +1,31 @@
 //! From a configuration and a status to a plan: what should run where, and the way there.
+//!
+//! [`plan`] reads the document into a typed [`Model`], decides, and gives the [`Transition`] that leads from what is to what
+//! should be, with the scores that decided and the reason of each. It is a pure function of the document and the time.
+//! The decisions are those of Pacemaker 3.0.2.
 
+mod decide;
 pub mod model;
+mod pattern;
 mod placement;
+mod planner;
+mod read;
+mod rules;
 mod scores;
 pub mod simulate;
 mod summary;
 mod transition;
+mod values;
 
 pub use model::{Model, NodeIndex, Problem, ResourceId, Role, Score};
 pub use placement::{Placement, Placements, Share, Source};
 pub use scores::ScoreLine;
 pub use summary::{Change, ResourceVerb, ShownRole};
 pub use transition::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Synapse, Transition};
+
+use hakudo_base::UnixTime;
+use hakudo_cib::Document;
+use planner::Planner;
 
 /// What should run where, the way there, and why.
 #[derive(Clone, Debug)]
@@ -28,4 +42,47 @@ pub struct Plan {
     pub placements: Placements,
     /// What could not be used of configuration and status, each once.
     pub problems: Vec<Problem>,
+}
+
+/// Decides what a cluster should do. A document of an older schema is upgraded first.
+pub fn plan(cib: &Document, now: UnixTime) -> Plan {
+    let cib = &current_schema(cib);
+    let mut planner = read_cluster(cib, now);
+    planner.read_constraints(cib);
+    planner.apply_node_criteria();
+    planner.add_all_internal_constraints();
+    planner.handle_config_changes();
+    planner.assign_all();
+    planner.create_all_actions();
+    planner.order_remote_actions();
+    planner.schedule_fencing_and_shutdowns();
+    planner.apply_orderings();
+    let transition = planner.create_graph();
+    let changes = planner.list_changes();
+    Plan {
+        model: planner.model,
+        transition,
+        scores: planner.scores,
+        changes,
+        placements: planner.placements,
+        problems: planner.problems.into_iter().collect(),
+    }
+}
+
+/// What is known of a cluster, without deciding anything.
+pub fn status(cib: &Document, now: UnixTime) -> (Model, Vec<Problem>) {
+    let planner = read_cluster(&current_schema(cib), now);
+    (planner.model, planner.problems.into_iter().collect())
+}
+
+/// The document in today's schema; as it is where its schema is not known.
+fn current_schema(cib: &Document) -> Document {
+    hakudo_cib::upgrade::upgrade(cib).map_or_else(|_| cib.clone(), |upgraded| upgraded.document)
+}
+
+fn read_cluster(cib: &Document, now: UnixTime) -> Planner {
+    let mut planner = Planner::new(cib, now);
+    planner.read_resources(cib);
+    planner.read_status(cib);
+    planner
 }

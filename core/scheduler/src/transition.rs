@@ -144,3 +144,174 @@ impl Action {
         }
     }
 }
+
+/// Writes a text as an attribute's value.
+pub(crate) fn escape_into(text: &str, out: &mut String) {
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => out.push(c),
+        }
+    }
+}
+
+/// Writes elements one after the other.
+struct Writer {
+    out: String,
+}
+
+impl Writer {
+    fn open(&mut self, name: &str, attributes: &[(&str, &str)], empty: bool) {
+        self.out.push('<');
+        self.out.push_str(name);
+        for (name, value) in attributes {
+            self.out.push(' ');
+            self.out.push_str(name);
+            self.out.push_str("=\"");
+            escape_into(value, &mut self.out);
+            self.out.push('"');
+        }
+        self.out.push_str(if empty { "/>\n" } else { ">\n" });
+    }
+
+    fn close(&mut self, name: &str) {
+        self.out.push_str("</");
+        self.out.push_str(name);
+        self.out.push_str(">\n");
+    }
+}
+
+impl Transition {
+    /// The graph as Pacemaker writes it.
+    pub fn to_xml(&self) -> String {
+        let mut writer = Writer { out: String::new() };
+        let text = |number: Option<String>| number.unwrap_or_default();
+        let (batch, limit) = (self.batch_limit.to_string(), text(self.migration_limit.map(|n| n.to_string())));
+        let recheck = text(self.recheck_by.map(|time| time.to_string()));
+        let start_offset = if self.failed_start_is_fatal { "INFINITY" } else { "1" };
+        let mut head = vec![
+            ("cluster-delay", self.cluster_delay.as_str()),
+            ("fencing-timeout", self.fencing_timeout.as_str()),
+            ("failed-stop-offset", "INFINITY"),
+            ("failed-start-offset", start_offset),
+            ("batch-limit", batch.as_str()),
+            ("transition_id", "1"),
+        ];
+        if self.migration_limit.is_some() {
+            head.push(("migration-limit", limit.as_str()));
+        }
+        if self.recheck_by.is_some() {
+            head.push(("recheck-by", recheck.as_str()));
+        }
+        writer.open("transition_graph", &head, self.synapses.is_empty());
+        let by_id: BTreeMap<ActionId, &Action> = self.synapses.iter().map(|s| (s.action.id, &s.action)).collect();
+        for synapse in &self.synapses {
+            let (id, priority) = (synapse.id.to_string(), synapse.priority.to_string());
+            let mut attributes = vec![("id", id.as_str())];
+            if synapse.priority > 0 {
+                attributes.push(("priority", priority.as_str()));
+            }
+            writer.open("synapse", &attributes, false);
+            writer.open("action_set", &[], false);
+            synapse.action.write(&mut writer, true);
+            writer.close("action_set");
+            writer.open("inputs", &[], synapse.inputs.is_empty());
+            for input in synapse.inputs.iter().filter_map(|input| by_id.get(input)) {
+                writer.open("trigger", &[], false);
+                input.write(&mut writer, false);
+                writer.close("trigger");
+            }
+            if !synapse.inputs.is_empty() {
+                writer.close("inputs");
+            }
+            writer.close("synapse");
+        }
+        if !self.synapses.is_empty() {
+            writer.close("transition_graph");
+        }
+        writer.out
+    }
+}
+
+impl Action {
+    fn write(&self, writer: &mut Writer, details: bool) {
+        let tag = match &self.kind {
+            ActionKind::Pseudo | ActionKind::PseudoFencing { .. } => "pseudo_event",
+            ActionKind::Resource { .. } => "rsc_op",
+            ActionKind::Cluster { .. } => "crm_event",
+        };
+        let id = self.id.to_string();
+        let lock = self.shutdown_lock.map(|time| time.to_string()).unwrap_or_default();
+        let mut attributes: Vec<(&str, &str)> = Vec::new();
+        if self.task == "lrm_delete" {
+            attributes.push(("mode", "cib"));
+        }
+        attributes.extend([("id", id.as_str()), ("operation", &self.task), ("operation_key", &self.key)]);
+        if let Some(key) = &self.internal_key {
+            attributes.push(("internal_operation_key", key));
+        }
+        if let Some(node) = self.node() {
+            attributes.extend([("on_node", node.name.as_str()), ("on_node_uuid", node.id.as_str())]);
+        }
+        let (router, resource) = match &self.kind {
+            ActionKind::Resource { router, resource, .. } => (router.as_ref(), Some(resource)),
+            ActionKind::Cluster { router, resource, .. } => (router.as_ref(), resource.as_ref()),
+            ActionKind::Pseudo | ActionKind::PseudoFencing { .. } => (None, None),
+        };
+        if let Some(router) = router {
+            attributes.push(("router_node", &router.name));
+        }
+        if details && self.shutdown_lock.is_some() {
+            attributes.push(("shutdown-lock", &lock));
+        }
+        writer.open(tag, &attributes, !details);
+        if !details {
+            return;
+        }
+        if let Some(resource) = resource {
+            let mut attributes = vec![("id", resource.id.as_str())];
+            if let Some(long_id) = &resource.long_id {
+                attributes.push(("long-id", long_id));
+            }
+            attributes.push(("class", &resource.agent.class));
+            if let Some(provider) = &resource.agent.provider {
+                attributes.push(("provider", provider));
+            }
+            attributes.push(("type", &resource.agent.kind));
+            writer.open("primitive", &attributes, true);
+        }
+        // A name that begins with a digit cannot be an attribute's.
+        let numbered = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
+        let plain: Vec<(&str, &str)> =
+            self.attributes.iter().filter(|(name, _)| !numbered(name)).map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let special: Vec<_> = self.attributes.iter().filter(|(name, _)| numbered(name)).collect();
+        writer.open("attributes", &plain, special.is_empty());
+        for (name, value) in &special {
+            writer.open("param", &[("name", name), ("value", value)], true);
+        }
+        if !special.is_empty() {
+            writer.close("attributes");
+        }
+        if !self.downed.is_empty() {
+            writer.open("downed", &[], false);
+            for id in &self.downed {
+                writer.open("node", &[("id", id)], true);
+            }
+            writer.close("downed");
+        }
+        if !self.maintenance.is_empty() {
+            writer.open("maintenance", &[], false);
+            for (id, is_in) in &self.maintenance {
+                writer.open("node", &[("id", id), ("node_in_maintenance", if *is_in { "1" } else { "0" })], true);
+            }
+            writer.close("maintenance");
+        }
+        writer.close(tag);
+    }
+}

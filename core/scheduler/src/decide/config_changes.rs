@@ -1,0 +1,177 @@
+//! What the history did with another configuration than today's: recurring operations to be ended or started anew,
+//! reloads, restarts.
+
+use super::action::{ActionFlags, OpKey, Relation, Task};
+use super::digest::DigestState;
+use crate::model::{NodeIndex, ResourceId};
+use crate::planner::Planner;
+use crate::read::failures::CountedFailures;
+use crate::read::history::{EntryPlace, active_range};
+use std::collections::BTreeMap;
+
+impl Planner {
+    pub(crate) fn handle_config_changes(&mut self) {
+        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, history) in self.histories.iter().enumerate() {
+            let name = history.state.attribute("uname").unwrap_or_default().to_owned();
+            by_name.entry(name).or_default().push(place);
+        }
+        let mut by_id: BTreeMap<String, Vec<ResourceId>> = BTreeMap::new();
+        for top in self.model.top.clone() {
+            self.index_ids(top, &mut by_id);
+        }
+        for at in 0..self.model.node_order.len() {
+            let node = self.model.node_order[at];
+            let peer = self.model.node(node);
+            if !peer.maintenance && !peer.is_usable() {
+                continue;
+            }
+            let Some(place) = by_name.get(&peer.name).and_then(|places| places.first()).copied() else { continue };
+            for resource_at in 0..self.histories[place].resources.len() {
+                let id = &self.histories[place].resources[resource_at].id;
+                for resource in by_id.get(id).cloned().unwrap_or_default().into_iter().rev() {
+                    if !self.histories[place].resources[resource_at].entries.is_empty() {
+                        self.check_history(resource, node, place, resource_at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The primitives by every id under which a history may know them.
+    fn index_ids(&self, resource: ResourceId, by_id: &mut BTreeMap<String, Vec<ResourceId>>) {
+        let subject = self.resource(resource);
+        if subject.is_primitive() {
+            by_id.entry(subject.id.clone()).or_default().push(resource);
+            if let Some(history_id) = subject.history_id.clone().filter(|id| *id != subject.id) {
+                by_id.entry(history_id).or_default().push(resource);
+            }
+        }
+        for &child in &subject.children {
+            self.index_ids(child, by_id);
+        }
+    }
+
+    fn check_history(&mut self, resource: ResourceId, node: NodeIndex, place: usize, at: usize) {
+        let top = self.model.top_of(resource);
+        if self.resource(resource).removed {
+            if !self.resource(top).is_anonymous_clone() {
+                self.schedule_cleanup(resource, node, false);
+            }
+            return;
+        }
+        let active = self.resource(resource).active_on.contains(&node);
+        if self.agent_changed(resource, node, place, at, active) {
+            self.schedule_cleanup(resource, node, false);
+        }
+        if !active {
+            return;
+        }
+        let history = &self.histories[place].resources[at];
+        let sorted = history.sorted();
+        let entries: Vec<_> = sorted.iter().map(|entry| &history.entries[*entry]).collect();
+        let (start, stop) = active_range(&entries);
+        if start < stop {
+            return;
+        }
+        let relevant: Vec<usize> =
+            (0i64..).zip(&sorted).filter(|(offset, _)| *offset >= start).map(|(_, entry)| *entry).collect();
+        for entry_at in relevant {
+            let entry_place = EntryPlace { node: place, resource: at, entry: entry_at };
+            let entry = self.entry(entry_place).clone();
+            let maintenance = self.resource(resource).maintenance || self.model.node(node).maintenance;
+            if entry.interval_ms > 0 && maintenance {
+                let task = self.task(&entry.task);
+                let key = OpKey::recurring(task, entry.interval_ms);
+                self.schedule_cancel(resource, entry.attribute("call-id"), key, node);
+                continue;
+            }
+            let counts = entry.interval_ms > 0
+                || matches!(entry.task.as_str(), "monitor" | "start" | "promote" | "migrate_from");
+            if counts && !self.needs_remote_name(resource) && self.check_entry(resource, node, entry_place) {
+                let effective = CountedFailures { effective: true, launched: false };
+                if self.fail_count(resource, node, effective, None).0 != 0 {
+                    self.clear_fail_count(resource, node, "action definition changed");
+                }
+            }
+        }
+    }
+
+    /// Another agent than the one that the history knows.
+    fn agent_changed(&mut self, resource: ResourceId, node: NodeIndex, place: usize, at: usize, active: bool) -> bool {
+        let recorded = std::sync::Arc::clone(&self.histories[place].resources[at].element);
+        let configured = std::sync::Arc::clone(&self.sources[resource.index()].element);
+        let changed = ["type", "class", "provider"]
+            .iter()
+            .filter(|name| recorded.attribute(name) != configured.attribute(name))
+            .count();
+        for _ in 0..changed {
+            self.trigger_unfencing(Some(resource), Some(node), "Device definition changed");
+        }
+        if changed > 0 && active {
+            self.resource_action(resource, Task::Stop, Some(node), false);
+            self.resource_mut(resource).start_pending = true;
+        }
+        changed > 0
+    }
+
+    /// Whether an operation in the history must be done anew; does what is needed for it.
+    fn check_entry(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
+        let entry = self.entry(place).clone();
+        let task = self.task(&entry.task);
+        let key = OpKey::recurring(task, entry.interval_ms);
+        if entry.interval_ms > 0 && self.find_operation(resource, &entry.task, entry.interval_ms, false).is_none() {
+            if self.model.options.cancel_removed_actions {
+                self.schedule_cancel(resource, entry.attribute("call-id"), key, node);
+            }
+            return true;
+        }
+        let restart_task = match task {
+            Task::Monitor | Task::MigrateFrom | Task::Promote if entry.interval_ms == 0 => Task::Start,
+            other => other,
+        };
+        match self.digest_state(resource, node, place) {
+            DigestState::Match => return false,
+            DigestState::Restart => {
+                self.force_restart(resource, OpKey { task: restart_task, ..key }, node);
+            }
+            DigestState::Unknown | DigestState::Mismatch => {
+                if entry.interval_ms > 0 {
+                    let reason = "Device parameters changed (reschedule)";
+                    self.trigger_unfencing(Some(resource), Some(node), reason);
+                    let action = self.custom_action(resource, key, task, Some(node), true);
+                    self.action_mut(action).flags.set(ActionFlags::RESCHEDULE);
+                } else if entry.restart_digest.is_some() {
+                    self.trigger_unfencing(Some(resource), Some(node), "Device parameters changed (reload)");
+                    self.schedule_reload(resource, node);
+                } else {
+                    self.force_restart(resource, OpKey { task: restart_task, ..key }, node);
+                }
+            }
+        }
+        true
+    }
+
+    fn force_restart(&mut self, resource: ResourceId, key: OpKey, node: NodeIndex) {
+        let action = self.custom_action(resource, key, key.task, None, false);
+        self.set_reason(action, "resource definition change", true);
+        self.trigger_unfencing(Some(resource), Some(node), "Device parameters changed");
+    }
+
+    fn schedule_reload(&mut self, resource: ResourceId, node: NodeIndex) {
+        let subject = self.resource(resource);
+        if !subject.managed || subject.failed {
+            return;
+        }
+        if subject.start_pending {
+            self.resource_action(resource, Task::Stop, Some(node), false);
+            return;
+        }
+        self.resource_mut(resource).reload = true;
+        let reload = self.resource_action(resource, Task::ReloadAgent, Some(node), false);
+        self.set_reason(reload, "resource definition change", false);
+        let flags = Relation::ORDERED | Relation::THEN_CANCELS_FIRST;
+        self.order_action_then_key(reload, resource, Task::Stop.into(), flags);
+        self.order_action_then_key(reload, resource, Task::Demote.into(), flags);
+    }
+}

@@ -1,0 +1,474 @@
+//! Instances of a clone (or containers of a bundle): which goes where, and how their actions add up.
+
+use super::action::{ActionFlags, ActionIndex, Changed, Relation, Task};
+use super::colocation::Collect;
+use crate::model::{Location, NodeIndex, NodeTable, ResourceId, Role, Score};
+use crate::placement::{Share, Source};
+use crate::planner::Planner;
+use std::cmp::Ordering as Order;
+use std::collections::BTreeMap;
+
+impl Planner {
+    /// The entry of a node in the table that counts instances: the parent's.
+    fn parent_entry(&self, instance: ResourceId, node: NodeIndex) -> Option<&crate::model::NodeEntry> {
+        let subject = self.resource(instance);
+        self.resource(subject.parent.unwrap_or(instance)).allowed.get(node)
+    }
+
+    fn can_run_instance(&self, instance: ResourceId, node: NodeIndex, per_node: i32) -> bool {
+        !self.resource(instance).removed
+            && self.is_available(node, None)
+            && self.parent_entry(instance, node).is_some_and(|entry| {
+                entry.score >= Score::ZERO && i32::try_from(entry.count).unwrap_or(i32::MAX) < per_node
+            })
+    }
+
+    fn ban_full_nodes(&mut self, instance: ResourceId, per_node: i32) {
+        let banned: Vec<NodeIndex> = self
+            .resource(instance)
+            .allowed
+            .nodes()
+            .filter(|node| !self.can_run_instance(instance, *node, per_node))
+            .collect();
+        let members = self.resource(instance).children.clone();
+        for node in banned {
+            for &resource in std::iter::once(&instance).chain(&members) {
+                if let Some(entry) = self.resource_mut(resource).allowed.get_mut(node) {
+                    entry.score = Score::MINUS_INFINITY;
+                }
+            }
+        }
+    }
+
+    fn did_fail(&self, resource: ResourceId) -> bool {
+        self.model.any_below(resource, &|resource| resource.failed)
+    }
+
+    /// The instance to be placed first: active where it may be, more important, on nodes with fewer, not failed, with
+    /// better company, and then by number.
+    pub(crate) fn compare_instances(&mut self, a: ResourceId, b: ResourceId) -> Order {
+        let (mut node_a, count_a, _) = self.model.active_node(a);
+        let (mut node_b, count_b, _) = self.model.active_node(b);
+        if count_a > 0 && count_b > 0 && count_a != count_b {
+            return count_a.cmp(&count_b);
+        }
+        let allowed = |resource: ResourceId, node: &mut Option<NodeIndex>| match *node {
+            Some(current) => {
+                let fine = self.resource(resource).allowed.get(current).is_some_and(|entry| entry.score >= Score::ZERO);
+                if !fine {
+                    *node = None;
+                }
+                fine
+            }
+            None => true,
+        };
+        let (can_a, can_b) = (allowed(a, &mut node_a), allowed(b, &mut node_b));
+        if can_a != can_b {
+            return can_b.cmp(&can_a);
+        }
+        let by_priority = self.resource(b).priority.cmp(&self.resource(a).priority);
+        if by_priority != Order::Equal {
+            return by_priority;
+        }
+        let (node_a, node_b) = match (node_a, node_b) {
+            (None, None) => return Order::Equal,
+            (None, _) => return Order::Greater,
+            (_, None) => return Order::Less,
+            (Some(x), Some(y)) => (x, y),
+        };
+        let usable = |node: NodeIndex| self.is_available(node, None);
+        let by_use = usable(node_b).cmp(&usable(node_a));
+        if by_use != Order::Equal {
+            return by_use;
+        }
+        let by_count = match (self.parent_entry(a, node_a), self.parent_entry(b, node_b)) {
+            (None, None) => return Order::Equal,
+            (None, _) => Order::Greater,
+            (_, None) => Order::Less,
+            (Some(x), Some(y)) => x.count.cmp(&y.count),
+        };
+        let by_failure = by_count.then_with(|| self.did_fail(a).cmp(&self.did_fail(b)));
+        if by_failure != Order::Equal {
+            return by_failure;
+        }
+        let by_company = self.company_score(b).cmp(&self.company_score(a));
+        by_company.then_with(|| self.resource(a).instance.cmp(&self.resource(b).instance))
+    }
+
+    /// What its node is worth to an instance with its colocations.
+    fn company_score(&mut self, instance: ResourceId) -> Score {
+        let Some(node) = self.model.current_node(instance) else { return Score::MINUS_INFINITY };
+        let mut table = NodeTable::default();
+        table.insert(node, self.model.node(node).base);
+        let mut table = Some(table);
+        for index in self.this_with_colocations(instance) {
+            let colocation = self.colocations[index.index()].clone();
+            let factor = colocation.factor();
+            let other = colocation.primary;
+            let collect = Collect::default();
+            self.add_colocated_scores(other, Some(instance), &mut table, Some(&colocation), factor, collect);
+        }
+        for index in self.with_this_colocations(instance) {
+            let colocation = self.colocations[index.index()].clone();
+            if !self.has_influence(&colocation, Some(instance)) {
+                continue;
+            }
+            let factor = colocation.factor();
+            let other = colocation.dependent;
+            let collect = Collect { nonnegative: true, ..Collect::default() };
+            self.add_colocated_scores(other, Some(instance), &mut table, Some(&colocation), factor, collect);
+        }
+        table.and_then(|table| table.get(node).map(|entry| entry.score)).unwrap_or_default()
+    }
+
+    /// Puts instances on nodes: first those that may stay where they are, then the others.
+    pub(crate) fn assign_instances(
+        &mut self,
+        collection: ResourceId,
+        instances: &[ResourceId],
+        max: i32,
+        per_node: i32,
+    ) {
+        let mut available = 0;
+        let nodes: Vec<NodeIndex> = self.resource(collection).allowed.nodes().collect();
+        for node in nodes {
+            if let Some(entry) = self.resource_mut(collection).allowed.get_mut(node) {
+                entry.count = 0;
+            }
+            available += i32::from(self.is_available(node, None));
+        }
+        let optimal = if available > 0 { (max / available).max(1) } else { 1 };
+        let mut assigned = 0;
+        for &instance in instances {
+            if assigned >= max {
+                break;
+            }
+            if !self.resource(instance).unassigned {
+                continue;
+            }
+            if let Some(current) = self.preferred_node(instance, optimal)
+                && self.assign_early(instance, current, per_node, max - assigned)
+            {
+                assigned += 1;
+            }
+        }
+        let share = Share::new(Source::CloneLimit, "clone-max");
+        for &instance in instances {
+            if !self.resource(instance).unassigned {
+                continue;
+            }
+            if assigned >= max {
+                self.add_score(instance, None, Score::MINUS_INFINITY, &share);
+            } else if self.assign_instance(instance, None, per_node).is_some() {
+                assigned += 1;
+            }
+        }
+    }
+
+    fn preferred_node(&self, instance: ResourceId, optimal: i32) -> Option<NodeIndex> {
+        let subject = self.resource(instance);
+        if subject.active_on.is_empty() || !subject.unassigned || subject.failed {
+            return None;
+        }
+        let node = self.model.current_node(instance)?;
+        if !self.is_available(node, Some(self.model.node(node).base.score)) {
+            return None;
+        }
+        let full = self
+            .parent_entry(instance, node)
+            .is_some_and(|entry| i32::try_from(entry.count).unwrap_or(i32::MAX) >= optimal);
+        (!full).then_some(node)
+    }
+
+    fn assign_instance(&mut self, instance: ResourceId, prefer: Option<NodeIndex>, per_node: i32) -> Option<NodeIndex> {
+        if self.resource(instance).assigning {
+            return None;
+        }
+        self.ban_full_nodes(instance, per_node);
+        let chosen = self.assign(instance, prefer, prefer.is_none());
+        self.count_instance(instance, chosen);
+        chosen
+    }
+
+    fn count_instance(&mut self, instance: ResourceId, node: Option<NodeIndex>) {
+        let parent = self.resource(instance).parent.unwrap_or(instance);
+        if let Some(node) = node
+            && let Some(entry) = self.resource_mut(parent).allowed.get_mut(node)
+        {
+            entry.count += 1;
+        }
+    }
+
+    fn save_tables(&self, resource: ResourceId, saved: &mut BTreeMap<ResourceId, NodeTable>) {
+        saved.insert(resource, self.resource(resource).allowed.clone());
+        for &child in &self.resource(resource).children {
+            self.save_tables(child, saved);
+        }
+    }
+
+    /// Tries to leave an instance where it is; true if it stays.
+    fn assign_early(&mut self, instance: ResourceId, current: NodeIndex, per_node: i32, available: i32) -> bool {
+        let Some(parent) = self.resource(instance).parent else { return false };
+        let entry = self.resource(instance).allowed.get(current).copied();
+        if !entry.is_some_and(|entry| self.is_available(current, Some(entry.score))) {
+            return false;
+        }
+        let mut saved = BTreeMap::new();
+        self.save_tables(instance, &mut saved);
+        let parent_table = self.resource(parent).allowed.clone();
+        let mut chosen = None;
+        let mut reserved = 0;
+        while reserved < available {
+            chosen = self.assign_instance(instance, Some(current), per_node);
+            if chosen == Some(current) {
+                break;
+            }
+            for (resource, table) in &saved {
+                self.resource_mut(*resource).allowed = table.clone();
+            }
+            if chosen.is_none() {
+                self.resource_mut(instance).unassigned = true;
+                break;
+            }
+            // What it would rather have is left for another one, and counts as taken.
+            reserved += 1;
+            self.unassign(instance);
+            chosen = None;
+        }
+        self.resource_mut(parent).allowed = parent_table;
+        if chosen.is_none() {
+            return false;
+        }
+        self.count_instance(instance, chosen);
+        true
+    }
+
+    /// The actions of instances, and the points at which all of them are done.
+    pub(crate) fn create_instance_actions(&mut self, collection: ResourceId, instances: &[ResourceId]) {
+        let mut state = InstanceState::default();
+        for &instance in instances {
+            self.create_actions(instance);
+            self.note_instance_state(instance, &mut state);
+        }
+        let start = self.pseudo_action(collection, Task::Start, !state.starting, true);
+        let started = self.pseudo_action(collection, Task::Running, !state.starting, false);
+        self.action_mut(started).priority = Score::INFINITY.0;
+        if state.active || state.starting {
+            self.action_mut(started).flags.set(ActionFlags::RUNNABLE);
+        }
+        let stop = self.pseudo_action(collection, Task::Stop, !state.stopping, true);
+        let stopped = self.pseudo_action(collection, Task::Stopped, !state.stopping, true);
+        self.action_mut(stopped).priority = Score::INFINITY.0;
+        if !state.restarting {
+            self.action_mut(stop).flags.set(ActionFlags::MIGRATABLE);
+        }
+        if self.resource(collection).is_clone() {
+            self.create_start_stop_notifications(collection, (start, started), (stop, stopped));
+        }
+    }
+
+    fn note_instance_state(&self, instance: ResourceId, state: &mut InstanceState) {
+        let subject = self.resource(instance);
+        if !subject.is_primitive() {
+            for &child in &subject.children {
+                self.note_instance_state(child, state);
+            }
+            return;
+        }
+        let (mut starting, mut stopping) = (false, false);
+        for &index in &self.actions_of[instance.index()] {
+            let action = self.action(index);
+            if action.is(ActionFlags::OPTIONAL) {
+                continue;
+            }
+            starting |= action.task == Task::Start && action.is(ActionFlags::RUNNABLE);
+            stopping |= action.task == Task::Stop && action.flags.any(ActionFlags::RUNNABLE | ActionFlags::PSEUDO);
+        }
+        state.active |= !subject.active_on.is_empty();
+        state.starting |= starting;
+        state.stopping |= stopping;
+        state.restarting |= starting && stopping;
+    }
+
+    fn instance_matches(
+        &self,
+        instance: ResourceId,
+        node: NodeIndex,
+        role: Role,
+        current: bool,
+        attribute: Option<&str>,
+    ) -> bool {
+        let has = if current { self.model.role_now(instance) } else { self.model.role_next(instance) };
+        if role != Role::Unknown && role != has {
+            return false;
+        }
+        if self.model.any_below(instance, &|resource| resource.blocked) {
+            return false;
+        }
+        let of = if current { Location::Current } else { Location::Assigned };
+        let Some(place) = self.model.sole_location(instance, of) else { return false };
+        match attribute {
+            Some(name) => {
+                let value = |node| self.colocation_attribute(node, name, instance).map(str::to_ascii_lowercase);
+                value(place) == value(node)
+            }
+            None => place == node,
+        }
+    }
+
+    /// The instance of a collection that shares the node (or the value of an attribute) with a resource.
+    pub(crate) fn find_compatible_instance(
+        &self,
+        with: ResourceId,
+        collection: ResourceId,
+        role: Role,
+        current: bool,
+        attribute: Option<&str>,
+    ) -> Option<ResourceId> {
+        let instances = self.instances(collection);
+        let on = |node: NodeIndex| {
+            instances.iter().copied().find(|instance| self.instance_matches(*instance, node, role, current, attribute))
+        };
+        let of = if current { Location::Current } else { Location::Assigned };
+        match self.model.sole_location(with, of) {
+            Some(node) => on(node),
+            None => self.sorted_nodes(&self.resource(with).allowed, None).into_iter().find_map(|(node, _)| on(node)),
+        }
+    }
+
+    /// The instances of a clone; of a bundle, its containers.
+    pub(crate) fn instances(&self, collection: ResourceId) -> Vec<ResourceId> {
+        match &self.resource(collection).kind {
+            crate::model::Kind::Bundle(bundle) => bundle.replicas.iter().map(|replica| replica.container).collect(),
+            _ => self.resource(collection).children.clone(),
+        }
+    }
+
+    /// The task that a collection's action stands for in its instances.
+    fn instance_task(&self, action: ActionIndex) -> Task {
+        let subject = self.action(action);
+        let task = if subject.key.notify.is_some() { subject.key.task } else { subject.task };
+        let first = subject.resource.and_then(|resource| self.resource(resource).children.first().copied());
+        if first.is_some_and(|first| self.resource(first).is_primitive()) { task.of_primitive() } else { task }
+    }
+
+    /// Applies a relation to a collection that comes after: instance by instance where they are interleaved.
+    pub(crate) fn update_collective(
+        &mut self,
+        first: ActionIndex,
+        then: ActionIndex,
+        node: Option<NodeIndex>,
+        flags: ActionFlags,
+        filter: ActionFlags,
+        kind: Relation,
+    ) -> Changed {
+        let Some(then_resource) = self.action(then).resource else { return Changed::NONE };
+        if self.interleaves(first, then) {
+            return self.update_interleaved(first, then, node, filter, kind);
+        }
+        let mut changed = self.update_pair(first, then, flags, filter, kind);
+        let task = self.action(then).task;
+        for instance in self.instances(then_resource) {
+            let Some(action) = self.newest_action(instance, task, node) else { continue };
+            if !self.action_flags(action, node).has(ActionFlags::RUNNABLE) {
+                continue;
+            }
+            let change = self.update_related(instance, first, action, node, flags, filter, kind);
+            if change.has(Changed::THEN) {
+                for at in (0..self.action(action).after.len()).rev() {
+                    let after = self.action(action).after[at].action;
+                    self.update_for_relations(after);
+                }
+            }
+            changed = changed | change;
+        }
+        changed
+    }
+
+    fn interleaves(&self, first: ActionIndex, then: ActionIndex) -> bool {
+        let (Some(a), Some(b)) = (self.action(first).resource, self.action(then).resource) else { return false };
+        if a == b || !self.resource(a).is_collective() || !self.resource(b).is_collective() {
+            return false;
+        }
+        let key = self.action(then).key;
+        let down = key.notify.is_none() && matches!(key.task, Task::Stop | Task::Demote);
+        let decides = if down { a } else { b };
+        crate::values::is_true(self.resource(decides).meta("interleave"))
+    }
+
+    fn update_interleaved(
+        &mut self,
+        first: ActionIndex,
+        then: ActionIndex,
+        node: Option<NodeIndex>,
+        filter: ActionFlags,
+        kind: Relation,
+    ) -> Changed {
+        let mut changed = Changed::NONE;
+        let (Some(first_resource), Some(then_resource)) = (self.action(first).resource, self.action(then).resource)
+        else {
+            return changed;
+        };
+        let first_task = self.instance_task(first);
+        let then_task = self.action(then).task;
+        let key = self.action(first).key;
+        let current = key.notify.is_none() && matches!(key.task, Task::Stopped | Task::Demoted);
+        for instance in self.instances(then_resource) {
+            let partner = self.find_compatible_instance(instance, first_resource, Role::Unknown, current, None);
+            let Some(partner) = partner else {
+                let mandatory = kind.any(Relation::UNRUNNABLE_FIRST_BLOCKS | Relation::FIRST_IMPLIES_THEN);
+                if !current && mandatory && self.assign_to(instance, None, true, true) {
+                    changed.set(Changed::THEN);
+                }
+                continue;
+            };
+            let Some(first_action) = self.newest_action(partner, first_task, node) else { continue };
+            let Some(then_action) = self.newest_action(instance, then_task, node) else { continue };
+            if self.relate(first_action, then_action, kind) {
+                changed = changed | Changed::FIRST | Changed::THEN;
+            }
+            let flags = self.action_flags(first_action, node);
+            changed = changed | self.update_related(instance, first_action, then_action, node, flags, filter, kind);
+        }
+        changed
+    }
+
+    /// The flags of a collection's action, as its instances have them: required if any is, possible if any is.
+    pub(crate) fn collective_action_flags(
+        &mut self,
+        collection: ResourceId,
+        action: ActionIndex,
+        node: Option<NodeIndex>,
+    ) -> ActionFlags {
+        let mut flags = ActionFlags::OPTIONAL | ActionFlags::RUNNABLE | ActionFlags::PSEUDO;
+        let task = self.instance_task(action);
+        let mut any_runnable = false;
+        for instance in self.resource(collection).children.clone() {
+            let on = if self.resource(instance).is_primitive() { node } else { None };
+            let Some(instance_action) = self.newest_action(instance, task, on) else { continue };
+            let instance_flags = self.action_flags(instance_action, node);
+            if flags.has(ActionFlags::OPTIONAL) && !instance_flags.has(ActionFlags::OPTIONAL) {
+                flags.clear(ActionFlags::OPTIONAL);
+                self.action_mut(action).flags.clear(ActionFlags::OPTIONAL);
+            }
+            any_runnable |= instance_flags.has(ActionFlags::RUNNABLE);
+        }
+        if !any_runnable {
+            flags.clear(ActionFlags::RUNNABLE);
+            if node.is_none() {
+                self.action_mut(action).flags.clear(ActionFlags::RUNNABLE);
+            }
+        }
+        flags
+    }
+}
+
+/// What the instances of a collection are doing.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "any of these may be so at once")]
+struct InstanceState {
+    active: bool,
+    starting: bool,
+    stopping: bool,
+    restarting: bool,
+}

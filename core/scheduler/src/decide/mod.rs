@@ -1,0 +1,30 @@
+//! Deciding: constraints, places, actions, their order, and the graph.
+
+pub(crate) mod action;
+mod actions;
+mod changes;
+pub(crate) mod clone;
+pub(crate) mod colocation;
+mod config_changes;
+mod criteria;
+mod digest;
+mod fencing;
+mod graph;
+mod group;
+mod health;
+mod instances;
+pub(crate) mod location;
+mod migration;
+pub(crate) mod notify;
+mod order_constraints;
+pub(crate) mod ordering;
+mod phases;
+mod primitive;
+mod probes;
+mod promotable;
+mod recurring;
+mod relations;
+mod remote;
+mod sets;
+pub(crate) mod tickets;
+mod utilization;

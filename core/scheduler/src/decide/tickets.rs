@@ -1,0 +1,156 @@
+//! `<rsc_ticket>`: resources that may run only while this site holds a ticket.
+
+use super::sets::ResourceSet;
+use crate::model::{ResourceId, Role, Score, Ticket};
+use crate::placement::{Share, Source};
+use crate::planner::Planner;
+use hakudo_cib::Element;
+
+/// What happens when the ticket is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LossPolicy {
+    Stop,
+    Demote,
+    Fence,
+    Freeze,
+}
+
+/// A resource that depends on a ticket.
+#[derive(Clone, Debug)]
+pub(crate) struct TicketConstraint {
+    id: String,
+    resource: ResourceId,
+    ticket: String,
+    role: Role,
+    policy: LossPolicy,
+}
+
+impl Planner {
+    pub(crate) fn read_ticket_constraint(&mut self, constraint: &Element) {
+        let Some(ticket) = constraint.attribute("ticket").filter(|ticket| !ticket.is_empty()) else {
+            return self.problem(constraint.id(), "a ticket constraint without ticket is ignored");
+        };
+        self.model.tickets.entry(ticket.to_owned()).or_insert_with(Ticket::default);
+        let Some(mut sets) = self.read_sets(constraint) else { return };
+        if sets.is_empty() {
+            match self.as_set(constraint, "rsc", false) {
+                Ok(Some(mut set)) => {
+                    set.role = constraint.attribute("rsc-role").map(str::to_owned);
+                    sets.push(set);
+                }
+                Ok(None) => {}
+                Err(()) => return,
+            }
+        }
+        if sets.is_empty() {
+            let id = constraint.attribute("rsc").unwrap_or_default().to_owned();
+            sets.push(ResourceSet {
+                id: constraint.id().to_owned(),
+                members: vec![id],
+                role: constraint.attribute("rsc-role").map(str::to_owned),
+                ..ResourceSet::default()
+            });
+        }
+        for set in sets {
+            let Some(members) = self.members(&set) else { return };
+            for member in members {
+                self.add_ticket_constraint(&set, member, ticket, constraint.attribute("loss-policy"));
+            }
+        }
+    }
+
+    fn add_ticket_constraint(&mut self, set: &ResourceSet, resource: ResourceId, ticket: &str, policy: Option<&str>) {
+        let Some(role) = self.constraint_role(&set.id, set.role.as_deref()) else { return };
+        let fencing = self.model.options.fencing_enabled;
+        let policy = match policy.map(str::to_ascii_lowercase).as_deref() {
+            Some("fence") if fencing => LossPolicy::Fence,
+            Some("fence") => {
+                self.problem(&set.id, "loss-policy=fence becomes stop because fencing is disabled");
+                LossPolicy::Stop
+            }
+            Some("freeze") => LossPolicy::Freeze,
+            Some("demote") => LossPolicy::Demote,
+            Some("stop") => LossPolicy::Stop,
+            _ if role == Role::Promoted => LossPolicy::Demote,
+            _ => LossPolicy::Stop,
+        };
+        let constraint = TicketConstraint { id: set.id.clone(), resource, ticket: ticket.to_owned(), role, policy };
+        self.apply_ticket(resource, &constraint);
+        self.ticket_constraints.push(constraint);
+    }
+
+    fn apply_ticket(&mut self, resource: ResourceId, constraint: &TicketConstraint) {
+        let state = self.model.tickets.get(&constraint.ticket).cloned().unwrap_or_default();
+        if state.granted && !state.standby {
+            return;
+        }
+        let children = self.resource(resource).children.clone();
+        if !children.is_empty() {
+            for child in children {
+                self.apply_ticket(child, constraint);
+            }
+            return;
+        }
+        let share = Share::new(Source::Ticket, &constraint.id);
+        let subject = self.resource(resource);
+        let role_matches = constraint.role == Role::Unknown || constraint.role == subject.role;
+        if state.granted || subject.active_on.is_empty() {
+            if constraint.role != Role::Promoted || constraint.policy == LossPolicy::Stop {
+                self.add_score(resource, None, Score::MINUS_INFINITY, &share);
+            }
+            return;
+        }
+        match constraint.policy {
+            LossPolicy::Stop => self.add_score(resource, None, Score::MINUS_INFINITY, &share),
+            LossPolicy::Demote => {
+                if constraint.role != Role::Promoted {
+                    self.add_score(resource, None, Score::MINUS_INFINITY, &share);
+                }
+            }
+            LossPolicy::Fence => {
+                if role_matches {
+                    self.add_score(resource, None, Score::MINUS_INFINITY, &share);
+                    for node in self.resource(resource).active_on.clone() {
+                        self.fence_node(node, "deadman ticket was lost", false);
+                    }
+                }
+            }
+            LossPolicy::Freeze => {
+                if role_matches {
+                    let subject = self.resource_mut(resource);
+                    subject.managed = false;
+                    subject.blocked = true;
+                }
+            }
+        }
+    }
+
+    /// Nothing of a clone is promoted without the tickets that promotion needs.
+    pub(crate) fn require_promotion_tickets(&mut self, clone: ResourceId) {
+        let lacking: Vec<Share> = self
+            .ticket_constraints
+            .iter()
+            .filter(|constraint| constraint.resource == clone && constraint.role == Role::Promoted)
+            .filter(|constraint| {
+                self.model.tickets.get(&constraint.ticket).is_none_or(|state| !state.granted || state.standby)
+            })
+            .map(|constraint| Share::new(Source::Ticket, &constraint.id))
+            .collect();
+        for share in lacking {
+            self.add_score(clone, None, Score::MINUS_INFINITY, &share);
+        }
+    }
+
+    /// The role in a constraint; `Started` means any. Nothing where it is not valid.
+    pub(crate) fn constraint_role(&mut self, id: &str, role: Option<&str>) -> Option<Role> {
+        let Some(text) = role else { return Some(Role::Unknown) };
+        match Role::parse(text) {
+            Role::Unknown if !text.eq_ignore_ascii_case("Unknown") => {
+                self.problem(id, format!("the role '{text}' is not valid; the constraint is ignored"));
+                None
+            }
+            Role::Started => Some(Role::Unknown),
+            role => Some(role),
+        }
+    }
+}

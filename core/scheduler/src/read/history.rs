@@ -1,0 +1,315 @@
+//! The resource histories in the status section, as entries that can be compared and searched.
+
+use super::attributes::shared_children;
+use crate::model::NodeIndex;
+use crate::planner::Planner;
+use crate::values;
+use hakudo_cib::{Document, Element};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// `op-status` of an operation that did what it should.
+pub(crate) const DONE: i32 = 0;
+/// `op-status` of one that is under way.
+pub(crate) const PENDING: i32 = -1;
+
+/// A `<lrm_rsc_op>`.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) element: Arc<Element>,
+    pub(crate) id: String,
+    pub(crate) task: String,
+    /// `operation_key`, or the id.
+    pub(crate) key: String,
+    pub(crate) interval_ms: u32,
+    pub(crate) call_id: i64,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) status: Option<i32>,
+    /// The exit code that was expected; -1 if the history does not say.
+    pub(crate) expected: i32,
+    pub(crate) last_change: Option<i64>,
+    pub(crate) restart_digest: Option<String>,
+    /// Transition and its owner, as far as they can be read.
+    magic: Magic,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Magic {
+    Missing,
+    Unreadable,
+    Read { owner: String, transition: i64 },
+}
+
+/// A `<lrm_resource>`.
+#[derive(Clone, Debug)]
+pub(crate) struct ResourceHistory {
+    pub(crate) element: Arc<Element>,
+    pub(crate) id: String,
+    /// In the order of the document.
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A `<node_state>` with the histories in it.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeHistory {
+    pub(crate) state: Arc<Element>,
+    pub(crate) resources: Vec<ResourceHistory>,
+}
+
+/// Where an entry stands: node state, resource, entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryPlace {
+    pub(crate) node: usize,
+    pub(crate) resource: usize,
+    pub(crate) entry: usize,
+}
+
+impl Entry {
+    fn read(element: &Arc<Element>) -> Self {
+        let number = |name: &str| element.attribute(name).and_then(values::integer);
+        let small = |name: &str| number(name).and_then(|n| i32::try_from(n).ok());
+        let transition_key = element.attribute("transition-key");
+        Self {
+            element: Arc::clone(element),
+            id: element.id().to_owned(),
+            task: element.attribute("operation").unwrap_or_default().to_owned(),
+            key: element.attribute("operation_key").unwrap_or_else(|| element.id()).to_owned(),
+            interval_ms: number("interval").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            call_id: number("call-id").unwrap_or(-1),
+            exit_code: small("rc-code"),
+            status: small("op-status"),
+            expected: transition_key.and_then(decode_key).map_or(-1, |(_, expected, _)| expected),
+            last_change: number("last-rc-change"),
+            restart_digest: element.attribute("op-restart-digest").map(str::to_owned),
+            magic: match element.attribute("transition-magic") {
+                None => Magic::Missing,
+                Some(text) => match text.split_once(';').and_then(|(_, key)| decode_key(key)) {
+                    Some((transition, _, owner)) => Magic::Read { owner: owner.to_owned(), transition },
+                    None => Magic::Unreadable,
+                },
+            },
+        }
+    }
+
+    /// Runs once, and asks whether the resource is active.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.task == "monitor" && self.interval_ms == 0
+    }
+
+    /// A probe whose failure only says that the resource cannot run on the node (OCF: not installed, wrong parameters).
+    pub(crate) fn is_masked_probe(&self) -> bool {
+        const NOT_INSTALLED: i32 = 5;
+        const INVALID_PARAMETERS: i32 = 2;
+        const STATUS_NOT_INSTALLED: i32 = 7;
+        self.is_probe()
+            && (matches!(self.exit_code, Some(NOT_INSTALLED | INVALID_PARAMETERS))
+                || self.status == Some(STATUS_NOT_INSTALLED))
+    }
+
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        self.element.attribute(name)
+    }
+}
+
+/// Transition, expected exit code and owner of `action:transition:expected:owner`.
+fn decode_key(key: &str) -> Option<(i64, i32, &str)> {
+    let mut parts = key.splitn(4, ':');
+    let mut number = || parts.next().and_then(values::integer);
+    let (_, transition, expected) = (number()?, number()?, number()?);
+    let owner = parts.next()?.split_whitespace().next()?;
+    Some((transition, i32::try_from(expected).unwrap_or(-1), owner.get(..36).unwrap_or(owner)))
+}
+
+/// Which of two entries is the older: by call id on one node, else by time or transition.
+pub(crate) fn compare_age(a: &Entry, b: &Entry) -> Ordering {
+    let same = |x: Option<&str>, y: Option<&str>| match (x, y) {
+        (Some(x), Some(y)) => x.eq_ignore_ascii_case(y),
+        (None, None) => true,
+        _ => false,
+    };
+    let same_node = same(a.attribute("on_node"), b.attribute("on_node"));
+    if same_node && a.id == b.id {
+        return Ordering::Equal;
+    }
+    let (x, y) = (a.call_id, b.call_id);
+    if x == -1 && y == -1 {
+        Ordering::Equal
+    } else if same_node && x >= 0 && x < y {
+        Ordering::Less
+    } else if same_node && y >= 0 && x > y {
+        Ordering::Greater
+    } else if x >= 0 && y >= 0 && (!same_node || x == y) {
+        let (x, y) = (a.last_change.unwrap_or(-1), b.last_change.unwrap_or(-1));
+        if x >= 0 && x < y {
+            Ordering::Less
+        } else if y >= 0 && x > y {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    } else {
+        compare_transitions(a, b)
+    }
+}
+
+fn compare_transitions(a: &Entry, b: &Entry) -> Ordering {
+    let (Magic::Read { owner: owner_a, transition: at_a }, Magic::Read { owner: owner_b, transition: at_b }) =
+        (&a.magic, &b.magic)
+    else {
+        return Ordering::Equal;
+    };
+    if !owner_a.eq_ignore_ascii_case(owner_b) || at_a == at_b {
+        if b.call_id == -1 {
+            Ordering::Less
+        } else if a.call_id == -1 {
+            Ordering::Greater
+        } else {
+            Ordering::Equal
+        }
+    } else if (*at_a >= 0 && at_a < at_b) || *at_b == -1 {
+        Ordering::Less
+    } else if (*at_b >= 0 && at_a > at_b) || *at_a == -1 {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    }
+}
+
+/// The places of the entries from which a resource counts as started, and stopped; -1 for none.
+pub(crate) fn active_range(entries: &[&Entry]) -> (i64, i64) {
+    let (mut start, mut stop, mut implied_by_monitor, mut implied_by_role) = (-1i64, -1i64, -1i64, -1i64);
+    for (place, entry) in (0i64..).zip(entries) {
+        let is = |task: &str| entry.task.eq_ignore_ascii_case(task);
+        if is("stop") && entry.status == Some(DONE) {
+            stop = place;
+        } else if is("start") || is("migrate_from") {
+            start = place;
+        } else if implied_by_monitor <= stop && is("monitor") {
+            if matches!(entry.attribute("rc-code"), Some("0" | "8")) {
+                implied_by_monitor = place;
+            }
+        } else if is("promote") || is("demote") {
+            implied_by_role = place;
+        }
+    }
+    if start == -1 {
+        start = if implied_by_role != -1 { implied_by_role } else { implied_by_monitor };
+    }
+    (start, stop)
+}
+
+impl ResourceHistory {
+    /// The places of the entries, oldest first.
+    pub(crate) fn sorted(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..self.entries.len()).rev().collect();
+        values::sort_with(&mut places, &mut |a, b| compare_age(&self.entries[*a], &self.entries[*b]));
+        places
+    }
+}
+
+impl Planner {
+    /// Reads the histories of all nodes.
+    pub(crate) fn read_histories(&mut self, cib: &Document) {
+        let Some(status) = cib.root().child("status") else { return };
+        for state in shared_children(status, "node_state") {
+            let place = self.histories.len();
+            let name = state.attribute("uname").unwrap_or_default();
+            let mut resources = Vec::new();
+            let section = state.child("lrm").and_then(|lrm| lrm.child("lrm_resources"));
+            for element in section.into_iter().flat_map(|section| shared_children(section, "lrm_resource")) {
+                let key = (name.to_owned(), element.id().to_owned());
+                self.history_index.entry(key).or_insert((place, resources.len()));
+                resources.push(ResourceHistory {
+                    element: Arc::clone(element),
+                    id: element.id().to_owned(),
+                    entries: shared_children(element, "lrm_rsc_op").map(Entry::read).collect(),
+                });
+            }
+            self.histories.push(NodeHistory { state: Arc::clone(state), resources });
+        }
+    }
+
+    pub(crate) fn entry(&self, place: EntryPlace) -> &Entry {
+        &self.histories[place.node].resources[place.resource].entries[place.entry]
+    }
+
+    /// The history of a resource on a node, by name and id.
+    pub(crate) fn resource_history(&self, id: &str, node: &str) -> Option<&ResourceHistory> {
+        let (node, resource) = *self.history_index.get(&(node.to_owned(), id.to_owned()))?;
+        Some(&self.histories[node].resources[resource])
+    }
+
+    /// The first entry of an operation in a history; a migration's only with the other node given. With `exit_code`, only
+    /// if it ended so.
+    pub(crate) fn find_entry(
+        &self,
+        id: &str,
+        task: &str,
+        node: &str,
+        other_node: Option<&str>,
+        exit_code: Option<i32>,
+    ) -> Option<&Entry> {
+        let entry = self.resource_history(id, node)?.entries.iter().find(|entry| {
+            entry.task == task
+                && match (task, other_node) {
+                    ("migrate_to", Some(other)) => entry.attribute("migrate_target") == Some(other),
+                    ("migrate_from", Some(other)) => entry.attribute("migrate_source") == Some(other),
+                    _ => true,
+                }
+        })?;
+        match exit_code {
+            Some(code) if entry.exit_code.unwrap_or(1) != code || entry.status.unwrap_or(4) != DONE => None,
+            _ => Some(entry),
+        }
+    }
+
+    /// Nothing, or nothing certain, is known of the resource on the node.
+    pub(crate) fn is_unknown_on(&self, id: &str, node: &str) -> bool {
+        const UNKNOWN: &str = "193";
+        self.resource_history(id, node).is_none_or(|history| {
+            !history.entries.iter().any(|entry| entry.attribute("rc-code").is_some_and(|code| code != UNKNOWN))
+        })
+    }
+
+    /// A start, stop or migration is in the history after the entry.
+    pub(crate) fn acted_after(&self, id: &str, node: &str, entry: &Entry) -> bool {
+        self.resource_history(id, node).is_some_and(|history| {
+            history.entries.iter().any(|other| {
+                !Arc::ptr_eq(&other.element, &entry.element)
+                    && matches!(other.task.as_str(), "start" | "stop" | "migrate_to" | "migrate_from")
+                    && compare_age(other, entry).is_gt()
+            })
+        })
+    }
+
+    /// The history shows what the node's state is after a migration.
+    pub(crate) fn is_newer_after_migration(
+        &self,
+        id: &str,
+        node: &str,
+        migrate_to: Option<&Entry>,
+        migrate_from: Option<&Entry>,
+    ) -> bool {
+        const NOT_RUNNING: i32 = 7;
+        let Some(mut entry) = migrate_from.or(migrate_to) else { return false };
+        let source = entry.attribute("migrate_source");
+        if let (Some(to), Some(_)) = (migrate_to, migrate_from)
+            && source.is_some_and(|source| source.eq_ignore_ascii_case(node))
+        {
+            entry = to;
+        }
+        self.acted_after(id, node, entry)
+            || self
+                .find_entry(id, "monitor", node, None, Some(NOT_RUNNING))
+                .is_some_and(|monitor| compare_age(monitor, entry).is_gt())
+    }
+
+    /// The node of a history.
+    pub(crate) fn node_of_state(&self, state: &Element) -> Option<NodeIndex> {
+        let id = state.attribute("id")?;
+        self.model
+            .nodes()
+            .find(|node| self.model.node(*node).id.eq_ignore_ascii_case(id))
+            .or_else(|| state.attribute("uname").and_then(|name| self.model.node_named(name)))
+    }
+}
