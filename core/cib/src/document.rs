@@ -226,6 +226,11 @@ impl Element {
         &self.name
     }
 
+    /// Gives the element these attributes instead of those it has.
+    pub fn replace_attributes(&mut self, attributes: Vec<Attribute>) {
+        self.attributes = attributes;
+    }
+
     /// Gives the element another name.
     pub fn rename(&mut self, name: &str) {
         self.name = name.into();

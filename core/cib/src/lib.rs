@@ -1,5 +1,9 @@
 //! The cluster information base: configuration and status of a cluster, in one XML document.
+//!
+//! A document is read ([`Document::parse`]), brought to today's schema ([`upgrade`]), asked ([`xpath`], [`rules`]), changed
+//! ([`change`]), compared ([`change::diff`], [`digest`]) and written ([`Document::to_xml`]).
 
+pub mod change;
 pub mod digest;
 mod document;
 pub mod iso8601;

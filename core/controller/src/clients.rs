@@ -51,7 +51,7 @@ impl Controller {
                 let known = matches!(&*action, "off" | "reboot" | "on");
                 let target =
                     if known { target } else { Err(format!("{action} is no fencing action: off, reboot or on")) };
-                self.want(client, target.map(|target| Command::FenceRequest { target, action }))
+                self.want(client, target.map(|target| Command::FenceRequest { target, action, user }))
             }
             Request::ConfirmFenced { node } => {
                 let target = self.find(&node);
@@ -85,6 +85,13 @@ impl Controller {
         let number = self.say(command);
         self.clients.waiting.insert(number, client);
         Ok(None)
+    }
+
+    /// Commands of this node that were delivered and left to a leader that leads no longer: nobody will answer.
+    pub(crate) fn leader_gone(&mut self, effects: &mut Vec<Effect>) {
+        let unheard = self.outbox.numbers();
+        let lost: Vec<u64> = self.clients.waiting.keys().copied().filter(|number| !unheard.contains(number)).collect();
+        self.commands_dropped(&lost, effects);
     }
 
     /// A command was carried out.
@@ -139,6 +146,7 @@ impl Controller {
         let text = format!("{user} on {origin} changed the configuration to version {admin}.{epoch}.{updates}");
         effects.push(Effect::Event(self.event("config", Severity::Info, text)));
         self.persist(effects);
+        self.reconfigure_fencing(effects);
         self.add_missing_nodes();
         self.think_again("the configuration changed");
     }
@@ -249,6 +257,11 @@ impl Controller {
         let leader = self.view.as_ref().map(|view| view.leader());
         let leader = leader.map(|node| (node, self.name(node)));
         self.replica.cib(self.quorate(), leader.as_ref().map(|(node, name)| (*node, &**name)))
+    }
+
+    /// Configuration and status as this node holds them; none while the members of its view have not agreed on them yet.
+    pub fn document(&mut self) -> Option<hakudo_cib::Document> {
+        self.synced.then(|| self.cib())
     }
 
     /// What this node knows of the cluster. Links and votes are membership's, and filled in by the daemon.

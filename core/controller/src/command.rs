@@ -70,6 +70,29 @@ pub(crate) struct Step {
     pub(crate) action: u32,
 }
 
+/// How fencing of a node ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FenceDone {
+    /// The node.
+    pub(crate) target: NodeId,
+    /// `off`, `reboot` or `on`.
+    pub(crate) action: String,
+    /// The node whose executor did it, or who confirmed it by hand.
+    pub(crate) by: Option<String>,
+    /// Why it failed.
+    pub(crate) failed: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) time: i64,
+    /// Milliseconds since it was asked for.
+    pub(crate) took_ms: u64,
+    /// The step that this was.
+    pub(crate) step: Option<Step>,
+    /// The node and the number of the command by which a person asked.
+    pub(crate) asked_by: Option<(NodeId, u64)>,
+    /// Attributes that the node gets with it.
+    pub(crate) attributes: Vec<(String, String)>,
+}
+
 /// What a node can say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Command {
@@ -193,6 +216,8 @@ pub(crate) enum Command {
         target: NodeId,
         /// `off`, `reboot` or `on`.
         action: String,
+        /// Who wants it.
+        user: String,
     },
     /// A client's word that the node is down.
     Confirm {
@@ -201,10 +226,10 @@ pub(crate) enum Command {
         /// Who said it.
         user: String,
     },
-    /// Fencing of a node begins (or goes on with another device).
+    /// Run a fence agent.
     FenceRun {
-        /// The node that is to be fenced.
-        target: NodeId,
+        /// The node that it is about.
+        target: Option<NodeId>,
         /// The node that runs the agent.
         on: NodeId,
         /// The leader's own number of the call.
@@ -220,16 +245,7 @@ pub(crate) enum Command {
         result: hakudo_base::agent::AgentResult,
     },
     /// Fencing of a node ended.
-    FenceDone {
-        /// The node.
-        target: NodeId,
-        /// `off`, `reboot` or `on`.
-        action: String,
-        /// Why it failed.
-        failed: Option<String>,
-        /// Seconds since 1970.
-        time: i64,
-    },
+    FenceDone(Box<FenceDone>),
     /// Nothing is left to be done.
     Settled,
     /// Something that people should know, until it is taken back.
@@ -254,6 +270,9 @@ impl Command {
                 | Command::Confirm { .. }
                 | Command::OnDisk { .. }
                 | Command::Executor { .. }
+                | Command::FenceRun { .. }
+                | Command::FenceResult { .. }
+                | Command::FenceDone(_)
         )
     }
 }

@@ -5,6 +5,7 @@ use crate::clients::Clients;
 use crate::command::{Command, Hello, Message};
 use crate::core_types::{Config, Effect, Input};
 use crate::disk::Disk;
+use crate::fence::Fencing;
 use crate::leader::Leader;
 use crate::node::Node;
 use crate::outbox::Outbox;
@@ -34,6 +35,8 @@ pub struct Controller {
     pub(crate) disk: Disk,
     pub(crate) node: Node,
     pub(crate) leader: Leader,
+    /// Only on the leader.
+    pub(crate) fencing: Option<Box<Fencing>>,
     pub(crate) clients: Clients,
     pub(crate) alerts: BTreeMap<String, (Severity, String)>,
     /// Actions of the running plan that did not end yet, as far as this node heard.
@@ -66,6 +69,7 @@ impl Controller {
             disk: Disk::default(),
             node: Node::default(),
             leader: Leader::new(Random::new(seed)),
+            fencing: None,
             clients: Clients::default(),
             alerts: BTreeMap::new(),
             actions_left: 0,
@@ -120,7 +124,7 @@ impl Controller {
             self.retry_broadcast = None;
         }
         self.write_again(effects);
-        self.lead_timer();
+        self.lead_timer(effects);
     }
 
     fn do_what_is_possible(&mut self, effects: &mut Vec<Effect>) {

@@ -90,14 +90,15 @@ impl Controller {
                 self.think_again(&format!("the executor of {} is there", self.name(from)));
             }
             Command::Shutdown { node, step } => self.hear_shutdown(node, step, effects),
-            Command::FenceRequest { target, action } => self.hear_fence_request(from, number, target, &action),
+            Command::FenceRequest { target, action, user } => {
+                self.hear_fence_request(from, number, (target, &action, user), effects);
+            }
             Command::Confirm { target, user } => self.hear_confirm(from, number, target, &user, effects),
             Command::FenceRun { target, on, number, call } => self.hear_fence_run(target, on, number, *call, effects),
-            Command::FenceResult { number, result } => self.hear_fence_result(from, number, result),
-            Command::FenceDone { target, action, failed, time } => {
-                self.hear_fence_done(target, &action, failed, time, effects);
-            }
+            Command::FenceResult { number, result } => self.hear_fence_result(number, result, effects),
+            Command::FenceDone(done) => self.hear_fence_done(*done, effects),
             Command::Settled => {
+                self.started |= self.quorate();
                 self.settled = true;
                 self.actions_left = 0;
                 effects.push(Effect::Event(self.event(

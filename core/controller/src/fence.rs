@@ -1,21 +1,267 @@
-//! Fencing, as far as it concerns the cluster's state: who asked for it, how it ended, and what follows from that.
+//! Fencing, as far as it concerns the state of the cluster: who asked for it, how it ended, and what follows from that.
+//!
+//! Which device does it, where and how often is the [`Fencer`]'s business. The leader keeps one as long as it leads, gives
+//! it the fencing steps of its plans and the wishes of people, and has its agents run through the total order. That a
+//! node was fenced is said to all: every member forgets what the node ran, and its membership need not wait for it.
+//!
+//! A node that cannot be fenced is asked for again when the fencer says that it may help, not sooner: until then the step
+//! stays open, what depends on it does not begin, and an alert says why.
 
-use crate::command::Step;
+use crate::command::{Command, FenceDone, Step};
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use hakudo_base::agent::{AgentCall, AgentResult};
+use hakudo_base::agent::{AgentCall, AgentResult, exit_code};
 use hakudo_base::{Instant, NodeId, Severity};
+use hakudo_cib::values;
+use hakudo_fencing as fencing;
+use hakudo_fencing::Fencer;
 use hakudo_scheduler::Action;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The leader's fencing.
+#[derive(Debug)]
+pub(crate) struct Fencing {
+    fencer: Fencer,
+    requests: u64,
+    open: BTreeMap<u64, Open>,
+    /// Targets for which asking has no sense at the moment, by name, and the steps that wait for them.
+    hopeless: BTreeMap<String, Vec<(Step, Wish)>>,
+    /// The configuration that the fencer knows.
+    configured: Option<u64>,
+}
+
+/// A fencing that was asked for and has not ended.
+#[derive(Debug)]
+struct Open {
+    wish: Wish,
+    step: Option<Step>,
+    /// The node and the number of the command by which a person asked.
+    asked_by: Option<(NodeId, u64)>,
+    since: Instant,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wish {
+    target: NodeId,
+    action: fencing::Action,
+    delay: Option<Duration>,
+    /// Attributes that the target gets when it was switched on: what its devices were configured like.
+    digests: Vec<(String, String)>,
+}
+
+impl Fencing {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            fencer: Fencer::new(seed),
+            requests: 0,
+            open: BTreeMap::new(),
+            hopeless: BTreeMap::new(),
+            configured: None,
+        }
+    }
+
+    /// The walk was given up: its steps mean nothing any more, while fencing goes on.
+    pub(crate) fn forget_steps(&mut self) {
+        self.hopeless.values_mut().for_each(Vec::clear);
+        self.open.values_mut().for_each(|open| open.step = None);
+    }
+}
 
 impl Controller {
-    pub(crate) fn begin_fencing(&mut self, _target: NodeId, _action: &Action, step: Step, _effects: &mut Vec<Effect>) {
-        self.step_failed(step);
+    /// Whether this node has to see to fencing in a new view, and with which nodes.
+    pub(crate) fn lead_fencing(&mut self, effects: &mut Vec<Effect>) {
+        if !self.leads() {
+            self.fencing = None;
+            return;
+        }
+        let seed = self.leader.seed();
+        self.fencing.get_or_insert_with(|| Box::new(Fencing::new(seed))).forget_steps();
+        self.configure_fencing(effects);
     }
 
-    pub(crate) fn hear_fence_request(&mut self, from: NodeId, number: u64, target: NodeId, action: &str) {
-        let _ = (from, number, target, action);
+    /// The fencer hears of a new configuration, of members, and of where its devices are known to work.
+    fn configure_fencing(&mut self, effects: &mut Vec<Effect>) {
+        let (cib, now) = (self.cib(), self.time());
+        let nodes = self.view.iter().flat_map(|view| &view.members).map(|node| self.name(*node)).collect();
+        let monitored = self.monitored_devices();
+        let generation = self.replica.generation;
+        let Some(fencing) = &mut self.fencing else { return };
+        let mut wanted = Vec::new();
+        if fencing.configured != Some(generation) {
+            fencing.configured = Some(generation);
+            fencing.fencer.handle(self.now, fencing::Input::Configure { cib, now }, &mut wanted);
+        }
+        fencing.fencer.handle(self.now, fencing::Input::Members { nodes, monitored }, &mut wanted);
+        self.carry_out_fencing(wanted, effects);
     }
 
+    /// The configuration changed.
+    pub(crate) fn reconfigure_fencing(&mut self, effects: &mut Vec<Effect>) {
+        if self.fencing.is_some() {
+            self.configure_fencing(effects);
+        }
+    }
+
+    /// On which node each fence device is started.
+    fn monitored_devices(&self) -> BTreeMap<String, String> {
+        let mut devices = BTreeMap::new();
+        for status in self.replica.status.nodes.values().filter(|status| status.in_view) {
+            for (name, history) in status.resources.iter().filter(|(_, history)| history.agent.class == "stonith") {
+                let last = history.operations.get("last_0");
+                let works = |o: &crate::status::Operation| o.issued.task != "stop" && o.exit_code == exit_code::OK;
+                if last.is_some_and(works) {
+                    devices.insert(name.clone(), status.name.clone());
+                }
+            }
+        }
+        devices
+    }
+
+    fn fencer(&mut self, input: fencing::Input, effects: &mut Vec<Effect>) {
+        let Some(fencing) = &mut self.fencing else { return };
+        let mut wanted = Vec::new();
+        fencing.fencer.handle(self.now, input, &mut wanted);
+        self.carry_out_fencing(wanted, effects);
+    }
+
+    fn carry_out_fencing(&mut self, wanted: Vec<fencing::Effect>, effects: &mut Vec<Effect>) {
+        for effect in wanted {
+            match effect {
+                fencing::Effect::Run(run) => self.run_somewhere(&run, effects),
+                fencing::Effect::Done { id, target, action, result } => self.fencing_ended(id, &target, action, result),
+                fencing::Effect::MayTryAgain { target } => self.fence_again(&target, effects),
+                // These are told by what all members hear.
+                fencing::Effect::Event { kind: "fenced" | "fence-start", .. } | fencing::Effect::History(_) => {}
+                fencing::Effect::Event { severity, kind, target, device, took, text } => {
+                    let mut event = self.event(kind, severity, text);
+                    event.node = target;
+                    event.resource = device;
+                    event.took_ms = took.map(milliseconds);
+                    effects.push(Effect::Event(event));
+                }
+            }
+        }
+    }
+
+    fn run_somewhere(&mut self, run: &fencing::Run, effects: &mut Vec<Effect>) {
+        let Some(on) = self.node_named(&run.on) else {
+            let reason = format!("there is no node {}", run.on);
+            return self.fencer(fencing::Input::Result(crate::node::never_ran(run.call, &reason)), effects);
+        };
+        let target = run.target.as_ref().and_then(|name| self.node_named(name));
+        let call = Box::new(run.agent_call(self.epoch()));
+        self.say(Command::FenceRun { target, on, number: run.call, call });
+    }
+
+    /// A fencing step of the plan begins.
+    pub(crate) fn begin_fencing(&mut self, target: NodeId, action: &Action, step: Step, effects: &mut Vec<Effect>) {
+        let text = |name: &str| action.attributes.get(name);
+        let word = text("CRM_meta_stonith_action").map_or("reboot", String::as_str);
+        let Ok(what) = word.parse() else { return self.step_failed(step) };
+        let delay = text("CRM_meta_priority_fencing_delay").and_then(|text| values::milliseconds(text));
+        let digest = |name: &str, of: &str| Some((name.to_owned(), text(of)?.clone()));
+        let digests =
+            [digest("#digests-all", "CRM_meta_digests_all"), digest("#digests-secure", "CRM_meta_digests_secure")];
+        let wish = Wish {
+            target,
+            action: what,
+            delay: Some(delay.and_then(|ms| u64::try_from(ms).ok()).map_or(Duration::ZERO, Duration::from_millis)),
+            digests: digests.into_iter().flatten().collect(),
+        };
+        self.configure_fencing(effects);
+        self.ask_fencer(wish, Some(step), None, effects);
+    }
+
+    fn ask_fencer(
+        &mut self,
+        wish: Wish,
+        step: Option<Step>,
+        asked_by: Option<(NodeId, u64, String)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let name = self.name(wish.target);
+        let now = self.now;
+        let Some(fencing) = &mut self.fencing else { return };
+        let user = asked_by.as_ref().map(|(_, _, user)| user.clone());
+        if let Some(waiting) = fencing.hopeless.get_mut(&name).filter(|_| user.is_none()) {
+            waiting.extend(step.map(|step| (step, wish)));
+            return;
+        }
+        let going_on = |open: &&mut Open| open.wish.target == wish.target && open.wish.action == wish.action;
+        if let Some(open) =
+            fencing.open.values_mut().find(going_on).filter(|open| user.is_none() && open.step.is_none())
+        {
+            open.step = step;
+            return;
+        }
+        fencing.requests += 1;
+        let id = fencing.requests;
+        let request = fencing::Request { id, target: name, action: wish.action, delay: wish.delay, user };
+        let asked_by = asked_by.map(|(node, number, _)| (node, number));
+        fencing.open.insert(id, Open { wish, step, asked_by, since: now });
+        self.fencer(fencing::Input::Fence(request), effects);
+    }
+
+    fn fencing_ended(
+        &mut self,
+        id: u64,
+        name: &str,
+        action: fencing::Action,
+        result: Result<fencing::Fenced, fencing::Failure>,
+    ) {
+        let (time, now) = (self.time().seconds(), self.now);
+        let Some(fencing) = &mut self.fencing else { return };
+        let Some(open) = fencing.open.remove(&id) else { return };
+        if result.as_ref().is_err_and(|failure| failure.gave_up) {
+            fencing.hopeless.entry(name.to_owned()).or_default();
+        }
+        let attributes = if result.is_ok() && action == fencing::Action::On { open.wish.digests } else { Vec::new() };
+        let (by, failed) = match result {
+            Ok(fenced) => (Some(fenced.by), None),
+            Err(failure) => (None, Some(failure.reason)),
+        };
+        self.say(Command::FenceDone(Box::new(FenceDone {
+            target: open.wish.target,
+            action: action.name().to_owned(),
+            by,
+            failed,
+            time,
+            took_ms: milliseconds(now.since(open.since)),
+            step: open.step,
+            asked_by: open.asked_by,
+            attributes,
+        })));
+    }
+
+    /// Something changed, and a node that could not be fenced may be tried again.
+    fn fence_again(&mut self, name: &str, effects: &mut Vec<Effect>) {
+        let Some(waiting) = self.fencing.as_mut().and_then(|fencing| fencing.hopeless.remove(name)) else { return };
+        for (step, wish) in waiting {
+            self.ask_fencer(wish, Some(step), None, effects);
+        }
+    }
+
+    /// A person wants a node fenced: the leader sees to it.
+    pub(crate) fn hear_fence_request(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        wish: (NodeId, &str, String),
+        effects: &mut Vec<Effect>,
+    ) {
+        let (target, action, user) = wish;
+        let Ok(action) = action.parse() else {
+            return self.refused(from, number, format!("{action} is no fencing action: off, reboot or on"), effects);
+        };
+        if self.fencing.is_some() {
+            self.configure_fencing(effects);
+            let wish = Wish { target, action, delay: None, digests: Vec::new() };
+            self.ask_fencer(wish, None, Some((from, number, user)), effects);
+        }
+    }
+
+    /// A person says that a node is down.
     pub(crate) fn hear_confirm(
         &mut self,
         from: NodeId,
@@ -28,58 +274,87 @@ impl Controller {
             let reason = format!("{} is a member of the cluster and alive", self.name(target));
             return self.refused(from, number, reason, effects);
         }
-        let text = format!("{user} confirmed that {} is down", self.name(target));
-        effects.push(Effect::Event(self.event("fenced", Severity::Warning, text)));
+        let name = self.name(target);
+        let mut event = self.event("fenced", Severity::Warning, format!("{user} confirmed that {name} is down"));
+        event.node = Some(name.clone());
+        effects.push(Effect::Event(event));
+        self.no_alert(&format!("fencing of {name}"));
         self.is_safe(target, effects);
+        self.fencer(fencing::Input::Confirm { target: name, user: user.to_owned() }, effects);
         self.think_again("a node was confirmed to be down");
         self.finished(from, number, effects);
     }
 
     pub(crate) fn hear_fence_run(
         &mut self,
-        target: NodeId,
+        target: Option<NodeId>,
         on: NodeId,
         number: u64,
         call: AgentCall,
         effects: &mut Vec<Effect>,
     ) {
-        let text = format!("{} fences {} with {}", self.name(on), self.name(target), call.resource);
-        let mut event = self.event("fence-start", Severity::Warning, text);
-        event.node = Some(self.name(target));
-        event.resource = Some(call.resource.clone());
-        effects.push(Effect::Event(event));
+        if let Some(target) = target.filter(|_| matches!(&*call.operation, "off" | "reboot" | "on")) {
+            let text =
+                format!("{} fences {} ({}) with {}", self.name(on), self.name(target), call.operation, call.resource);
+            let mut event = self.event("fence-start", Severity::Warning, text);
+            event.node = Some(self.name(target));
+            event.resource = Some(call.resource.clone());
+            effects.push(Effect::Event(event));
+        }
         if on == self.local {
             self.run_fence_agent(number, call, effects);
         }
     }
 
-    pub(crate) fn hear_fence_result(&mut self, _from: NodeId, _number: u64, _result: AgentResult) {}
+    pub(crate) fn hear_fence_result(&mut self, number: u64, mut result: AgentResult, effects: &mut Vec<Effect>) {
+        result.call = number;
+        self.fencer(fencing::Input::Result(result), effects);
+    }
 
-    pub(crate) fn hear_fence_done(
-        &mut self,
-        target: NodeId,
-        action: &str,
-        failed: Option<String>,
-        _time: i64,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn hear_fence_done(&mut self, done: FenceDone, effects: &mut Vec<Effect>) {
+        let FenceDone { target, action, by, failed, time, took_ms, step, asked_by, attributes } = done;
         let name = self.name(target);
         let about = format!("fencing of {name}");
         let (kind, severity, text) = match &failed {
-            None => ("fenced", Severity::Warning, format!("{name} was fenced ({action})")),
+            None => {
+                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                ("fenced", Severity::Warning, format!("{name} was fenced ({action}){by}"))
+            }
             Some(reason) => ("fence-failed", Severity::Error, format!("{name} could not be fenced: {reason}")),
         };
         let mut event = self.event(kind, severity, text.clone());
         event.node = Some(name);
+        event.took_ms = Some(took_ms);
         effects.push(Effect::Event(event));
-        match failed {
-            Some(_) => self.alert(&about, Severity::Error, text),
-            None => {
-                self.no_alert(&about);
-                if action != "on" {
-                    self.is_safe(target, effects);
-                }
+        if failed.is_some() {
+            self.alert(&about, Severity::Error, text);
+        } else {
+            self.no_alert(&about);
+            if action == "on" {
+                self.switched_on(target, time, attributes);
+            } else {
+                self.is_safe(target, effects);
             }
+        }
+        match (step, &failed) {
+            (Some(step), None) => self.step_done(step),
+            (Some(step), Some(_)) => self.step_failed(step),
+            (None, None) => self.think_again("a node was fenced"),
+            (None, Some(_)) => {}
+        }
+        match (asked_by, failed) {
+            (Some((node, number)), None) => self.finished(node, number, effects),
+            (Some((node, number)), Some(reason)) => self.refused(node, number, reason, effects),
+            (None, _) => {}
+        }
+    }
+
+    /// The node got its access back (unfencing).
+    fn switched_on(&mut self, node: NodeId, time: i64, attributes: Vec<(String, String)>) {
+        let Some(status) = self.replica.status.known_mut(node) else { return };
+        status.set_attribute("#node-unfenced", Some(&time.to_string()));
+        for (name, value) in attributes {
+            status.set_attribute(&name, Some(&value));
         }
     }
 
@@ -91,8 +366,16 @@ impl Controller {
     }
 
     pub(crate) fn fence_deadline(&self) -> Option<Instant> {
-        None
+        self.fencing.as_ref().and_then(|fencing| fencing.fencer.deadline())
     }
 
-    pub(crate) fn fence_timer(&mut self) {}
+    pub(crate) fn fence_timer(&mut self, effects: &mut Vec<Effect>) {
+        if self.fence_deadline().is_some_and(|at| at <= self.now) {
+            self.fencer(fencing::Input::Timer, effects);
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

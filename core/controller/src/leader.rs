@@ -82,6 +82,11 @@ impl Leader {
         }
     }
 
+    /// A seed for what the leader makes.
+    pub(crate) fn seed(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
     /// The walk that `step` belongs to.
     fn walk_of(&mut self, step: Step) -> Option<&mut Walk> {
         self.walk.as_mut().filter(|walk| walk.number == step.transition)
@@ -155,6 +160,9 @@ impl Controller {
     fn end_walk(&mut self) {
         let Some(walk) = self.leader.walk.take() else { return };
         self.leader.calls.clear();
+        if let Some(fencing) = &mut self.fencing {
+            fencing.forget_steps();
+        }
         if walk.failed() || walk.aborted() {
             self.leader.news.get_or_insert_with(|| "the plan was not carried out in full".to_owned());
             return;
@@ -184,7 +192,6 @@ impl Controller {
         self.say_alert("plan", None);
         if walk.transition().synapses.is_empty() {
             self.leader.carried_out = None;
-            self.begin_acting();
             if !self.settled {
                 self.say(Command::Settled);
             }
@@ -193,13 +200,8 @@ impl Controller {
         if self.goes_in_circles(&walk) {
             return;
         }
-        self.begin_acting();
         self.say(Command::Planned { transition: walk.number, actions: walk.size(), took_ms });
         self.leader.walk = Some(walk);
-    }
-
-    fn begin_acting(&mut self) {
-        self.started |= self.quorate();
     }
 
     fn no_plan(&mut self, reason: &str, effects: &mut Vec<Effect>) {
@@ -252,13 +254,13 @@ impl Controller {
         [start.filter(|at| *at > self.now), again, walk, self.fence_deadline()].into_iter().flatten().min()
     }
 
-    pub(crate) fn lead_timer(&mut self) {
+    pub(crate) fn lead_timer(&mut self, effects: &mut Vec<Effect>) {
         if self.leader.look_again.is_some_and(|at| at <= self.now) && self.leader.walk.is_none() {
             self.leader.look_again = None;
             self.think_again("it was time to look again");
         }
         self.give_up_overdue();
-        self.fence_timer();
+        self.fence_timer(effects);
     }
 
     fn give_up_overdue(&mut self) {
@@ -342,6 +344,7 @@ impl Controller {
         took_ms: u64,
         effects: &mut Vec<Effect>,
     ) {
+        self.started |= self.quorate();
         self.settled = false;
         self.actions_left = actions;
         let text = format!("{} made plan {number} of {actions} actions", self.name(from));

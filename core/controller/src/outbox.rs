@@ -6,7 +6,7 @@
 
 use crate::command::{Command, Message};
 use hakudo_membership::ViewId;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// More commands than this are not put into one message.
 const LARGEST: usize = 2000;
@@ -66,7 +66,12 @@ impl Outbox {
         dropped.into_iter().map(|(number, _)| number).filter(|number| *number != 0).collect()
     }
 
-    /// Something waits to be said.
+    /// The numbers of what was not heard yet.
+    pub(crate) fn numbers(&self) -> BTreeSet<u64> {
+        self.waiting.iter().map(|(number, _)| *number).collect()
+    }
+
+    /// A message was sent and not heard yet.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way > 0
     }

@@ -10,7 +10,7 @@ mod history;
 mod write;
 
 pub(crate) use history::changes_state;
-pub(crate) use history::{Digests, History, Issued, Order, Outcome, Report};
+pub(crate) use history::{Digests, History, Issued, Operation, Order, Outcome, Report};
 
 use hakudo_base::NodeId;
 use hakudo_cib::Element;

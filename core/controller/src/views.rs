@@ -25,14 +25,20 @@ impl Controller {
         self.actions_left = 0;
         self.alerts.retain(|about, _| about == "configuration");
         self.changed();
+        let leader = before.as_ref().map(View::leader);
         let former = before.map(|view| view.members).unwrap_or_default();
         self.say_goodbye(&former, &view, effects);
         self.report_view(&former, &view, effects);
+        let leads = view.leader() == self.local;
         let dropped = self.outbox.keep(|command| {
             command.outlives_a_view()
                 && (together || !matches!(command, Command::Change { .. } | Command::OnDisk { .. }))
+                && (leads || !matches!(command, Command::FenceRun { .. }))
         });
         self.commands_dropped(&dropped, effects);
+        if leader != Some(view.leader()) {
+            self.leader_gone(effects);
+        }
         self.disk.holds.retain(|node, _| view.members.contains(node));
         if together {
             self.agreed(effects);
@@ -148,9 +154,11 @@ impl Controller {
     /// All members of the view hold the same now.
     fn agreed(&mut self, effects: &mut Vec<Effect>) {
         let Some(view) = &self.view else { return };
+        let epoch = view.id.epoch;
         if view.quorate && self.replica.has_configuration() {
-            self.replica.lineage = view.id.epoch;
+            self.replica.lineage = epoch;
         }
+        self.lead_fencing(effects);
         self.first_synced.get_or_insert(self.now);
         self.changed();
         self.persist(effects);

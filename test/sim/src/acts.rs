@@ -210,8 +210,7 @@ impl World {
             return Err("all nodes are there, but they are not quorate".into());
         }
         let leader = first.id.leader as usize - 1;
-        let process = self.process(leader).ok_or("the leader is gone")?;
-        let document = None::<&Document>.filter(|_| process.left).ok_or("the leader holds no configuration")?.clone();
+        let document = self.document(leader).ok_or("the leader holds no configuration")?;
         self.check_final_documents(&document)?;
         let now = self.machines[leader].calendar(self.now).seconds();
         let plan = crate::route::decide(&document, now)?;
@@ -222,6 +221,11 @@ impl World {
         let running: BTreeMap<String, BTreeMap<String, Service>> =
             self.machines.iter().map(|machine| (machine.name.clone(), machine.services.clone())).collect();
         settled(&document, &running)
+    }
+
+    /// What a node holds; none while it does not agree with others.
+    fn document(&mut self, node: usize) -> Option<Document> {
+        self.machines[node].process.as_mut()?.controller.document()
     }
 
     /// In the end all nodes hold the same, in memory and on disk, and no acknowledged change is missing.
@@ -236,15 +240,17 @@ impl World {
             let verdict = self.checks.edits.agreed("the final configuration", &held);
             self.judge(verdict);
         }
-        for machine in &self.machines {
+        for node in 0..self.machines.len() {
+            let machine = &self.machines[node];
+            let name = machine.name.clone();
             let on_disk = machine.configuration.synced().map(|state| notes(&state.configuration)).unwrap_or_default();
             if on_disk != held {
-                return Err(format!("the disk of {} does not hold the configuration of the leader", machine.name));
+                return Err(format!("the disk of {name} does not hold the configuration of the leader"));
             }
-            let theirs = machine.process.as_ref().and_then(|process| None::<&Document>.filter(|_| process.left));
-            if theirs.and_then(|theirs| theirs.root().child("configuration")) != document.root().child("configuration")
-            {
-                return Err(format!("{} does not hold the configuration of the leader", machine.name));
+            let theirs = self.document(node);
+            let configuration = |document: &Document| document.root().child("configuration").cloned();
+            if theirs.as_ref().and_then(configuration) != configuration(document) {
+                return Err(format!("{name} does not hold the configuration of the leader"));
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::mutation::Mutation;
 use crate::world::{Happening, World};
 use hakudo_cib::Document;
 use hakudo_controller::{Effect as ControllerEffect, Input as ControllerInput};
-use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, View};
+use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, Undelivered, View};
 use hakudo_scheduler::Transition;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,8 +47,8 @@ impl World {
             if self.machines[node].run != run || self.violation.is_some() {
                 return;
             }
-            self.compare_document(node);
         }
+        self.compare_document(node);
         if self.process(node).is_some_and(|process| process.left) {
             self.say(|| format!("n{} has left", node + 1));
             self.sites.reach("node left cleanly");
@@ -86,10 +86,13 @@ impl World {
                         inputs.push_back(ControllerInput::Deliver(message).into());
                     }
                 }
-                // The view that follows tells the controller all that it can know of its unheard words.
                 MembershipEffect::Undelivered { payload, reason } => {
                     self.sites.reach("broadcast not delivered");
                     self.say(|| format!("n{} is not heard: {} bytes ({reason:?})", node + 1, payload.len()));
+                    // Where the view was lost, the next one tells the controller all that can be known.
+                    if reason == Undelivered::QueueFull {
+                        inputs.push_back(ControllerInput::Undelivered.into());
+                    }
                 }
                 MembershipEffect::Event(event) => self.say(|| format!("n{} membership: {event}", node + 1)),
                 MembershipEffect::Left => {
@@ -239,7 +242,11 @@ impl World {
 
     /// Holds the document of a node against those of the others.
     fn compare_document(&mut self, node: usize) {
-        let Some(document) = self.process(node).and_then(|_process| None::<Document>) else { return };
+        if !self.checks.order.compares(node) {
+            return;
+        }
+        let process = self.machines[node].process.as_mut();
+        let Some(document) = process.and_then(|process| process.controller.document()) else { return };
         let verdict = self.checks.order.holds(node, &document);
         self.judge(verdict);
     }

@@ -13,6 +13,7 @@ use crate::sites::Sites;
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutorInput};
 use hakudo_base::{Instant, Random};
 use hakudo_controller::{Controller, Input as ControllerInput, PersistedState};
+use hakudo_membership::quorum::TieBreaker;
 use hakudo_membership::{ClusterKey, Config, Engine, Input as MembershipInput, LinkMode, NodeEntry};
 use hakudo_scheduler::Transition;
 use std::collections::BTreeMap;
@@ -402,6 +403,12 @@ impl World {
             votes: *votes,
         });
         let mut config = Config::new(self.machines[node].id, "sim", ClusterKey::new([7; 32]), nodes.collect());
+        let has = |name: &str| setup.quorum.iter().any(|option| option == name);
+        config.quorum.two_node = has("two_node");
+        config.quorum.wait_for_all = has("wait_for_all").then_some(true);
+        config.quorum.auto_tie_breaker = has("auto_tie_breaker").then_some(TieBreaker::Lowest);
+        config.quorum.last_man_standing = has("last_man_standing");
+        config.quorum.allow_downscale = has("allow_downscale");
         config.link_mode = if self.script.seed % 2 == 0 { LinkMode::Passive } else { LinkMode::Active };
         config
     }

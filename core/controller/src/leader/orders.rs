@@ -5,6 +5,7 @@ use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::status::{Digests, Order};
 use hakudo_base::NodeId;
+use hakudo_cib::digest;
 use hakudo_scheduler::{Action, ActionKind, ResourceRef};
 use std::time::Duration;
 
@@ -70,7 +71,10 @@ impl Controller {
             ignore_failure: text("CRM_meta_on_fail") == Some("ignore"),
             transition_key: format!("{}:{transition}:{target_rc}:{}", action.id, self.leader.key),
             parameters: action.attributes.clone(),
-            digests: Digests::default(),
+            digests: Digests {
+                all: Some(digest::operation(&digest::agent_parameters(&action.attributes))),
+                ..Digests::default()
+            },
         }
     }
 

@@ -7,6 +7,9 @@ use hakudo_membership::{Delivered, View, ViewId};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// Documents are compared after every so many messages of a view.
+const COMPARE_EVERY: usize = 5;
+
 /// Everything that was said in one view, as its first hearer heard it.
 #[derive(Debug)]
 struct ViewLog {
@@ -168,6 +171,12 @@ impl Order {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the document of a node is looked at where it stands: writing it down is dear, so only at every so many
+    /// messages, the same at all nodes.
+    pub(crate) fn compares(&self, node: usize) -> bool {
+        self.places.get(&node).is_some_and(|place| place.heard % COMPARE_EVERY == 0)
     }
 
     /// A node's document after what it heard so far.

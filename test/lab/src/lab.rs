@@ -1,0 +1,381 @@
+//! A cluster of real machines, and what a test wants to do with it.
+
+use crate::machine::Machine;
+use crate::network::Network;
+use crate::shell;
+use anyhow::{Context, Result, bail};
+use hakudo_controller::request::{Change, ChangeOperation, ClusterState, Event, Reply, Request};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a cluster may take for anything that does not say otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// A cluster is at rest when it says so for this long.
+const REST: Duration = Duration::from_millis(300);
+/// The commands of Pacemaker that agents call, all of them this program.
+const OLD_NAMES: [&str; 7] =
+    ["crm_attribute", "crm_master", "attrd_updater", "crm_node", "crm_resource", "crm_mon", "pacemakerd"];
+/// Agents of ours, and the word by which the program knows them.
+const AGENTS: [(&str, &str); 5] = [
+    ("ocf/resource.d/hakudo/Address", "Address"),
+    ("ocf/resource.d/hakudo/Http", "Http"),
+    ("ocf/resource.d/hakudo/Dummy", "Dummy"),
+    ("ocf/resource.d/hakudo/Stateful", "Stateful"),
+    ("fence/fence_hakudo_process", "fence_hakudo_process"),
+];
+
+/// How a lab differs from the usual one.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How many nodes.
+    pub(crate) nodes: u8,
+    /// How many links each has.
+    pub(crate) links: u8,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { nodes: 3, links: 1 }
+    }
+}
+
+/// A running cluster. Everything of it is gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    pub(crate) directory: PathBuf,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) network: Network,
+}
+
+impl Lab {
+    /// Makes the machines, and starts hakudo on all of them.
+    pub(crate) fn start(program: &Path, plan: &Plan) -> Result<Self> {
+        let directory = std::env::temp_dir().join(format!("hakudo-lab-{}", std::process::id()));
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        fs::create_dir_all(&directory)?;
+        let names: Vec<String> = (1..=plan.nodes).map(|number| format!("n{number}")).collect();
+        let network = Network::new(&names, plan.links)?;
+        let machines = names
+            .iter()
+            .map(|name| Machine::new(name, network.namespace(name), directory.join(name), program.to_owned()));
+        let machines = machines.collect();
+        let mut lab = Self { directory, machines, network };
+        lab.write_files(program)?;
+        for name in &names {
+            lab.power_on(name)?;
+        }
+        lab.members(names.len())?;
+        Ok(lab)
+    }
+
+    fn write_files(&self, program: &Path) -> Result<()> {
+        for (file, agent) in AGENTS {
+            let file = self.directory.join(file);
+            fs::create_dir_all(file.parent().context("an agent lies in a directory")?)?;
+            fs::write(&file, format!("#!/bin/sh\nexec '{}' agent {agent} \"$@\"\n", program.display()))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        }
+        let names = self.directory.join("bin");
+        fs::create_dir_all(&names)?;
+        for name in OLD_NAMES {
+            symlink(program, names.join(name))?;
+        }
+        let key = self.directory.join("key");
+        fs::write(&key, [7; 32])?;
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        fs::create_dir_all(self.directory.join("power"))?;
+        for machine in &self.machines {
+            fs::create_dir_all(machine.directory())?;
+            let text = serde_json::to_string_pretty(&self.node_config(machine)?)?;
+            fs::write(machine.directory().join("cluster.json"), text)?;
+            let text = format!(
+                "netns={}\ndown={}\nstart=touch '{}'\n",
+                machine.network_namespace()?,
+                self.network.down_command(&machine.name),
+                self.switched_on(&machine.name).display()
+            );
+            fs::write(self.directory.join("power").join(&machine.name), text)?;
+        }
+        Ok(())
+    }
+
+    fn node_config(&self, machine: &Machine) -> Result<Value> {
+        let mut nodes = Vec::new();
+        for (number, node) in (1..).zip(&self.machines) {
+            let addresses: Result<Vec<_>> =
+                (0..self.network.links()).map(|link| self.network.address(&node.name, link)).collect();
+            nodes.push(json!({ "id": number, "name": node.name, "addresses": addresses? }));
+        }
+        Ok(json!({
+            "cluster_name": "lab",
+            "node": machine.name,
+            "nodes": nodes,
+            "key_file": self.directory.join("key"),
+            "state_dir": machine.directory().join("state"),
+            "runtime_dir": machine.directory().join("run"),
+            "ocf_roots": ["/usr/lib/ocf", self.directory.join("ocf")],
+            "fence_dirs": [self.directory.join("fence")],
+            "agent_path": [self.directory.join("bin")],
+        }))
+    }
+
+    /// The file that fencing makes when it switches a machine on.
+    fn switched_on(&self, node: &str) -> PathBuf {
+        self.directory.join(format!("{node}.on"))
+    }
+
+    /// A machine by its name.
+    pub(crate) fn machine(&mut self, node: &str) -> Result<&mut Machine> {
+        self.machines
+            .iter_mut()
+            .find(|machine| machine.name == node)
+            .with_context(|| format!("there is no node {node}"))
+    }
+
+    /// The names of all nodes.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.machines.iter().map(|machine| machine.name.clone()).collect()
+    }
+
+    /// Switches a machine on, and starts hakudo on it.
+    pub(crate) fn power_on(&mut self, node: &str) -> Result<()> {
+        self.network.give_addresses(node)?;
+        self.network.heal(node)?;
+        let machine = self.machine(node)?;
+        let run = machine.directory().join("run");
+        if run.exists() {
+            fs::remove_dir_all(&run)?;
+        }
+        fs::create_dir_all(run)?;
+        machine.boot()?;
+        machine.start("executor")?;
+        machine.start("node")
+    }
+
+    /// Pulls the plug: links first, as the power of the interfaces goes with the machine.
+    pub(crate) fn power_off(&mut self, node: &str) -> Result<()> {
+        self.network.cut_all(node)?;
+        self.machine(node)?.power_off()
+    }
+
+    /// Waits until fencing has switched a machine off and on again, and starts it.
+    pub(crate) fn reboot_after_fencing(&mut self, node: &str) -> Result<()> {
+        let switch = self.switched_on(node);
+        shell::wait_for(&format!("{node} fenced"), PATIENCE, || Ok(switch.exists().then_some(())))?;
+        if self.machine(node)?.is_on() {
+            bail!("{node} is said to be fenced, and has processes");
+        }
+        fs::remove_file(switch)?;
+        self.power_on(node)
+    }
+
+    /// Asks a node.
+    pub(crate) fn ask(&mut self, node: &str, request: &Request) -> Result<Reply> {
+        let socket = self.machine(node)?.socket();
+        exchange(&socket, request).with_context(|| format!("asking {node}"))
+    }
+
+    /// What a node knows of the cluster.
+    pub(crate) fn state(&mut self, node: &str) -> Result<ClusterState> {
+        match self.ask(node, &Request::Cluster)? {
+            Reply::Cluster(state) => Ok(*state),
+            other => bail!("no state: {other:?}"),
+        }
+    }
+
+    /// The events of a node, oldest first.
+    pub(crate) fn events(&mut self, node: &str) -> Result<Vec<Event>> {
+        match self.ask(node, &Request::Events { after: 0, limit: 10_000 })? {
+            Reply::Events { events } => Ok(events),
+            other => bail!("no events: {other:?}"),
+        }
+    }
+
+    /// The CIB as a node has it.
+    pub(crate) fn cib(&mut self, node: &str) -> Result<String> {
+        match self.ask(node, &Request::Cib)? {
+            Reply::Cib { xml } => Ok(xml),
+            other => bail!("no CIB: {other:?}"),
+        }
+    }
+
+    /// Waits until some node sees so many members, and they agree.
+    pub(crate) fn members(&mut self, count: usize) -> Result<ClusterState> {
+        self.wait(&format!("{count} members that agree"), |state| {
+            state.ready && state.nodes.iter().filter(|node| node.member).count() == count
+        })
+    }
+
+    /// Waits until some quorate node says so.
+    pub(crate) fn wait(&mut self, what: &str, fits: impl Fn(&ClusterState) -> bool) -> Result<ClusterState> {
+        let names = self.names();
+        shell::wait_for(what, PATIENCE, || {
+            let mut last = None;
+            for node in &names {
+                match self.state(node) {
+                    Ok(state) if state.quorate && fits(&state) => return Ok(Some(state)),
+                    Ok(state) => last = Some(format!("{node} sees {state:?}")),
+                    Err(_) => {}
+                }
+            }
+            bail!(last.unwrap_or_else(|| "no node answers".to_owned()))
+        })
+    }
+
+    /// Waits until so many members have nothing left to do, and stay so for a moment.
+    pub(crate) fn settled(&mut self, members: usize) -> Result<ClusterState> {
+        let started = Instant::now();
+        let rests = |state: &ClusterState| {
+            state.ready && state.settled && state.nodes.iter().filter(|node| node.member).count() == members
+        };
+        loop {
+            let first = self.wait(&format!("{members} members at rest"), rests)?;
+            std::thread::sleep(REST);
+            let second = self.wait(&format!("{members} members at rest"), rests)?;
+            if first.view == second.view {
+                return Ok(second);
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("the cluster finds no rest");
+            }
+        }
+    }
+
+    /// Loads a configuration: resources and constraints as XML; nodes, options and fencing are added.
+    pub(crate) fn configure(&mut self, options: &[(&str, &str)], resources: &str, constraints: &str) -> Result<()> {
+        let names = self.names();
+        let nodes: String =
+            (1..).zip(&names).map(|(id, name): (u32, _)| format!(r#"<node id="{id}" uname="{name}"/>"#)).collect();
+        let option =
+            |(name, value): &(&str, &str)| format!(r#"<nvpair id="options-{name}" name="{name}" value="{value}"/>"#);
+        let options: String = options.iter().map(option).collect();
+        let xml = format!(
+            r#"<configuration>
+                <crm_config><cluster_property_set id="cib-bootstrap-options">{options}</cluster_property_set></crm_config>
+                <nodes>{nodes}</nodes>
+                <resources>
+                    <primitive id="power" class="stonith" type="fence_hakudo_process">
+                        <instance_attributes id="power-parameters">
+                            <nvpair id="power-hosts" name="pcmk_host_list" value="{hosts}"/>
+                            <nvpair id="power-state" name="state" value="{state}"/>
+                        </instance_attributes>
+                        <operations><op id="power-monitor" name="monitor" interval="60s" timeout="20s"/></operations>
+                    </primitive>
+                    {resources}
+                </resources>
+                <constraints>{constraints}</constraints>
+            </configuration>"#,
+            hosts = names.join(" "),
+            state = self.directory.join("power").display(),
+        );
+        self.change(ChangeOperation::Replace { xml })?;
+        self.settled(names.len()).map(drop)
+    }
+
+    /// Changes the configuration.
+    pub(crate) fn change(&mut self, operation: ChangeOperation) -> Result<()> {
+        let change = Change { operations: vec![operation], if_version: None, force: false };
+        let names = self.names();
+        shell::wait_for("a change of the configuration", PATIENCE, || {
+            let mut last = "no node answers".to_owned();
+            for node in &names {
+                match self.ask(node, &Request::Change(change.clone())) {
+                    Ok(Reply::Done) => return Ok(Some(())),
+                    Ok(other) => last = format!("{node}: {other:?}"),
+                    Err(error) => last = format!("{node}: {error:#}"),
+                }
+            }
+            bail!(last)
+        })
+    }
+
+    /// The nodes that have an address now, which more than one must never have.
+    pub(crate) fn holders(&mut self, address: &str) -> Result<Vec<String>> {
+        let mut holders = Vec::new();
+        for node in self.names() {
+            let namespace = self.network.namespace(&node);
+            let on = self.machine(&node)?.is_on();
+            if on && shell::run(&["ip", "-n", &namespace, "-o", "address"])?.contains(&format!(" {address}/")) {
+                holders.push(node);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// Waits until one node has the address, and no other.
+    pub(crate) fn holder(&mut self, address: &str) -> Result<String> {
+        shell::wait_for(&format!("a node with the address {address}"), PATIENCE, || {
+            match self.holders(address)?.as_slice() {
+                [] => Ok(None),
+                [one] => Ok(Some(one.clone())),
+                more => bail!("{} have {address} at the same time", more.join(" and ")),
+            }
+        })
+    }
+
+    /// Asks for a page from where the clients are.
+    pub(crate) fn page(&self, url: &str) -> Option<String> {
+        let switch = self.network.switch();
+        let words = ["ip", "netns", "exec", &switch, "curl", "--silent", "--fail", "--max-time", "1", url];
+        shell::run(&words).ok()
+    }
+
+    /// Waits for a page.
+    pub(crate) fn answer(&self, url: &str) -> Result<String> {
+        shell::wait_for(&format!("an answer of {url}"), PATIENCE, || Ok(self.page(url)))
+    }
+
+    /// What is worth to be read after a failure.
+    pub(crate) fn report(&mut self) -> String {
+        let mut report = String::new();
+        for node in self.names() {
+            match self.state(&node) {
+                Ok(state) => report.push_str(&format!("--- {node}: {state:?}\n")),
+                Err(error) => report.push_str(&format!("--- {node}: {error:#}\n")),
+            }
+            for event in self.events(&node).unwrap_or_default().iter().rev().take(30).rev() {
+                report.push_str(&format!("{} {} {}\n", event.time_ms, event.kind, event.text));
+            }
+            for part in ["boot", "node", "executor"] {
+                let text =
+                    fs::read_to_string(self.directory.join(&node).join(format!("{part}.log"))).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let newest = &lines[lines.len().saturating_sub(40)..];
+                if !newest.is_empty() {
+                    report.push_str(&format!("--- {node}, the end of {part}.log:\n{}\n", newest.join("\n")));
+                }
+            }
+        }
+        report
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.machines.clear();
+        // Files that stay do no harm to the next run, which takes another directory.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn exchange(socket: &Path, request: &Request) -> Result<Reply> {
+    let mut stream = UnixStream::connect(socket)?;
+    let patience = Some(Duration::from_secs(10));
+    stream.set_read_timeout(patience)?;
+    stream.set_write_timeout(patience)?;
+    let body = serde_json::to_vec(request)?;
+    stream.write_all(&u32::try_from(body.len())?.to_be_bytes())?;
+    stream.write_all(&body)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut reply = Vec::new();
+    stream.take(u32::from_be_bytes(length).into()).read_to_end(&mut reply)?;
+    Ok(serde_json::from_slice(&reply)?)
+}

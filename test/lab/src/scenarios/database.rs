@@ -1,0 +1,170 @@
+//! PostgreSQL with streaming replication under ocf:heartbeat:pgsql.
+
+use super::{FENCING, never_twice};
+use crate::lab::{Lab, PATIENCE};
+use crate::shell;
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::time::{Duration, Instant};
+
+const BINARIES: &str = "/usr/lib/postgresql/15/bin";
+pub(super) const POSTGRES: &str = "/usr/lib/postgresql/15/bin/postgres";
+/// Under `/run`, which each machine has for itself.
+const PLACE: &str = "/run/pgsql";
+
+/// Kills the primary while a client writes: a replica is promoted, and every acknowledged row is there.
+pub(super) fn replication(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let names = lab.names();
+    lab.configure(FENCING, &resources(&names), CONSTRAINTS)?;
+    let primary = wait_for_primary(lab, None)?;
+    wait_for_replicas(lab, 2)?;
+    write(lab, "CREATE TABLE rows (number integer PRIMARY KEY)")?;
+
+    let mut acknowledged = 0;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        write(lab, &format!("INSERT INTO rows VALUES ({})", acknowledged + 1))?;
+        acknowledged += 1;
+    }
+    let took = never_twice(lab, |lab| {
+        let started = Instant::now();
+        lab.power_off(&primary)?;
+        shell::wait_for("a row after the primary died", PATIENCE, || {
+            Ok(write(lab, &format!("INSERT INTO rows VALUES ({})", acknowledged + 1)).is_ok().then_some(()))
+        })?;
+        Ok(started.elapsed())
+    })?;
+    wait_for_primary(lab, Some(&primary))?;
+    let count = write(lab, "SELECT count(*) FROM rows")?;
+    ensure!(
+        count.trim().parse::<u32>()? == acknowledged + 1,
+        "{acknowledged} rows were acknowledged, {count} are there"
+    );
+    Ok(format!("{acknowledged} rows kept, away for {} ms", took.as_millis()))
+}
+
+/// Makes the first database, and copies of it on the other machines.
+fn prepare(lab: &mut Lab) -> Result<()> {
+    let names = lab.names();
+    let master = lab.directory.join("pgsql");
+    let copy = master.to_str().context("an odd place")?.to_owned();
+    fs::create_dir_all(&master)?;
+    shell::run(&["chown", "postgres:postgres", &copy])?;
+    shell::run(&["chmod", "700", &copy])?;
+    let initdb = format!("{BINARIES}/initdb --auth=trust --no-sync -D {copy}/data");
+    shell::run(&["su", "postgres", "-s", "/bin/sh", "-c", &initdb])?;
+    let settings = "listen_addresses = '*'\nwal_level = replica\nmax_wal_senders = 10\nhot_standby = on\nfsync = on\n\
+         restart_after_crash = off\nwal_keep_size = 256MB\nwal_receiver_status_interval = 2\nlogging_collector = off\n\
+         unix_socket_directories = '/run/pgsql'\nhot_standby_feedback = on\n";
+    append(&master.join("data/postgresql.conf"), settings)?;
+    append(
+        &master.join("data/pg_hba.conf"),
+        "host all all 10.77.0.0/24 trust\nhost replication all 10.77.0.0/24 trust\n",
+    )?;
+    for node in &names {
+        let script = format!(
+            "mkdir -p {PLACE}/tmp && cp -a {copy}/data {PLACE}/data && chown -R postgres:postgres {PLACE} && chmod 700 {PLACE}/data"
+        );
+        lab.machine(node)?.run(&["sh", "-c", &script])?;
+    }
+    Ok(())
+}
+
+fn append(file: &std::path::Path, text: &str) -> Result<()> {
+    let before = fs::read_to_string(file)?;
+    Ok(fs::write(file, before + text)?)
+}
+
+/// The address of the primary.
+const PRIMARY: &str = super::SERVICE;
+
+const CONSTRAINTS: &str = r#"<rsc_colocation id="address-with-primary" rsc="address" with-rsc="database-clone" with-rsc-role="Promoted" score="INFINITY"/>
+    <rsc_order id="promote-before-address" first="database-clone" first-action="promote" then="address" then-action="start" symmetrical="false" kind="Mandatory"/>
+    <rsc_order id="demote-before-address" first="database-clone" first-action="demote" then="address" then-action="stop" symmetrical="false" kind="Optional"/>"#;
+
+fn resources(names: &[String]) -> String {
+    let parameter =
+        |(name, value): (&str, String)| format!(r#"<nvpair id="database-{name}" name="{name}" value="{value}"/>"#);
+    let parameters: String = [
+        ("pgctl", format!("{BINARIES}/pg_ctl")),
+        ("psql", format!("{BINARIES}/psql")),
+        ("pgdata", format!("{PLACE}/data")),
+        ("socketdir", PLACE.to_owned()),
+        ("tmpdir", format!("{PLACE}/tmp")),
+        ("logfile", format!("{PLACE}/log")),
+        ("rep_mode", "sync".to_owned()),
+        ("node_list", names.join(" ")),
+        ("master_ip", PRIMARY.to_owned()),
+        ("repuser", "postgres".to_owned()),
+        ("primary_conninfo_opt", "keepalives_idle=2 keepalives_interval=1 keepalives_count=3".to_owned()),
+        ("restart_on_promote", "false".to_owned()),
+    ]
+    .map(parameter)
+    .concat();
+    format!(
+        r#"<clone id="database-clone">
+            <meta_attributes id="database-clone-meta">
+                <nvpair id="database-promotable" name="promotable" value="true"/>
+                <nvpair id="database-promoted-max" name="promoted-max" value="1"/>
+                <nvpair id="database-notify" name="notify" value="true"/>
+            </meta_attributes>
+            <primitive id="database" class="ocf" provider="heartbeat" type="pgsql">
+                <instance_attributes id="database-parameters">{parameters}</instance_attributes>
+                <operations>
+                    <op id="database-start" name="start" interval="0s" timeout="60s"/>
+                    <op id="database-stop" name="stop" interval="0s" timeout="60s"/>
+                    <op id="database-promote" name="promote" interval="0s" timeout="60s"/>
+                    <op id="database-demote" name="demote" interval="0s" timeout="60s"/>
+                    <op id="database-notify-op" name="notify" interval="0s" timeout="60s"/>
+                    <op id="database-monitor" name="monitor" interval="3s" timeout="30s"/>
+                    <op id="database-monitor-promoted" name="monitor" interval="2s" timeout="30s" role="Promoted"/>
+                </operations>
+            </primitive>
+        </clone>
+        <primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
+            <instance_attributes id="address-parameters">
+                <nvpair id="address-ip" name="ip" value="{PRIMARY}"/>
+                <nvpair id="address-prefix" name="cidr_netmask" value="24"/>
+                <nvpair id="address-nic" name="nic" value="eth0"/>
+            </instance_attributes>
+            <operations><op id="address-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
+        </primitive>"#
+    )
+}
+
+/// Runs a statement as a client of the primary's address.
+fn write(lab: &Lab, statement: &str) -> Result<String> {
+    let (switch, psql) = (lab.network.switch(), format!("{BINARIES}/psql"));
+    shell::run(&[
+        "ip", "netns", "exec", &switch, "timeout", "5", &psql, "-h", PRIMARY, "-U", "postgres", "-At", "-c", statement,
+    ])
+}
+
+fn wait_for_primary(lab: &mut Lab, not_on: Option<&str>) -> Result<String> {
+    let names: Vec<String> = lab.names().into_iter().filter(|name| Some(name.as_str()) != not_on).collect();
+    shell::wait_for("a primary", PATIENCE * 2, || {
+        let mut primaries = Vec::new();
+        for node in &names {
+            if local(lab, node, "SELECT pg_is_in_recovery()").is_ok_and(|text| text.trim() == "f") {
+                primaries.push(node.clone());
+            }
+        }
+        ensure!(primaries.len() < 2, "{} are primaries at the same time", primaries.join(" and "));
+        Ok(primaries.pop())
+    })
+}
+
+fn wait_for_replicas(lab: &mut Lab, count: u32) -> Result<()> {
+    shell::wait_for("replicas in step", PATIENCE * 2, || {
+        let text = write(lab, "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")?;
+        let streaming = write(lab, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")?;
+        let enough = text.trim() != "0" && streaming.trim().parse::<u32>()? >= count;
+        Ok(enough.then_some(()))
+    })
+}
+
+fn local(lab: &mut Lab, node: &str, statement: &str) -> Result<String> {
+    let psql = format!("{BINARIES}/psql");
+    lab.machine(node)?.run(&["timeout", "5", &psql, "-h", PLACE, "-U", "postgres", "-At", "-c", statement])
+}

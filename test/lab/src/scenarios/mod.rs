@@ -1,0 +1,118 @@
+//! What happens to the machines, and what must be so afterwards.
+
+mod agents;
+mod database;
+mod links;
+mod parts;
+mod power;
+
+use crate::lab::{Lab, Plan};
+use anyhow::Result;
+use std::thread;
+use std::time::Duration;
+
+/// A story with a cluster of its own.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// Files without which it can not be played.
+    pub(crate) needs: &'static [&'static str],
+    pub(crate) plan: Plan,
+    /// Plays it; a note with what it measured.
+    pub(crate) play: fn(&mut Lab) -> Result<String>,
+}
+
+const IPADDR2: &str = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2";
+const NGINX: &str = "/usr/sbin/nginx";
+const IPTABLES: &str = "/usr/sbin/iptables";
+const USUAL: Plan = Plan { nodes: 3, links: 1 };
+
+/// All of them, the simple ones first.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "service-starts", needs: &[], plan: USUAL, play: power::service_starts },
+    Scenario { name: "power-cut", needs: &[], plan: USUAL, play: power::cut },
+    Scenario { name: "power-cut-of-the-leader", needs: &[], plan: USUAL, play: power::cut_of_the_leader },
+    Scenario { name: "power-cut-of-two-nodes", needs: &[], plan: Plan { nodes: 2, links: 1 }, play: power::cut },
+    Scenario { name: "nginx-behind-ipaddr2", needs: &[IPADDR2, NGINX], plan: USUAL, play: power::nginx },
+    Scenario {
+        name: "filesystem-on-a-loop-device",
+        needs: &["/usr/sbin/mkfs.ext4", "/dev/loop-control"],
+        plan: USUAL,
+        play: power::filesystem,
+    },
+    Scenario { name: "links-cut", needs: &[], plan: USUAL, play: links::all_cut },
+    Scenario {
+        name: "one-link-of-two-cut",
+        needs: &[],
+        plan: Plan { nodes: 3, links: 2 },
+        play: links::one_of_two_cut,
+    },
+    Scenario { name: "partition", needs: &[IPTABLES], plan: USUAL, play: links::partition },
+    Scenario { name: "agent-hangs", needs: &[], plan: USUAL, play: agents::hangs },
+    Scenario { name: "agent-fails-to-stop", needs: &[], plan: USUAL, play: agents::fails_to_stop },
+    Scenario { name: "process-dies", needs: &[], plan: USUAL, play: agents::process_dies },
+    Scenario { name: "node-process-killed", needs: &[], plan: USUAL, play: parts::node_killed },
+    Scenario { name: "executor-killed", needs: &[], plan: USUAL, play: parts::executor_killed },
+    Scenario { name: "disk-full", needs: &[], plan: USUAL, play: parts::disk_full },
+    Scenario {
+        name: "postgresql",
+        needs: &["/usr/lib/ocf/resource.d/heartbeat/pgsql", database::POSTGRES],
+        plan: USUAL,
+        play: database::replication,
+    },
+];
+
+/// The address of the service.
+const SERVICE: &str = "10.77.0.100";
+/// Its page.
+const PAGE: &str = "http://10.77.0.100:8080/";
+const FENCING: &[(&str, &str)] = &[("fencing-enabled", "true")];
+
+/// An address, and a server that answers with the name of its node, from agents of ours.
+fn web() -> String {
+    format!(
+        r#"<group id="web">
+            <primitive id="address" class="ocf" provider="hakudo" type="Address">
+                <instance_attributes id="address-parameters">
+                    <nvpair id="address-ip" name="ip" value="{SERVICE}/24"/>
+                    <nvpair id="address-nic" name="nic" value="eth0"/>
+                </instance_attributes>
+                <operations><op id="address-monitor" name="monitor" interval="1s" timeout="10s"/></operations>
+            </primitive>
+            <primitive id="server" class="ocf" provider="hakudo" type="Http">
+                <instance_attributes id="server-parameters"><nvpair id="server-port" name="port" value="8080"/></instance_attributes>
+                <operations><op id="server-monitor" name="monitor" interval="1s" timeout="10s"/></operations>
+            </primitive>
+        </group>"#
+    )
+}
+
+/// Watches that an address is never on two machines at once, while something happens.
+fn never_twice<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Result<T> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let namespaces: Vec<String> = lab.names().iter().map(|node| lab.network.namespace(node)).collect();
+    let (over, seen) = (AtomicBool::new(false), AtomicBool::new(false));
+    let result = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // One look at all of them is not one moment: only what stays is a fault.
+                if holders(&namespaces) > 1 && holders(&namespaces) > 1 {
+                    seen.store(true, Ordering::Relaxed);
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let result = during(lab);
+        over.store(true, Ordering::Relaxed);
+        result
+    });
+    anyhow::ensure!(!seen.load(Ordering::Relaxed), "{SERVICE} was on two machines at the same time");
+    result
+}
+
+fn holders(namespaces: &[String]) -> usize {
+    let has = |namespace: &&String| {
+        crate::shell::run(&["ip", "-n", namespace, "-o", "address"])
+            .is_ok_and(|text| text.contains(&format!(" {SERVICE}/")))
+    };
+    namespaces.iter().filter(has).count()
+}

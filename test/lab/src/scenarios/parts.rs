@@ -1,0 +1,94 @@
+//! Parts of hakudo that fail by themselves: the node process, the executor, the disk.
+
+use super::{FENCING, PAGE, SERVICE, web};
+use crate::lab::{Lab, PATIENCE};
+use crate::shell;
+use anyhow::{Result, bail, ensure};
+use hakudo_controller::request::{Change, ChangeOperation, Reply, Request};
+use std::fs;
+use std::time::{Duration, Instant};
+
+fn server_pid(lab: &Lab, node: &str) -> Result<String> {
+    Ok(fs::read_to_string(lab.directory.join(node).join("run/agents/Http-server.pid"))?)
+}
+
+/// Kills a part of the node with the service and starts it again at once: the service does not notice.
+fn kill_and_restart(lab: &mut Lab, part: &str) -> Result<()> {
+    lab.configure(FENCING, &web(), "")?;
+    let node = lab.holder(SERVICE)?;
+    lab.answer(PAGE)?;
+    let before = server_pid(lab, &node)?;
+    lab.machine(&node)?.kill(part)?;
+    lab.machine(&node)?.start(part)?;
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        ensure!(lab.page(PAGE).is_some_and(|page| page.trim() == node), "the service was interrupted");
+    }
+    lab.settled(3)?;
+    ensure!(server_pid(lab, &node)? == before, "the service was restarted");
+    ensure!(lab.holder(SERVICE)? == node, "the service was moved");
+    // It is looked after as before.
+    shell::run(&["kill", "-9", before.trim()])?;
+    lab.answer(PAGE)?;
+    Ok(())
+}
+
+pub(super) fn node_killed(lab: &mut Lab) -> Result<String> {
+    kill_and_restart(lab, "node")?;
+    Ok(String::new())
+}
+
+pub(super) fn executor_killed(lab: &mut Lab) -> Result<String> {
+    kill_and_restart(lab, "executor")?;
+    Ok(String::new())
+}
+
+/// Where the configuration can not be written, no change is said to be done, services live, and it works again with room.
+pub(super) fn disk_full(lab: &mut Lab) -> Result<String> {
+    lab.configure(FENCING, &web(), "")?;
+    lab.answer(PAGE)?;
+    let node = lab.names().remove(0);
+    let state = lab.machine(&node)?.directory().join("state");
+    let path = state.display().to_string();
+    // A small disk takes the place of the large one, with what is on it.
+    let script = format!(
+        "mkdir /run/disk && mount -t tmpfs -o size=1m tmpfs /run/disk && cp -a '{path}/.' /run/disk/ && \
+         mount --bind /run/disk '{path}'"
+    );
+    lab.machine(&node)?.kill("node")?;
+    lab.machine(&node)?.run(&["sh", "-c", &script])?;
+    lab.machine(&node)?.start("node")?;
+    lab.settled(3)?;
+    // However much is written, in the end there is no room.
+    let _ = lab.machine(&node)?.run(&["dd", "if=/dev/zero", &format!("of={path}/filler"), "bs=4k"]);
+
+    let change = |name: &str| Change {
+        operations: vec![ChangeOperation::Create {
+            parent: "/cib/configuration/crm_config/cluster_property_set".to_owned(),
+            xml: format!(r#"<nvpair id="options-{name}" name="{name}" value="1"/>"#),
+        }],
+        if_version: None,
+        force: false,
+    };
+    match lab.ask(&node, &Request::Change(change("filler"))) {
+        Ok(Reply::Done) => bail!("a change was acknowledged that is not on the disk of {node}"),
+        Ok(Reply::Refused { .. } | Reply::Unknown { .. }) | Err(_) => {}
+        Ok(other) => bail!("an odd answer: {other:?}"),
+    }
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        ensure!(lab.page(PAGE).is_some(), "the service was interrupted");
+    }
+    lab.machine(&node)?.run(&["rm", &format!("{path}/filler")])?;
+    let mut last = String::new();
+    let done = shell::wait_for("a change with room on the disk", PATIENCE, || {
+        match lab.ask(&node, &Request::Change(change("room"))) {
+            Ok(Reply::Done) => return Ok(Some(())),
+            Ok(other) => last = format!("{other:?}"),
+            Err(error) => last = format!("{error:#}"),
+        }
+        Ok(None)
+    });
+    done.map_err(|error| error.context(last.clone()))?;
+    Ok(String::new())
+}
