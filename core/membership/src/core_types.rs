@@ -82,7 +82,7 @@ pub enum Undelivered {
     QueueFull,
     /// Nobody was delivered it: it is longer than [`MAX_PAYLOAD`](crate::MAX_PAYLOAD).
     TooLarge,
-    /// Nobody was delivered it: this node is leaving.
+    /// This node is leaving. Others may have been delivered it, if it was said before the goodbye and they were slow.
     Leaving,
 }
 
