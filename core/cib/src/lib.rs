@@ -1,7 +1,8 @@
 //! The cluster information base: configuration and status of a cluster, in one XML document.
 //!
-//! A document is read ([`Document::parse`]), brought to today's schema ([`upgrade`]), asked ([`xpath`], [`rules`]), changed
-//! ([`change`]), compared ([`change::diff`], [`digest`]) and written ([`Document::to_xml`]).
+//! A document is read ([`Document::parse`]), brought to today's schema ([`upgrade`]), judged ([`validate()`]), asked
+//! ([`xpath`], [`rules`]), changed ([`change`]), compared ([`change::diff`], [`digest`]) and written
+//! ([`Document::to_xml`]).
 
 pub mod change;
 pub mod digest;
@@ -10,9 +11,11 @@ pub mod iso8601;
 mod reader;
 pub mod rules;
 pub mod upgrade;
+mod validate;
 pub mod values;
 mod writer;
 pub mod xpath;
 
 pub use document::{Attribute, Descendants, Document, Element, Node, Position};
 pub use reader::ParseError;
+pub use validate::{Problem, validate};

@@ -526,7 +526,7 @@ impl DateSpecification {
 }
 
 /// `5`, `1-5`, `5-`, `-5`: the ends, both inclusive.
-fn read_range(text: &str) -> Option<(Option<i64>, Option<i64>)> {
+pub(crate) fn read_range(text: &str) -> Option<(Option<i64>, Option<i64>)> {
     let whole = |text: &str| match values::integer_and_rest(text) {
         Some((number, "")) => Some(number),
         _ => None,
