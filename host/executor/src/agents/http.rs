@@ -1,7 +1,7 @@
 //! `ocf:hakudo:Http`: a small HTTP server that answers with the name of its node.
 
 use super::*;
-use rustix::process::{Pid, Signal, kill_process, setsid, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, setsid};
 use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -72,13 +72,13 @@ impl Server {
         Ok(Self { listen, text, pidfile: surroundings.file(&DESCRIPTION, "pidfile", "pid") })
     }
 
-    /// The process of the pid file, if it lives and is a server of ours: numbers are used again.
+    /// The process of the pid file, if it lives and is the one that wrote it: numbers are used again, but not with the
+    /// same time of birth.
     fn process(&self) -> Result<Option<Pid>, Failure> {
         let Some(text) = read_state(&self.pidfile)? else { return Ok(None) };
-        let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else { return Ok(None) };
-        let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-        let pidfile = self.pidfile.as_os_str().as_encoded_bytes();
-        Ok(command.split(|byte| *byte == 0).any(|word| word == pidfile).then_some(pid))
+        let Some((pid, born)) = text.trim().split_once(' ') else { return Ok(None) };
+        let Some(number) = pid.parse().ok().and_then(Pid::from_raw) else { return Ok(None) };
+        Ok((birth(pid).as_deref() == Some(born)).then_some(number))
     }
 
     fn start(&self) -> ActionResult {
@@ -91,8 +91,8 @@ impl Server {
             fs::create_dir_all(directory)
                 .map_err(|error| failure(exit_code::ERROR, format!("{}: {error}", directory.display())))?;
         }
-        let program = std::env::current_exe()
-            .map_err(|error| failure(exit_code::ERROR, format!("this program can not be found: {error}")))?;
+        let program =
+            program().map_err(|error| failure(exit_code::ERROR, format!("this program can not be found: {error}")))?;
         let mut child = Command::new(program)
             .args(["agent", SERVER])
             .arg(&self.pidfile)
@@ -123,7 +123,7 @@ impl Server {
         if let Some(pid) = self.process()? {
             // It keeps nothing: there is no reason to be gentle, and a stop should be over soon.
             let _ = kill_process(pid, Signal::KILL);
-            while test_kill_process(pid).is_ok() && self.process()?.is_some() {
+            while self.process()?.is_some() {
                 std::thread::sleep(STEP);
             }
         }
@@ -162,6 +162,17 @@ impl Server {
     }
 }
 
+/// When a process was born, in ticks since the machine was (proc(5): `starttime`); none of a dead one.
+fn birth(pid: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything; what follows it is regular.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(18).map(str::to_owned),
+    }
+}
+
 /// The server itself: `PIDFILE ADDRESS TEXT`. Runs until it is killed.
 pub(super) fn serve(arguments: &[&str]) -> ExitCode {
     let [pidfile, address, text] = arguments else { return usage() };
@@ -182,7 +193,9 @@ fn serve_for_ever(pidfile: &str, address: &str, text: &str) -> io::Result<()> {
         "HTTP/1.0 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
         text.len() + 1
     );
-    write_state(&PathBuf::from(pidfile), &std::process::id().to_string())
+    let pid = std::process::id().to_string();
+    let born = birth(&pid).unwrap_or_default();
+    write_state(&PathBuf::from(pidfile), &format!("{pid} {born}"))
         .map_err(|failure| io::Error::other(failure.reason))?;
     let started = Instant::now();
     loop {

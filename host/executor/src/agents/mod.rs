@@ -183,6 +183,11 @@ fn code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
+/// The program by which agents call themselves: as the executor says, or this one.
+fn program() -> io::Result<PathBuf> {
+    std::env::var_os("HAKUDO").map_or_else(std::env::current_exe, |program| Ok(PathBuf::from(program)))
+}
+
 /// Prints; a reader that went away is no reason to fail.
 fn print_line(text: &str) {
     let _ = io::Write::write_all(&mut io::stdout(), format!("{}\n", text.trim_end()).as_bytes());

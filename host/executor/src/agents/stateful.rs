@@ -78,7 +78,7 @@ fn set_promotion_score(score: Option<i64>) -> Result<(), Failure> {
     if std::env::var_os("HAKUDO_SOCKET").is_none() {
         return Ok(());
     }
-    let program = std::env::current_exe().map_err(not_told)?;
+    let program = program().map_err(not_told)?;
     let value = score.map_or_else(|| vec!["-D".to_owned()], |score| vec!["-v".to_owned(), score.to_string()]);
     let mut command = Command::new(program);
     let status = command.arg0("crm_attribute").arg("--promotion").args(value).stdin(Stdio::null()).status();

@@ -93,7 +93,7 @@ pub(super) fn process_dies(lab: &mut Lab) -> Result<String> {
     lab.answer(PAGE)?;
     let pid = fs::read_to_string(lab.directory.join(&node).join("run/agents/Http-server.pid"))?;
     let started = Instant::now();
-    shell::run(&["kill", "-9", pid.trim()])?;
+    shell::run(&["kill", "-9", pid.split(" ").next().unwrap_or_default()])?;
     lab.answer(PAGE)?;
     let took = started.elapsed();
     ensure!(lab.holder(SERVICE)? == node, "the service left its node for one failure");

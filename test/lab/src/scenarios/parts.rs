@@ -28,7 +28,7 @@ fn kill_and_restart(lab: &mut Lab, part: &str) -> Result<()> {
     ensure!(server_pid(lab, &node)? == before, "the service was restarted");
     ensure!(lab.holder(SERVICE)? == node, "the service was moved");
     // It is looked after as before.
-    shell::run(&["kill", "-9", before.trim()])?;
+    shell::run(&["kill", "-9", before.split(" ").next().unwrap_or_default()])?;
     lab.answer(PAGE)?;
     Ok(())
 }
