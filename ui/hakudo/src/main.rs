@@ -1,2 +1,67 @@
 //! The `hakudo` command.
-fn main() {}
+//!
+//! One file a command under `command/`; each reads its arguments (declared in the same file), works through the libraries, and
+//! writes to the [`World`] that it is given. Nothing else prints. A command that people know from Pacemaker does what it does
+//! there, with the same options, words and exit codes, also under its old name (`crm_mon`, `crm_simulate`).
+
+mod cli;
+mod client;
+mod command;
+mod exit;
+mod input;
+mod output;
+mod world;
+
+#[cfg(test)]
+mod testing;
+
+use clap::Parser;
+use exit::{Exit, Failure};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use world::World;
+
+fn main() -> ExitCode {
+    let mut world = World::of_process();
+    let exit = run(std::env::args_os().collect(), &mut world);
+    let flushed = world.out.flush().map_err(Failure::from);
+    match flushed {
+        Err(failure) if exit == Exit::OK => ExitCode::from(failure.exit.0),
+        _ => ExitCode::from(exit.0),
+    }
+}
+
+/// Runs the command of these arguments, the program's name first.
+fn run(arguments: Vec<OsString>, world: &mut World) -> Exit {
+    let arguments = cli::by_old_name(arguments);
+    let cli = match cli::Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return show_usage(&error, world),
+    };
+    match cli.run(world) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            // What was written before belongs before the error.
+            let _ = world.out.flush();
+            if !failure.message.is_empty() {
+                let _ = writeln!(world.err, "hakudo: {failure}");
+            }
+            failure.exit
+        }
+    }
+}
+
+/// Help goes to standard output and is no error; a wrong command line goes to standard error.
+fn show_usage(error: &clap::Error, world: &mut World) -> Exit {
+    let text = error.render();
+    if error.use_stderr() {
+        let _ = write!(world.err, "{text}");
+        Exit::USAGE
+    } else {
+        match write!(world.out, "{text}") {
+            Ok(()) => Exit::OK,
+            Err(error) => Failure::from(error).exit,
+        }
+    }
+}

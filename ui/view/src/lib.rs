@@ -4,9 +4,16 @@
 //! XML are made from it. No renderer looks anywhere else, so that all formats always tell the same. Nothing here prints: a
 //! renderer returns its text.
 
+mod build;
+pub mod graph;
 mod outline;
+pub mod simulation;
 pub mod status;
 pub mod text;
 mod text_resources;
 pub mod transition;
 pub mod words;
+pub mod xml;
+
+pub use build::cluster_status;
+pub use status::ClusterStatus;

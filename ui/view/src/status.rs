@@ -273,14 +273,25 @@ pub struct Primitive {
     pub internal: bool,
     /// The operation in flight (`start`, `monitor`, …).
     pub pending: Option<String>,
+    /// The node where it is in flight.
+    pub pending_on: Option<String>,
     /// The nodes where it is active; more than one is a fault.
     pub active_on: Vec<String>,
     /// The node that it is locked to while that node is down for a shutdown.
     pub locked_to: Option<String>,
     /// `description`.
     pub description: Option<String>,
-    /// Exit codes of probes that failed, by node.
-    pub failed_probes: BTreeMap<String, i32>,
+    /// Probes that found that it cannot run on a node.
+    pub failed_probes: Vec<FailedProbe>,
+}
+
+/// A probe that found that a resource cannot run on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FailedProbe {
+    /// The node.
+    pub node: String,
+    /// What the agent returned.
+    pub exit_code: i32,
 }
 
 /// Several resources that run together in order.
@@ -339,8 +350,8 @@ pub struct CloneSet {
     pub possible_nodes: Vec<String>,
     /// Nodes where an instance is.
     pub active_on: Vec<String>,
-    /// Exit codes of probes that failed, by node.
-    pub failed_probes: BTreeMap<String, i32>,
+    /// Probes that found that it cannot run on a node.
+    pub failed_probes: Vec<FailedProbe>,
 }
 
 /// Containers with a service in each.

@@ -90,7 +90,7 @@ pub(crate) fn node_with_resources(outline: &mut Outline, context: &Context<'_>, 
 fn write_resource(outline: &mut Outline, context: &Context<'_>, resource: &Resource, place: Place) -> bool {
     match resource {
         Resource::Primitive(primitive) => {
-            let node = primitive.active_on.first().map(String::as_str);
+            let node = primitive.active_on.first().or(primitive.pending_on.as_ref()).map(String::as_str);
             write_primitive(outline, context, primitive, &primitive.name, node, place)
         }
         Resource::Group(group) => write_group(outline, context, group, place),
@@ -190,11 +190,11 @@ fn primitive_line(
     }
     if role == ShownRole::Stopped {
         let probe = match node {
-            Some(node) => primitive.failed_probes.get(node),
-            None => primitive.failed_probes.values().next(),
+            Some(node) => primitive.failed_probes.iter().find(|probe| probe.node.eq_ignore_ascii_case(node)),
+            None => primitive.failed_probes.first(),
         };
-        if let Some(code) = probe {
-            line.push_str(&format!(" ({}) ", words::exit_code(*code)));
+        if let Some(probe) = probe {
+            line.push_str(&format!(" ({}) ", words::exit_code(probe.exit_code)));
         }
     }
     let flags = primitive_flags(context, primitive, node);
@@ -415,8 +415,8 @@ fn stopped_nodes(clone: &CloneSet) -> BTreeMap<String, Vec<&str>> {
     let disabled = clone.target_role.as_deref().is_some_and(|role| role.eq_ignore_ascii_case("Stopped"));
     let mut stopped: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for node in clone.possible_nodes.iter().filter(|node| !clone.active_on.contains(node)) {
-        let state = match clone.failed_probes.get(node) {
-            Some(code) => format!("Stopped ({})", words::exit_code(*code)),
+        let state = match clone.failed_probes.iter().find(|probe| probe.node.eq_ignore_ascii_case(node)) {
+            Some(probe) => format!("Stopped ({})", words::exit_code(probe.exit_code)),
             None if disabled => "Stopped (disabled)".to_owned(),
             None => "Stopped".to_owned(),
         };

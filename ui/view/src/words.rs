@@ -90,7 +90,7 @@ pub fn interval(milliseconds: u64) -> String {
     }
     if rest >= 1000 {
         text.push_str(&(rest / 1000).to_string());
-        if rest % 1000 > 0 {
+        if !rest.is_multiple_of(1000) {
             text.push_str(&format!(".{:03}", rest % 1000));
         }
         text.push('s');

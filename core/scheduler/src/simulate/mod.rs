@@ -13,7 +13,7 @@ mod status;
 mod walk;
 
 pub use inject::{InjectError, Injections, inject};
-pub use record::OperationResult;
+pub use record::{OperationResult, parse_operation_key};
 pub use walk::{Outcome, carry_out};
 
 /// Something that a simulation did, as people may want to read it.

@@ -39,13 +39,13 @@ impl OperationResult {
         let exit_code =
             exit_code.parse().map_err(|_| format!("'{exit_code}' in '{text}' is not an exit code: {form}"))?;
         let (resource, task, interval_ms) =
-            parse_key(key).ok_or_else(|| format!("'{key}' in '{text}' is not RESOURCE_TASK_INTERVAL: {form}"))?;
+            parse_operation_key(key).ok_or_else(|| format!("'{key}' in '{text}' is not RESOURCE_TASK_INTERVAL: {form}"))?;
         Ok(Self { resource, task, interval_ms, node: node.to_owned(), exit_code })
     }
 }
 
 /// The parts of an operation key: resource, task and interval in milliseconds.
-pub(super) fn parse_key(key: &str) -> Option<(String, String, u64)> {
+pub fn parse_operation_key(key: &str) -> Option<(String, String, u64)> {
     let (rest, interval) = key.rsplit_once('_')?;
     let interval = interval.parse().ok()?;
     for task in ["migrate_to", "migrate_from"] {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn keys_are_taken_apart() {
-        let parts = |key| parse_key(key).map(|(resource, task, interval)| format!("{resource} {task} {interval}"));
+        let parts = |key| parse_operation_key(key).map(|(resource, task, interval)| format!("{resource} {task} {interval}"));
         for (key, expected) in [
             ("web_monitor_10000", Some("web monitor 10000")),
             ("my_web_migrate_to_0", Some("my_web migrate_to 0")),

@@ -1,0 +1,100 @@
+//! The command line as a whole. Each command declares its own part.
+
+use crate::command::{cluster, completion, events};
+use crate::exit::Outcome;
+use crate::input::Source;
+use crate::world::World;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Keeps services running when processes, nodes, links and sites fail.
+#[derive(Debug, Parser)]
+#[command(name = "hakudo", version, disable_help_subcommand = true, max_term_width = 120, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the cluster is.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Global {
+    /// Talk to the node at this socket [default: $HAKUDO_SOCKET or /run/hakudo/node.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Work on this CIB file instead of on the cluster; - is standard input [default: $CIB_file]
+    #[arg(long, global = true, value_name = "CIB")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Global {
+    /// Where to read the CIB.
+    pub(crate) fn source(&self, world: &World) -> Source {
+        Source::of(self.file.as_deref(), self.socket.as_deref(), world)
+    }
+
+    /// Where to read the CIB if a command names a file of its own.
+    pub(crate) fn source_or(&self, file: Option<&Path>, world: &World) -> Source {
+        Source::of(file.or(self.file.as_deref()), self.socket.as_deref(), world)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what happened
+    Events(events::Arguments),
+    /// Make a cluster of machines, join one, leave it
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Print the completion script of a shell
+    Completion(completion::Arguments),
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub(crate) fn run(self, world: &mut World) -> Outcome {
+        let global = &self.global;
+        match self.command {
+            Command::Events(arguments) => events::run(&arguments, global, world),
+            Command::Cluster(command) => cluster::run(&command, global, world),
+            Command::Completion(arguments) => completion::run(&arguments, world),
+        }
+    }
+}
+
+/// The command line that an old name stands for: `crm_mon -1r` is `hakudo status -1r`.
+pub(crate) fn by_old_name(arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments
+        .first()
+        .and_then(|path| Path::new(path).file_name())
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let command = match name {
+        "crm_mon" => "status",
+        "crm_simulate" => "simulate",
+        _ => return arguments,
+    };
+    let rest = arguments.into_iter().skip(1);
+    [OsString::from("hakudo"), OsString::from(command)].into_iter().chain(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn old_names_are_known() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(by_old_name(words(&["/usr/sbin/crm_mon", "-1r"])), words(&["hakudo", "status", "-1r"]));
+        assert_eq!(by_old_name(words(&["crm_simulate", "-L"])), words(&["hakudo", "simulate", "-L"]));
+        assert_eq!(by_old_name(words(&["hakudo", "why", "web"])), words(&["hakudo", "why", "web"]));
+    }
+}

@@ -1,0 +1,379 @@
+//! `hakudo cluster`: the files that make a machine part of a cluster.
+//!
+//! `init` writes the configuration and a new key, and prints a token that holds both. `join` on another machine takes them from the
+//! token. The token is as secret as the key: whoever has it can join.
+
+use crate::cli::Global;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{self, Format};
+use crate::world::World;
+use clap::{Args, Subcommand};
+use hakudo_controller::request::Request;
+use hakudo_node::config::{DEFAULT_FILE, KEY_BYTES, MOST_LINKS, NodeConfig, NodeEntry};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// How every token begins, so that something else is not taken for one.
+const TOKEN_PREFIX: &str = "hakudo1-";
+
+/// What to do with the cluster as a whole.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the configuration of a new cluster, and print the token that lets other machines join
+    Init(Init),
+    /// Write the configuration of a machine that joins, from the token that `init` printed
+    Join(Join),
+    /// Stop all resources of this node, and leave the cluster cleanly
+    Leave,
+    /// Show members, links and quorum
+    Status(Status),
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "hakudo")]
+    name: String,
+    /// A node with its address on each link, this machine among them; repeat for each node
+    #[arg(long = "node", value_name = "NAME=ADDR[,ADDR2...]", required = true)]
+    nodes: Vec<String>,
+    /// Which of the nodes this machine is [default: its host name, or the first node]
+    #[arg(long, value_name = "NAME")]
+    this: Option<String>,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+pub(crate) struct Join {
+    /// The token; - reads it from standard input
+    token: String,
+    /// Which of the nodes this machine is [default: its host name]
+    #[arg(long, value_name = "NAME")]
+    this: Option<String>,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Where the files are.
+#[derive(Debug, Args)]
+struct Files {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+    /// The key file [default: `key` beside the configuration file]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Overwrite files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output_as: Format,
+}
+
+/// What a token holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    cluster: String,
+    nodes: Vec<NodeEntry>,
+    key: Vec<u8>,
+}
+
+pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
+    match command {
+        Command::Init(arguments) => init(arguments, world),
+        Command::Join(arguments) => join(arguments, world),
+        Command::Leave => {
+            global.source(world).client("leave")?.command(&Request::Leave)?;
+            writeln!(world.out, "this node left the cluster")?;
+            Ok(Exit::OK)
+        }
+        Command::Status(arguments) => status(arguments, global, world),
+    }
+}
+
+fn init(arguments: &Init, world: &mut World) -> Outcome {
+    let nodes = arguments
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(index, text)| parse_node(index, text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let host = host_name();
+    let this = arguments
+        .this
+        .clone()
+        .or_else(|| nodes.iter().find(|node| node.name == host).map(|node| node.name.clone()))
+        .or_else(|| nodes.first().map(|node| node.name.clone()))
+        .unwrap_or_default();
+    let mut key = vec![0; KEY_BYTES];
+    fill_random(&mut key)?;
+    let token = Token { cluster: arguments.name.clone(), nodes, key };
+    write_files(&token, &this, &arguments.files)?;
+    writeln!(world.out, "This machine is node {this} of cluster {}.", token.cluster)?;
+    let others: Vec<&str> = token.nodes.iter().map(|node| node.name.as_str()).filter(|name| *name != this).collect();
+    if !others.is_empty() {
+        writeln!(world.out, "On {} run (the token is secret: it holds the cluster key):", others.join(" and on "))?;
+        writeln!(world.out, "  hakudo cluster join {}", encode(&token)?)?;
+    }
+    writeln!(world.out, "Then start the node on each machine.")?;
+    Ok(Exit::OK)
+}
+
+fn join(arguments: &Join, world: &mut World) -> Outcome {
+    let mut text = arguments.token.clone();
+    if text == "-" {
+        text.clear();
+        std::io::stdin()
+            .read_line(&mut text)
+            .map_err(|error| Failure::new(Exit::NO_INPUT, format!("cannot read standard input: {error}")))?;
+    }
+    let token = decode(text.trim())?;
+    let this = arguments.this.clone().unwrap_or_else(host_name);
+    write_files(&token, &this, &arguments.files)?;
+    writeln!(world.out, "This machine is node {this} of cluster {}: start its node now.", token.cluster)?;
+    Ok(Exit::OK)
+}
+
+fn parse_node(index: usize, text: &str) -> Result<NodeEntry, Failure> {
+    let form = "a node is written NAME=ADDRESS, with a comma and another address for each further link";
+    let (name, addresses) =
+        text.split_once('=').ok_or_else(|| Failure::usage(format!("--node {text} has no address: {form}")))?;
+    if name.is_empty() {
+        return Err(Failure::usage(format!("--node {text} has no name: {form}")));
+    }
+    let addresses = addresses
+        .split(',')
+        .map(|address| {
+            address
+                .parse::<IpAddr>()
+                .map_err(|_| Failure::usage(format!("--node {text}: '{address}' is not an IP address: {form}")))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if addresses.len() > MOST_LINKS {
+        return Err(Failure::usage(format!("--node {text}: there are at most {MOST_LINKS} links")));
+    }
+    let id = u32::try_from(index + 1).map_err(|_| Failure::usage("there are too many nodes"))?;
+    Ok(NodeEntry { id, name: name.to_owned(), addresses, votes: 1 })
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| Failure::new(Exit::SOFTWARE, format!("the kernel gives no random bytes: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Writes configuration and key, or neither.
+fn write_files(token: &Token, this: &str, files: &Files) -> Result<(), Failure> {
+    let key_file = files.key.clone().unwrap_or_else(|| files.config.with_file_name("key"));
+    let config = serde_json::json!({
+        "cluster_name": token.cluster,
+        "node": this,
+        "nodes": token.nodes,
+        "key_file": key_file,
+    });
+    let checked: NodeConfig = serde_json::from_value(config.clone())
+        .map_err(|error| Failure::new(Exit::SOFTWARE, format!("the new configuration is not valid: {error}")))?;
+    checked.check().map_err(|error| {
+        let known: Vec<&str> = token.nodes.iter().map(|node| node.name.as_str()).collect();
+        Failure::usage(format!(
+            "{error:#}: the nodes are {}; say which one this machine is with --this",
+            known.join(", ")
+        ))
+    })?;
+    for file in [&files.config, &key_file] {
+        if file.exists() && !files.force {
+            return Err(Failure::new(
+                Exit::EXISTS,
+                format!(
+                    "{} is there already: this machine belongs to a cluster; --force overwrites it",
+                    file.display()
+                ),
+            ));
+        }
+    }
+    let text = output::json(&config)?;
+    write_file(&key_file, &token.key, 0o600)?;
+    write_file(&files.config, text.as_bytes(), 0o644)
+}
+
+/// Writes a file whole or not at all.
+fn write_file(file: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    let cannot =
+        |error: std::io::Error| Failure::new(Exit::CANNOT_CREATE, format!("cannot write {}: {error}", file.display()));
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+    }
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = file.with_file_name(name);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&new)
+        .and_then(|mut target| target.write_all(bytes).and_then(|()| target.sync_all()))
+        .and_then(|()| std::fs::rename(&new, file));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&new);
+        cannot(error)
+    })
+}
+
+fn encode(token: &Token) -> Result<String, Failure> {
+    let bytes = serde_json::to_vec(token)
+        .map_err(|error| Failure::new(Exit::SOFTWARE, format!("cannot write the token: {error}")))?;
+    Ok(format!("{TOKEN_PREFIX}{}", base64(&bytes)))
+}
+
+fn decode(text: &str) -> Result<Token, Failure> {
+    let wrong = |why: &str| {
+        Failure::new(
+            Exit::DATA,
+            format!("this is not a token of `hakudo cluster init` ({why}): copy all of what init printed"),
+        )
+    };
+    let body = text.strip_prefix(TOKEN_PREFIX).ok_or_else(|| wrong("it does not begin with hakudo1-"))?;
+    let bytes = from_base64(body).ok_or_else(|| wrong("there is a character that does not belong in it"))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|_| wrong("part of it is missing"))?;
+    if token.key.len() != KEY_BYTES {
+        return Err(wrong("its key has another length"));
+    }
+    Ok(token)
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Base64 for URLs and file names, without padding (RFC 4648 §5).
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..=chunk.len() {
+            let digit = (group >> (18 - 6 * place)) & 63;
+            text.push(char::from(ALPHABET[digit as usize]));
+        }
+    }
+    text
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    for chunk in text.as_bytes().chunks(4) {
+        if chunk.len() == 1 {
+            return None;
+        }
+        let mut group = 0u32;
+        for character in chunk {
+            let digit = ALPHABET.iter().position(|known| known == character)?;
+            group = group << 6 | u32::try_from(digit).ok()?;
+        }
+        group <<= 6 * (4 - chunk.len());
+        let all = group.to_be_bytes();
+        bytes.extend(&all[1..chunk.len()]);
+    }
+    Some(bytes)
+}
+
+fn status(arguments: &Status, global: &Global, world: &mut World) -> Outcome {
+    let state = global.source(world).client("cluster status")?.cluster()?;
+    match arguments.output_as {
+        Format::Json => write!(world.out, "{}", output::json(&state)?)?,
+        Format::Xml => {
+            return Err(Failure::usage("the state of the cluster is told as text or JSON: use --output-as=json"));
+        }
+        Format::Text => {
+            let quorum = if state.quorate { "quorate" } else { "NOT quorate" };
+            writeln!(world.out, "Node {}: {quorum}, {} of {} votes needed", state.local, state.votes.0, state.votes.1)?;
+            writeln!(world.out, "Leader: {}", state.leader.as_deref().unwrap_or("none"))?;
+            for node in &state.nodes {
+                writeln!(
+                    world.out,
+                    "{:>4} {}: {}",
+                    node.id,
+                    node.name,
+                    if node.member { "member" } else { "not here" }
+                )?;
+                for (number, link) in node.links.iter().enumerate() {
+                    let up = if link.up { "up" } else { "DOWN" };
+                    let time = match link.round_trip_us {
+                        0 => String::new(),
+                        us => format!(", round trip {us} us"),
+                    };
+                    writeln!(world.out, "       link {number} {}: {up}{time}", link.address)?;
+                }
+            }
+            for (severity, text) in &state.alerts {
+                writeln!(world.out, "{}: {text}", format!("{severity:?}").to_lowercase())?;
+            }
+        }
+    }
+    Ok(Exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use expect_test::expect;
+
+    #[test]
+    fn base64_goes_both_ways() {
+        for length in 0..40u8 {
+            let bytes: Vec<u8> = (0..length).map(|i| i.wrapping_mul(83)).collect();
+            assert_eq!(from_base64(&base64(&bytes)), Some(bytes));
+        }
+        assert_eq!(base64(b"hakudo"), "aGFrdWRv");
+        assert_eq!(from_base64("a"), None);
+        assert_eq!(from_base64("a+b="), None);
+    }
+
+    #[test]
+    fn a_cluster_is_made_and_joined() {
+        let folder = std::env::temp_dir().join(format!("hakudo-cluster-{}", std::process::id()));
+        let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        let (one, two) = (file("one/cluster.json"), file("two/cluster.json"));
+        let nodes = ["--node", "alpha=192.0.2.1", "--node", "beta=192.0.2.2"];
+        let made = testing::hakudo(&[&["cluster", "init", "--this", "alpha", "--config", &one], &nodes[..]].concat());
+        let token = made.split_whitespace().find(|word| word.starts_with(TOKEN_PREFIX)).unwrap();
+        let joined = testing::hakudo(&["cluster", "join", "--this", "beta", "--config", &two, token]);
+        expect![[r#"
+            This machine is node beta of cluster hakudo: start its node now.
+        "#]]
+        .assert_eq(&joined);
+        assert_eq!(std::fs::read(file("one/key")).unwrap(), std::fs::read(file("two/key")).unwrap());
+        let again = testing::hakudo(&["cluster", "join", "--this", "beta", "--config", &two, token]);
+        assert!(again.contains("is there already") && again.ends_with("[exit 108]\n"), "{again}");
+        let stranger = testing::hakudo(&["cluster", "join", "--this", "gamma", "--config", &file("x"), token]);
+        assert!(stranger.contains("the nodes are alpha, beta"), "{stranger}");
+        assert!(!folder.join("x").exists());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_said() {
+        let said = |token: &str| testing::hakudo(&["cluster", "join", token]);
+        assert!(said("nonsense").contains("does not begin with"));
+        assert!(said("hakudo1-e30").contains("part of it is missing"));
+        assert!(testing::hakudo(&["cluster", "init", "--node", "a"]).contains("has no address"));
+    }
+}

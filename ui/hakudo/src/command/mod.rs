@@ -1,0 +1,5 @@
+//! The commands.
+
+pub(crate) mod cluster;
+pub(crate) mod completion;
+pub(crate) mod events;
