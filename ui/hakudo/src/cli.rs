@@ -1,6 +1,6 @@
 //! The command line as a whole. Each command declares its own part.
 
-use crate::command::{cluster, completion, events};
+use crate::command::{cluster, completion, config, events, node, resource, simulate, status, why};
 use crate::exit::Outcome;
 use crate::input::Source;
 use crate::world::World;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Keeps services running when processes, nodes, links and sites fail.
 #[derive(Debug, Parser)]
-#[command(name = "hakudo", version, disable_help_subcommand = true, max_term_width = 120, propagate_version = true)]
+#[command(name = "hakudo", version, disable_help_subcommand = true, max_term_width = 120)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -43,6 +43,21 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show nodes, resources and failures
+    Status(status::Arguments),
+    /// Show, edit, load, compare and check the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// List, start, stop, move and clean up resources
+    #[command(subcommand)]
+    Resource(resource::Command),
+    /// List nodes, put them in standby or maintenance, fence them
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Show what the cluster would do, and what came of it
+    Simulate(simulate::Arguments),
+    /// Explain where a resource runs and why
+    Why(why::Arguments),
     /// Show what happened
     Events(events::Arguments),
     /// Make a cluster of machines, join one, leave it
@@ -57,6 +72,12 @@ impl Cli {
     pub(crate) fn run(self, world: &mut World) -> Outcome {
         let global = &self.global;
         match self.command {
+            Command::Status(arguments) => status::run(&arguments, global, world),
+            Command::Config(command) => config::run(&command, global, world),
+            Command::Resource(command) => resource::run(&command, global, world),
+            Command::Node(command) => node::run(&command, global, world),
+            Command::Simulate(arguments) => simulate::run(&arguments, global, world),
+            Command::Why(arguments) => why::run(&arguments, global, world),
             Command::Events(arguments) => events::run(&arguments, global, world),
             Command::Cluster(command) => cluster::run(&command, global, world),
             Command::Completion(arguments) => completion::run(&arguments, world),

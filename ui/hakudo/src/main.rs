@@ -4,12 +4,18 @@
 //! writes to the [`World`] that it is given. Nothing else prints. A command that people know from Pacemaker does what it does
 //! there, with the same options, words and exit codes, also under its old name (`crm_mon`, `crm_simulate`).
 
+mod change;
+mod check;
 mod cli;
 mod client;
 mod command;
+mod difference;
 mod exit;
 mod input;
+mod offline;
 mod output;
+mod planning;
+mod settle;
 mod world;
 
 #[cfg(test)]

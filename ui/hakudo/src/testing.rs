@@ -4,7 +4,7 @@ use crate::world::World;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// What was written, readable while the world that writes it lives.
@@ -53,36 +53,4 @@ pub(crate) fn hakudo(words: &[&str]) -> String {
         text.push_str(&format!("[exit {}]\n", exit.0));
     }
     text
-}
-
-/// A file that goes away with this value.
-#[derive(Debug)]
-pub(crate) struct TemporaryFile(PathBuf);
-
-impl TemporaryFile {
-    pub(crate) fn new(text: &str) -> Self {
-        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("hakudo-test-{}-{number}.xml", std::process::id()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    pub(crate) fn text(&self) -> String {
-        std::fs::read_to_string(&self.0).unwrap()
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -2,4 +2,10 @@
 
 pub(crate) mod cluster;
 pub(crate) mod completion;
+pub(crate) mod config;
 pub(crate) mod events;
+pub(crate) mod node;
+pub(crate) mod resource;
+pub(crate) mod simulate;
+pub(crate) mod status;
+pub(crate) mod why;

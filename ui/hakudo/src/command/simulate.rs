@@ -1,0 +1,407 @@
+//! `hakudo simulate`: what the cluster would do, as `crm_simulate` tells it.
+
+use crate::cli::Global;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::input::Source;
+use crate::output::Format;
+use crate::planning;
+use crate::world::World;
+use clap::Args;
+use hakudo_cib::Document;
+use hakudo_scheduler::simulate::{Injections, OperationResult, carry_out, inject};
+use hakudo_scheduler::{Model, Plan};
+use hakudo_view::text::{Sections, Show};
+use hakudo_view::{graph, simulation, text, transition};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `hakudo simulate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An OPSPEC is RESOURCE_TASK_INTERVAL@NODE=EXIT with the interval in milliseconds, for instance \
+web_monitor_10000@node1=7: the monitor that runs every 10 seconds finds web not running on node1."
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of crm_simulate")]
+pub(crate) struct Arguments {
+    /// Show which actions the cluster would take
+    #[arg(short = 'R', long)]
+    run: bool,
+    /// Like --run, and take those actions on paper and show the status afterwards
+    #[arg(short = 'S', long)]
+    simulate: bool,
+    /// Like --simulate, and store the result in the input file
+    #[arg(short = 'X', long)]
+    in_place: bool,
+    /// Show node attributes
+    #[arg(short = 'A', long)]
+    show_attrs: bool,
+    /// Show fail counts and failures
+    #[arg(short = 'c', long)]
+    show_failcounts: bool,
+    /// Show what each node is worth to each resource
+    #[arg(short = 's', long)]
+    show_scores: bool,
+    /// Show the capacity that nodes have left
+    #[arg(short = 'U', long)]
+    show_utilization: bool,
+    /// Plan for each XML file of a folder and show how long that takes
+    #[arg(short = 'P', long, value_name = "DIR")]
+    profile: Option<PathBuf>,
+    /// With --profile: plan so many times
+    #[arg(short = 'N', long, value_name = "N", default_value_t = 1)]
+    repeat: u32,
+    /// Show operations that are under way
+    #[arg(short = 'j', long, hide = true)]
+    pending: bool,
+
+    /// Let a node come online
+    #[arg(short = 'u', long, value_name = "NODE")]
+    node_up: Vec<String>,
+    /// Let a node leave cleanly
+    #[arg(short = 'd', long, value_name = "NODE")]
+    node_down: Vec<String>,
+    /// Let a node be lost
+    #[arg(short = 'f', long, value_name = "NODE")]
+    node_fail: Vec<String>,
+    /// Put the result of an operation into the history
+    #[arg(short = 'i', long, value_name = "OPSPEC")]
+    op_inject: Vec<String>,
+    /// Let an operation of the plan have this result; the rest of the plan is given up then
+    #[arg(short = 'F', long, value_name = "OPSPEC")]
+    op_fail: Vec<String>,
+    /// Plan for this moment instead of now (ISO 8601)
+    #[arg(short = 't', long, value_name = "DATETIME")]
+    set_datetime: Option<String>,
+    /// Give (1 or true) or take (0 or false) quorum
+    #[arg(short = 'q', long, value_name = "QUORUM")]
+    quorum: Option<String>,
+    /// Say that there is (1 or true) or is not (0 or false) a watchdog
+    #[arg(short = 'w', long, value_name = "DEVICE")]
+    watchdog: Option<String>,
+    /// Grant a ticket
+    #[arg(short = 'g', long, value_name = "TICKET")]
+    ticket_grant: Vec<String>,
+    /// Revoke a ticket
+    #[arg(short = 'r', long, value_name = "TICKET")]
+    ticket_revoke: Vec<String>,
+    /// Put a ticket in standby
+    #[arg(short = 'b', long, value_name = "TICKET")]
+    ticket_standby: Vec<String>,
+    /// Take a ticket out of standby
+    #[arg(short = 'e', long, value_name = "TICKET")]
+    ticket_activate: Vec<String>,
+
+    /// Save the CIB with all changes asked for, before planning
+    #[arg(short = 'I', long, value_name = "FILE")]
+    save_input: Option<PathBuf>,
+    /// Save the CIB as it is after the actions
+    #[arg(short = 'O', long, value_name = "FILE")]
+    save_output: Option<PathBuf>,
+    /// Save the transition graph as XML
+    #[arg(short = 'G', long, value_name = "FILE")]
+    save_graph: Option<PathBuf>,
+    /// Save the transition graph for Graphviz
+    #[arg(short = 'D', long, value_name = "FILE")]
+    save_dotfile: Option<PathBuf>,
+
+    /// Take the CIB of the running cluster (the default)
+    #[arg(short = 'L', long)]
+    live_check: bool,
+    /// Take the CIB from a file
+    #[arg(short = 'x', long, value_name = "FILE", conflicts_with = "live_check")]
+    xml_file: Option<PathBuf>,
+    /// Take the CIB from standard input
+    #[arg(short = 'p', long, conflicts_with_all = ["live_check", "xml_file"])]
+    xml_pipe: bool,
+
+    /// Only scores, if these are asked for
+    #[arg(short = 'Q', long)]
+    quiet: bool,
+    /// Accepted for scripts; what is worth saying is always said
+    #[arg(short = 'V', long, hide = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// The form of the output; only text so far
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output_as: Format,
+}
+
+impl Arguments {
+    fn source(&self, global: &Global, world: &World) -> Source {
+        if self.live_check {
+            Source::Live(global.socket.clone().unwrap_or_else(|| world.socket.clone()))
+        } else if self.xml_pipe {
+            Source::Standard
+        } else {
+            global.source_or(self.xml_file.as_deref(), world)
+        }
+    }
+
+    /// Whether a plan is to be made, and whether it is to be carried out.
+    fn depth(&self) -> (bool, bool) {
+        let simulate = self.simulate || self.in_place || !self.op_fail.is_empty();
+        let artefacts = self.save_graph.is_some() || self.save_dotfile.is_some();
+        (simulate || self.run || self.show_scores || self.show_utilization || artefacts, simulate)
+    }
+
+    fn sections(&self) -> Sections {
+        Sections {
+            nodes: true,
+            resources: true,
+            attributes: self.show_attrs,
+            failcounts: self.show_failcounts,
+            failures: self.show_failcounts,
+            ..Sections::default()
+        }
+    }
+
+    fn show(world: &World, pending: bool) -> Show {
+        Show { inactive: true, failed_detail: true, pending, zone: world.zone.clone(), ..Show::default() }
+    }
+
+    fn injections(&self) -> Result<Injections, Failure> {
+        let operations = self.op_inject.iter().map(|text| Ok((text.clone(), operation_result(text)?)));
+        Ok(Injections {
+            quorum: self.quorum.clone(),
+            watchdog: self.watchdog.clone(),
+            nodes_up: self.node_up.clone(),
+            nodes_down: self.node_down.clone(),
+            nodes_fail: self.node_fail.clone(),
+            grant: self.ticket_grant.clone(),
+            revoke: self.ticket_revoke.clone(),
+            standby: self.ticket_standby.clone(),
+            activate: self.ticket_activate.clone(),
+            operations: operations.collect::<Result<_, Failure>>()?,
+        })
+    }
+}
+
+fn operation_result(text: &str) -> Result<OperationResult, Failure> {
+    OperationResult::parse(text).map_err(Failure::usage)
+}
+
+pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> Outcome {
+    if let Some(folder) = &arguments.profile {
+        return profile(arguments, folder, world);
+    }
+    if arguments.output_as != Format::Text {
+        return Err(Failure::usage("simulate writes text only: leave --output-as away"));
+    }
+    let source = arguments.source(global, world);
+    if arguments.in_place && !matches!(source, Source::File(_)) {
+        return Err(Failure::usage("--in-place stores the result in the input file: name one with --xml-file"));
+    }
+    let injections = arguments.injections()?;
+    let failures = arguments.op_fail.iter().map(|text| operation_result(text)).collect::<Result<Vec<_>, _>>()?;
+    let (cib, _) = source.cib()?;
+    Session::new(arguments, &cib, world)?.go(cib, &source, &injections, &failures, world)
+}
+
+/// One simulation.
+struct Session<'a> {
+    arguments: &'a Arguments,
+    /// The moment at which everything happens, in seconds since 1970.
+    now: i64,
+    /// What is said about the moment, wherever a status is made.
+    date_notice: Option<String>,
+    /// Something was written: an empty line comes before the next section.
+    written: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(arguments: &'a Arguments, cib: &Document, world: &World) -> Result<Self, Failure> {
+        let (now, date_notice) = match (&arguments.set_datetime, planning::execution_date(cib)) {
+            (Some(text), _) => {
+                (planning::parse_moment(text, world)?, Some(format!("Setting effective cluster time: {text}")))
+            }
+            (None, Some(date)) => {
+                (date, Some(format!("Using the original execution date of: {}", simulation::utc(date))))
+            }
+            (None, None) => (world.now, None),
+        };
+        Ok(Self { arguments, now, date_notice, written: false })
+    }
+
+    fn say_date(&self, world: &mut World) -> Result<(), Failure> {
+        match &self.date_notice {
+            Some(notice) if !self.arguments.quiet => Ok(writeln!(world.out, "{notice}")?),
+            _ => Ok(()),
+        }
+    }
+
+    /// An empty line between sections.
+    fn space(&mut self, world: &mut World) -> Result<(), Failure> {
+        if self.written {
+            writeln!(world.out)?;
+        }
+        self.written = true;
+        Ok(())
+    }
+
+    fn go(
+        mut self,
+        mut cib: Document,
+        source: &Source,
+        injections: &Injections,
+        failures: &[OperationResult],
+        world: &mut World,
+    ) -> Outcome {
+        let quiet = self.arguments.quiet;
+        let (make_plan, simulate) = self.arguments.depth();
+        self.say_date(world)?;
+        let mut model = planning::model(&cib, self.now)?;
+        if !quiet {
+            self.current_status(&cib, &model, world)?;
+        }
+        if !injections.is_empty() {
+            let fatal = model.options.start_failure_is_fatal;
+            let (changed, steps) =
+                inject(cib, injections, fatal, world.now).map_err(|error| Failure::no_such(error.to_string()))?;
+            cib = changed;
+            self.space(world)?;
+            if !quiet {
+                write!(world.out, "{}", simulation::modifications(&steps))?;
+            }
+            self.say_date(world)?;
+            model = planning::model(&cib, self.now)?;
+        }
+        if let Some(file) = &self.arguments.save_input {
+            save(file, &cib.to_xml())?;
+        }
+        if !make_plan {
+            return Ok(Exit::OK);
+        }
+        let plan = planning::plan(&cib, self.now)?;
+        self.scores(&plan, world)?;
+        if let Some(file) = &self.arguments.save_graph {
+            save(file, &graph::graph(&plan.transition).to_xml())?;
+        }
+        if let Some(file) = &self.arguments.save_dotfile {
+            save(file, &graph::dot(&plan.transition))?;
+        }
+        if !quiet {
+            self.space(world)?;
+            write!(world.out, "{}", transition::summary(&plan.changes))?;
+        }
+        if !simulate {
+            return Ok(Exit::OK);
+        }
+        self.space(world)?;
+        let (after, exit) = self.carry_out(cib, &model, &plan, failures, world)?;
+        if let Some(file) = &self.arguments.save_output {
+            save(file, &after.to_xml())?;
+        }
+        if let (true, Source::File(file)) = (self.arguments.in_place, source) {
+            save(file, &after.to_xml())?;
+        }
+        Ok(exit)
+    }
+
+    fn current_status(&mut self, cib: &Document, model: &Model, world: &mut World) -> Result<(), Failure> {
+        let status = hakudo_view::cluster_status(cib, model);
+        let head = simulation::head(&status);
+        if !head.is_empty() {
+            writeln!(world.out, "{head}")?;
+        }
+        let show = Arguments::show(world, self.arguments.pending);
+        let text = text::render_titled("Current cluster status", &status, self.arguments.sections(), &show);
+        write!(world.out, "{text}")?;
+        self.written = true;
+        Ok(())
+    }
+
+    /// Scores and capacities, where these are asked for.
+    fn scores(&mut self, plan: &Plan, world: &mut World) -> Result<(), Failure> {
+        let title = match (self.arguments.show_scores, self.arguments.show_utilization) {
+            (true, true) => "Assignment Scores and Utilization Information",
+            (true, false) => "Assignment Scores",
+            (false, true) => "Utilization Information",
+            (false, false) => return Ok(()),
+        };
+        self.space(world)?;
+        let bullet = if self.arguments.quiet {
+            ""
+        } else {
+            writeln!(world.out, "{title}:")?;
+            "  * "
+        };
+        for line in simulation::score_lines(plan, self.arguments.show_scores, self.arguments.show_utilization) {
+            writeln!(world.out, "{bullet}{line}")?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(
+        &self,
+        cib: Document,
+        model: &Model,
+        plan: &Plan,
+        failures: &[OperationResult],
+        world: &mut World,
+    ) -> Result<(Document, Exit), Failure> {
+        let quiet = self.arguments.quiet;
+        let names: BTreeSet<&str> = model
+            .resources()
+            .flat_map(|(_, resource)| [Some(resource.id.as_str()), resource.history_id.as_deref()])
+            .flatten()
+            .collect();
+        let outcome = carry_out(cib, &plan.transition, &|id| names.contains(id), failures, world.now);
+        if !quiet {
+            write!(world.out, "{}", simulation::execution(&outcome.steps))?;
+        }
+        if !outcome.complete {
+            world.out.flush()?;
+            writeln!(world.err, "Transition failed: terminated\nAn invalid transition was produced")?;
+        }
+        if !quiet {
+            self.say_date(world)?;
+            let model = planning::model(&outcome.document, self.now)?;
+            let status = hakudo_view::cluster_status(&outcome.document, &model);
+            let show = Arguments::show(world, false);
+            let text = text::render_titled("Revised Cluster Status", &status, self.arguments.sections(), &show);
+            write!(world.out, "\n{text}")?;
+        }
+        Ok((outcome.document, if outcome.complete { Exit::OK } else { Exit::ERROR }))
+    }
+}
+
+/// How long planning takes for each file of a folder.
+fn profile(arguments: &Arguments, folder: &Path, world: &mut World) -> Outcome {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(Exit::NO_INPUT, format!("cannot read the folder {}: {error}", folder.display()))
+    };
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.extension().is_some_and(|extension| extension == "xml") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    writeln!(world.out, "Timings:")?;
+    for file in files {
+        let cib = match Source::File(file.clone()).cib() {
+            Ok((cib, _)) => cib,
+            Err(failure) => {
+                writeln!(world.err, "hakudo: {failure}")?;
+                continue;
+            }
+        };
+        let now = match &arguments.set_datetime {
+            Some(text) => planning::parse_moment(text, world)?,
+            None => planning::execution_date(&cib).unwrap_or(world.now),
+        };
+        let start = std::time::Instant::now();
+        for _ in 0..arguments.repeat {
+            planning::plan(&cib, now)?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        writeln!(world.out, "  * Testing {} ... {seconds:.6} secs", file.display())?;
+    }
+    Ok(Exit::OK)
+}
+
+fn save(file: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(file, text)
+        .map_err(|error| Failure::new(Exit::CANNOT_CREATE, format!("cannot write {}: {error}", file.display())))
+}

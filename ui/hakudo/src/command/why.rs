@@ -1,0 +1,254 @@
+//! `hakudo why`: where a resource runs, and what made it so.
+
+use crate::cli::Global;
+use crate::command::resource;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{self, Format};
+use crate::planning;
+use crate::world::World;
+use clap::Args;
+use hakudo_scheduler::{Plan, ResourceId, Score, Source};
+use serde::Serialize;
+
+/// Arguments of `hakudo why`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The resource, or an instance of one (web:0)
+    resource: String,
+    /// Only what is said of this node
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output_as: Format,
+}
+
+/// Why one resource is where it is.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    resource: String,
+    role: String,
+    active_on: Vec<String>,
+    next_role: String,
+    assigned_to: Option<String>,
+    /// Whether and why nothing is done with it.
+    notes: Vec<String>,
+    nodes: Vec<OfNode>,
+    actions: Vec<OfAction>,
+}
+
+/// What a node is worth.
+#[derive(Debug, Serialize)]
+struct OfNode {
+    node: String,
+    /// None where the resource is not allowed there at all.
+    score: Option<String>,
+    /// Why it can run nothing now, whatever the score.
+    unusable: Option<&'static str>,
+    shares: Vec<OfShare>,
+}
+
+/// One addition to what a node is worth.
+#[derive(Debug, Serialize)]
+struct OfShare {
+    score: String,
+    source: &'static str,
+    id: String,
+}
+
+/// One action of the plan.
+#[derive(Debug, Serialize)]
+struct OfAction {
+    action: String,
+    node: Option<String>,
+    reason: String,
+}
+
+pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> Outcome {
+    if arguments.output_as == Format::Xml {
+        return Err(Failure::usage("why is told as text or as JSON: use --output-as=json"));
+    }
+    let (cib, cluster) = global.source(world).cib()?;
+    let saved = planning::execution_date(&cib).filter(|_| cluster.is_none());
+    let plan = planning::plan(&cib, saved.unwrap_or(world.now))?;
+    if let Some(node) = &arguments.node
+        && plan.model.node_named(node).is_none()
+    {
+        let known: Vec<&str> = plan.model.nodes().map(|node| plan.model.node(node).name.as_str()).collect();
+        return Err(Failure::no_such(format!("there is no node '{node}'{}", resource::suggestion(node, &known))));
+    }
+    let mut ids: Vec<ResourceId> = plan.model.resource_with_id(&arguments.resource).into_iter().collect();
+    if ids.is_empty() {
+        let of_config = |(id, r): (ResourceId, &hakudo_scheduler::model::Resource)| {
+            (r.config_id == arguments.resource).then_some(id)
+        };
+        ids = plan.model.resources().filter_map(of_config).collect();
+    }
+    if ids.is_empty() {
+        resource::find(&cib, &arguments.resource)?;
+        return Err(Failure::no_such(format!("'{}' has no instance that could run", arguments.resource)));
+    }
+    let mut primitives = Vec::new();
+    ids.iter().for_each(|id| collect(&plan, *id, &mut primitives));
+    let explanations: Vec<Explanation> =
+        primitives.into_iter().map(|id| explain(&plan, id, arguments.node.as_deref())).collect();
+    if arguments.output_as == Format::Json {
+        write!(world.out, "{}", output::json(&explanations)?)?;
+    } else {
+        for (number, explanation) in explanations.iter().enumerate() {
+            if number > 0 {
+                writeln!(world.out)?;
+            }
+            write!(world.out, "{}", text(explanation))?;
+        }
+    }
+    Ok(Exit::OK)
+}
+
+/// The primitives in a resource.
+fn collect(plan: &Plan, id: ResourceId, found: &mut Vec<ResourceId>) {
+    let resource = plan.model.resource(id);
+    if resource.is_primitive() {
+        found.push(id);
+    }
+    resource.children.iter().for_each(|child| collect(plan, *child, found));
+}
+
+fn explain(plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
+    let model = &plan.model;
+    let resource = model.resource(id);
+    let name = |node| model.node(node).name.clone();
+    let mut notes = Vec::new();
+    let mut note = |fits: bool, text: &str| {
+        if fits {
+            notes.push(text.to_owned());
+        }
+    };
+    note(resource.blocked, "blocked: a failure must be mended and cleaned up first (hakudo resource cleanup)");
+    note(resource.maintenance, "in maintenance: the cluster leaves it alone");
+    note(!resource.managed && !resource.blocked && !resource.maintenance, "not managed: the cluster leaves it alone");
+    note(model.is_disabled(id), "target-role keeps it from running");
+    note(resource.removed, "no longer in the configuration");
+    let nodes = model
+        .nodes()
+        .filter(|node| only.is_none_or(|only| model.node(*node).name.eq_ignore_ascii_case(only)))
+        .map(|index| {
+            let node = model.node(index);
+            OfNode {
+                node: node.name.clone(),
+                score: resource.allowed.get(index).map(|entry| entry.score.to_string()),
+                unusable: unusable(node),
+                shares: plan
+                    .placements
+                    .shares(id, index)
+                    .iter()
+                    .map(|placement| OfShare {
+                        score: signed(placement.score),
+                        source: source(placement.share.source),
+                        id: placement.share.id.to_string(),
+                    })
+                    .collect(),
+            }
+        })
+        .collect();
+    let actions = plan
+        .transition
+        .synapses
+        .iter()
+        .map(|synapse| &synapse.action)
+        .filter(|action| {
+            let of = match &action.kind {
+                hakudo_scheduler::ActionKind::Resource { resource, .. } => Some(resource),
+                hakudo_scheduler::ActionKind::Cluster { resource, .. } => resource.as_ref(),
+                _ => None,
+            };
+            of.is_some_and(|of| of.id == resource.id || of.long_id.as_deref() == Some(&resource.id))
+        })
+        .map(|action| OfAction {
+            action: action.task.clone(),
+            node: action.node().map(|node| node.name.clone()),
+            reason: action.reason.clone(),
+        })
+        .collect();
+    Explanation {
+        resource: resource.id.clone(),
+        role: resource.role.to_string(),
+        active_on: resource.active_on.iter().map(|node| name(*node)).collect(),
+        next_role: resource.next_role.to_string(),
+        assigned_to: resource.assigned_to.map(name),
+        notes,
+        nodes,
+        actions,
+    }
+}
+
+/// Why a node can run nothing.
+fn unusable(node: &hakudo_scheduler::model::Node) -> Option<&'static str> {
+    if node.unclean {
+        Some("must be fenced first")
+    } else if !node.online {
+        Some("offline")
+    } else if node.standby {
+        Some("in standby")
+    } else if node.maintenance {
+        Some("in maintenance")
+    } else if node.shutdown {
+        Some("shutting down")
+    } else {
+        None
+    }
+}
+
+fn signed(score: Score) -> String {
+    if score > Score::ZERO { format!("+{score}") } else { score.to_string() }
+}
+
+fn source(source: Source) -> &'static str {
+    match source {
+        Source::Location => "location constraint",
+        Source::Colocation => "colocation constraint",
+        Source::Stickiness => "stickiness",
+        Source::Failure => "failure",
+        Source::TargetRole => "target-role",
+        Source::Ticket => "ticket",
+        Source::Utilization => "utilization",
+        Source::Health => "node health",
+        Source::State => "state",
+        Source::CloneLimit => "clone limit",
+        Source::ShutdownLock => "shutdown lock",
+        Source::Promotion => "promotion score",
+        Source::Default => "default",
+    }
+}
+
+fn text(explanation: &Explanation) -> String {
+    let places = |nodes: &[String]| if nodes.is_empty() { String::new() } else { format!(" on {}", nodes.join(", ")) };
+    let mut text = format!("{} is {}{}", explanation.resource, explanation.role, places(&explanation.active_on));
+    let next = explanation.assigned_to.clone().into_iter().collect::<Vec<_>>();
+    if explanation.next_role != "Unknown"
+        && (explanation.next_role != explanation.role || next != explanation.active_on)
+    {
+        text.push_str(&format!(", and will be {}{}", explanation.next_role, places(&next)));
+    }
+    text.push('\n');
+    for note in &explanation.notes {
+        text.push_str(&format!("  {note}\n"));
+    }
+    for node in &explanation.nodes {
+        let score = node.score.as_deref().unwrap_or("not allowed");
+        let unusable = node.unusable.map(|why| format!(" ({why})")).unwrap_or_default();
+        text.push_str(&format!("  {}: {score}{unusable}\n", node.node));
+        for share in &node.shares {
+            text.push_str(&format!("    {:>10}  {}  {}\n", share.score, share.source, share.id));
+        }
+    }
+    if !explanation.actions.is_empty() {
+        text.push_str("  to do:\n");
+    }
+    for action in &explanation.actions {
+        let node = action.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+        let reason = if action.reason.is_empty() { String::new() } else { format!(": {}", action.reason) };
+        text.push_str(&format!("    {}{node}{reason}\n", action.action));
+    }
+    text
+}
