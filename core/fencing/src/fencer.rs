@@ -139,7 +139,9 @@ impl Fencer {
 
     /// When [`Input::Timer`] is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let operations = self.operations.values().filter_map(|operation| match &operation.step {
+        // An operation that waits for another one has no time of its own.
+        let free = self.operations.iter().filter(|(number, _)| !self.must_wait(**number));
+        let operations = free.filter_map(|(_, operation)| match &operation.step {
             None => operation.not_before,
             Some(step) => step.not_before,
         });
@@ -538,6 +540,8 @@ impl Fencer {
                         Verdict::No(reason) => {
                             operation.complain(format!("{device}: {reason}"));
                             operation.failed(device);
+                            // What it could when it was tried, it cannot any more: no further round is for it.
+                            operation.tried.remove(device);
                             break;
                         }
                     }

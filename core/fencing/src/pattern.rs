@@ -386,7 +386,7 @@ mod tests {
             "a{999}",
             "\\",
             &deep,
-            &wide,
+            wide,
         ];
         let text: String = wrong
             .iter()

@@ -828,16 +828,4 @@ fn wrong_values_are_said_and_passed_over() {
             0 d1 on n2: off nodename=n1 port=1 within 60s
     "#]],
     );
-    let text = Stage::new(&configuration).play("");
-    expect![[r#"
-            0 Warning: device d1: pcmk_action_limit="0" is no valid value, it is 1
-            0 Warning: device d1: pcmk_delay_base="soon" is no valid value, there is no delay
-            0 Warning: device d1: pcmk_delay_max="later" is no valid value, there is no delay
-            0 Warning: device d1: pcmk_host_check="maybe" is no valid value, the default is used
-            0 Warning: device d1: pcmk_host_map=":3" is no valid value, it is passed over
-            0 Warning: device d1: pcmk_host_map="n2" is no valid value, it is passed over
-            0 Warning: property fencing-max-attempts: "0" is no valid value, the default is used
-            0 Warning: property fencing-timeout: "no" is no valid value, the default is used
-    "#]]
-    .assert_eq(&text);
 }

@@ -1,4 +1,5 @@
 //! The fencing core, driven by scripts that can be read aloud, and by chance.
 
 mod cases;
+mod chance;
 mod script;

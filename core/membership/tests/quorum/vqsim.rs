@@ -13,6 +13,7 @@ use hakudo_membership::quorum::{Ground, Options, TieBreaker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,12 @@ enum Difference {
     HighestExpected,
     /// With `last_man_standing`, ours forgets the losses of a tie's winner wherever the tie-breaker is.
     LastManByTie,
+    /// With `last_man_standing`, ours expects the votes that are here, votequorum as many as there are nodes.
+    LastManCountsVotes,
+    /// With `last_man_standing` and `allow_downscale`, votequorum loses quorum when the window is over.
+    LastManAndDownscale,
+    /// Whether the others of a tie could be quorate without us: ours counts their votes, votequorum their heads.
+    TieCountsVotes,
 }
 
 /// One scenario.
@@ -198,7 +205,9 @@ struct Vqsim {
 impl Drop for Vqsim {
     fn drop(&mut self) {
         let _ = self.input.write_all(b"exit\n");
-        let _ = self.child.kill();
+        // Every simulated node is a process of its own, and stays when its parent goes: the whole group is killed.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -215,6 +224,7 @@ impl Vqsim {
         let mut child = Command::new("corosync-vqsim")
             .args(["-c", "c.conf"])
             .current_dir(&folder)
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -402,7 +412,13 @@ fn classify(scenario: &Scenario, picture: &Picture, ours: &Cluster) -> Option<Di
         let expected_varies = options.last_man_standing || options.expected_votes.is_some();
         let waits = decision.ground == Ground::WaitingForAll;
         let class = if decision.quorate {
-            if by_low_node {
+            if options.last_man_standing && scenario.votes.contains(&0) {
+                Some(Difference::LastManCountsVotes)
+            } else if options.last_man_standing && options.allow_downscale {
+                Some(Difference::LastManAndDownscale)
+            } else if decision.ground == Ground::TieBreaker && scenario.votes.iter().any(|votes| *votes != 1) {
+                Some(Difference::TieCountsVotes)
+            } else if by_low_node {
                 Some(Difference::LastManByTie)
             } else {
                 theirs.contains(&true).then_some(Difference::MembersDisagree)
@@ -415,7 +431,7 @@ fn classify(scenario: &Scenario, picture: &Picture, ours: &Cluster) -> Option<Di
             Some(Difference::MembersDisagree)
         } else if options.two_node && scenario.votes.len() > 2 && members.len() <= 2 {
             Some(Difference::TwoNodeOfMore)
-        } else if decision.ground == Ground::TooFewVotes && expected_varies {
+        } else if expected_varies {
             Some(Difference::HighestExpected)
         } else {
             None
