@@ -1,6 +1,5 @@
 //! Requests of local clients and their answers.
 
-use crate::change::version;
 use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
@@ -56,6 +55,10 @@ impl Controller {
             Request::ConfirmFenced { node } => {
                 let target = self.find(&node);
                 self.want(client, target.map(|target| Command::Confirm { target, user }))
+            }
+            Request::Leave if self.view.is_none() => {
+                effects.push(Effect::Leave);
+                Ok(Some(Reply::Done))
             }
             Request::Leave => {
                 self.clients.leaving.insert(client);
@@ -133,17 +136,20 @@ impl Controller {
     ) {
         let origin = self.name(from);
         let changed = self.may_change(change.force).and_then(|()| self.replica.change(change, &origin, user, time));
-        if let Err(reason) = changed {
-            return self.refused(from, number, reason, effects);
-        }
+        let changed = match changed {
+            Ok(changed) => changed,
+            Err(reason) => return self.refused(from, number, reason, effects),
+        };
         if let Some(client) = self.client_of(from, number) {
             self.clients.changes.insert(client, self.replica.generation);
+        }
+        if !changed {
+            return self.answer_changes(effects);
         }
         if self.quorate() {
             self.replica.lineage = self.epoch();
         }
-        let (admin, epoch, updates) = version(self.replica.configuration());
-        let text = format!("{user} on {origin} changed the configuration to version {admin}.{epoch}.{updates}");
+        let text = format!("{user} on {origin} changed the configuration to version {}", self.replica.version());
         effects.push(Effect::Event(self.event("config", Severity::Info, text)));
         self.persist(effects);
         self.reconfigure_fencing(effects);
@@ -163,7 +169,7 @@ impl Controller {
                     .to_owned(),
             );
         };
-        if view.exclusive {
+        if view.exclusive || !self.replica.options().fencing {
             return Ok(());
         }
         let lost: Vec<String> = self.replica.status.unsafe_nodes().map(|(node, _)| self.name(node)).collect();

@@ -28,8 +28,10 @@ pub struct Controller {
     pub(crate) synced: bool,
     /// The cluster has begun to act: nodes that were never seen are not waited for any more.
     pub(crate) started: bool,
-    /// When this node first agreed with others.
-    pub(crate) first_synced: Option<Instant>,
+    /// When this node was first part of a quorate view that agreed.
+    pub(crate) first_quorate: Option<Instant>,
+    /// When the members of the view agreed.
+    pub(crate) agreed_at: Option<Instant>,
     pub(crate) hellos: BTreeMap<NodeId, Hello>,
     pub(crate) outbox: Outbox,
     pub(crate) disk: Disk,
@@ -63,7 +65,8 @@ impl Controller {
             view: None,
             synced: false,
             started: false,
-            first_synced: None,
+            first_quorate: None,
+            agreed_at: None,
             hellos: BTreeMap::new(),
             outbox: Outbox::default(),
             disk: Disk::default(),
@@ -97,6 +100,7 @@ impl Controller {
             Input::Nodes(nodes) => {
                 self.names = nodes;
                 self.changed();
+                self.add_missing_nodes();
                 self.think_again("the node list changed");
             }
             Input::View(view) => self.enter(view, effects),

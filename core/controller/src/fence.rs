@@ -132,7 +132,8 @@ impl Controller {
                 fencing::Effect::Done { id, target, action, result } => self.fencing_ended(id, &target, action, result),
                 fencing::Effect::MayTryAgain { target } => self.fence_again(&target, effects),
                 // These are told by what all members hear.
-                fencing::Effect::Event { kind: "fenced" | "fence-start", .. } | fencing::Effect::History(_) => {}
+                fencing::Effect::Event { kind: "fenced" | "fence-start" | "fence-failed", .. }
+                | fencing::Effect::History(_) => {}
                 fencing::Effect::Event { severity, kind, target, device, took, text } => {
                     let mut event = self.event(kind, severity, text);
                     event.node = target;
@@ -166,7 +167,7 @@ impl Controller {
         let wish = Wish {
             target,
             action: what,
-            delay: Some(delay.and_then(|ms| u64::try_from(ms).ok()).map_or(Duration::ZERO, Duration::from_millis)),
+            delay: Some(delay.map_or(Duration::ZERO, Duration::from_millis)),
             digests: digests.into_iter().flatten().collect(),
         };
         self.configure_fencing(effects);

@@ -12,7 +12,7 @@ mod orders;
 use crate::command::{Command, Step};
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use crate::status::Outcome;
+use crate::status::{NodeStatus, Outcome};
 use crate::walk::{EVERYTHING, Walk};
 use hakudo_base::{Instant, NodeId, Random, Severity};
 use hakudo_scheduler::{Action, ActionKind, Transition};
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// The same plan carried out so often in a row, without a failure and without news, will not bring anything next time.
 const ENOUGH: u32 = 3;
+
+/// A member whose executor is away for longer counts as failed.
+const EXECUTOR_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Leader {
@@ -122,7 +125,7 @@ impl Controller {
 
     /// Does what a leader can do now: begins steps, ends a walk, asks for a plan.
     pub(crate) fn lead(&mut self, effects: &mut Vec<Effect>) {
-        if !self.leads() || !self.synced || self.waits_for_nodes() {
+        if !self.leads() || !self.synced || self.waits_until().is_some_and(|until| self.now < until) {
             return;
         }
         self.walk_on(effects);
@@ -139,16 +142,27 @@ impl Controller {
         }
     }
 
-    /// A starting cluster waits for nodes that nobody has seen yet, for a while: they would be fenced otherwise.
-    fn waits_for_nodes(&self) -> bool {
-        !self.started && self.start_deadline().is_some_and(|deadline| self.now < deadline)
+    /// Until when nothing is planned yet.
+    fn waits_until(&self) -> Option<Instant> {
+        [self.unseen_until(), self.unready_until()].into_iter().flatten().max()
     }
 
-    fn start_deadline(&self) -> Option<Instant> {
+    /// Members whose executor is not there are waited for, for a while: what they run is not known.
+    fn unready_until(&self) -> Option<Instant> {
+        let unready = |status: &NodeStatus| status.in_view && status.expected && !status.online;
+        let since = self.agreed_at.filter(|_| self.replica.status.nodes.values().any(unready))?;
+        Some(since + EXECUTOR_PATIENCE)
+    }
+
+    /// A starting cluster waits for nodes that nobody has seen yet, for a while: they would be fenced otherwise.
+    fn unseen_until(&self) -> Option<Instant> {
+        if self.started {
+            return None;
+        }
         let unseen = |name: &str| !self.replica.status.nodes.values().any(|status| status.name == name);
         let listed = self.names.values().map(String::as_str);
         let missing = listed.chain(self.replica.configured_nodes()).any(unseen);
-        let since = self.first_synced.filter(|_| missing && self.quorate())?;
+        let since = self.first_quorate.filter(|_| missing && self.quorate())?;
         Some(since + self.replica.options().dc_deadtime)
     }
 
@@ -247,7 +261,7 @@ impl Controller {
         if !self.leads() || !self.synced {
             return None;
         }
-        let start = self.start_deadline().filter(|_| !self.started && self.leader.news.is_some());
+        let start = self.waits_until().filter(|_| self.leader.news.is_some());
         let idle = self.leader.walk.is_none() && self.leader.asked.is_none();
         let again = self.leader.look_again.filter(|_| idle);
         let walk = self.leader.walk.as_ref().and_then(Walk::deadline);
@@ -308,7 +322,7 @@ impl Controller {
     pub(crate) fn calls_lost(&mut self, node: NodeId, through: u64) {
         let lost = self.leader.calls.range((node, 0)..=(node, through)).map(|(key, step)| (*key, *step));
         for (key, step) in lost.collect::<Vec<_>>() {
-            let alive = |status: &crate::status::NodeStatus| status.issued.contains_key(&key.1);
+            let alive = |status: &NodeStatus| status.issued.contains_key(&key.1);
             if !self.replica.status.nodes.get(&node).is_some_and(alive) {
                 self.leader.calls.remove(&key);
                 self.step_failed(step);

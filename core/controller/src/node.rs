@@ -102,7 +102,7 @@ impl Controller {
             interval_ms: order.interval_ms,
             timeout_ms: order.timeout_ms,
             start_delay_ms: order.start_delay_ms,
-            parameters: parameters_for(order),
+            parameters: order.parameters.clone(),
         };
         let note = Note::of(order).write();
         if self.node.connected {
@@ -197,12 +197,6 @@ fn remember(status: &mut NodeStatus, known: &Known) {
         status.result(result, false);
         status.attributes = attributes;
     }
-}
-
-fn parameters_for(order: &Order) -> BTreeMap<String, String> {
-    let for_agent =
-        |name: &str| order.agent.class != "stonith" || !(name.starts_with("CRM_meta_") || name.starts_with("pcmk_"));
-    order.parameters.iter().filter(|(name, _)| for_agent(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
 }
 
 /// The result of a call that never ran.

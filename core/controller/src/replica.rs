@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::request::Change;
 use crate::status::{FEATURE_SET, Status};
 use hakudo_base::NodeId;
+use hakudo_cib::change::Version;
 use hakudo_cib::{Document, Element};
 use std::collections::BTreeMap;
 
@@ -49,10 +50,6 @@ impl Replica {
         (replica, unreadable)
     }
 
-    pub(crate) fn configuration(&self) -> &Document {
-        &self.configuration
-    }
-
     pub(crate) fn options(&self) -> &Options {
         &self.options
     }
@@ -73,7 +70,7 @@ impl Replica {
 
     /// There is more than the empty configuration of a node that was never part of a cluster.
     pub(crate) fn has_configuration(&self) -> bool {
-        change::version(&self.configuration) != (0, 0, 0)
+        self.version() != Version::default()
     }
 
     /// The node that the configuration knows under `name`.
@@ -86,12 +83,17 @@ impl Replica {
         self.ids.keys().map(String::as_str)
     }
 
+    pub(crate) fn version(&self) -> Version {
+        Version::of(&self.configuration)
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         let digest =
             self.configuration.root().to_compact_xml().bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
-        Standing { lineage: self.lineage, version: change::version(&self.configuration), digest }
+        let Version { admin_epoch, epoch, num_updates } = self.version();
+        Standing { lineage: self.lineage, version: (admin_epoch, epoch, num_updates), digest }
     }
 
     pub(crate) fn persisted(&self) -> PersistedState {
@@ -120,9 +122,9 @@ impl Replica {
         Ok(own)
     }
 
-    /// Changes the configuration, or says why not and changes nothing.
-    pub(crate) fn change(&mut self, change: &Change, origin: &str, user: &str, time: i64) -> Result<(), Refusal> {
-        let mut document = change::apply(&self.configuration, change)?;
+    /// Changes the configuration, or says why not and changes nothing. False where there was nothing to change.
+    pub(crate) fn change(&mut self, change: &Change, origin: &str, user: &str, time: i64) -> Result<bool, Refusal> {
+        let Some(mut document) = change::apply(&self.configuration, change)? else { return Ok(false) };
         let root = document.root_mut();
         root.set("cib-last-written", &time.to_string());
         root.set("update-origin", origin);
@@ -130,7 +132,7 @@ impl Replica {
         self.configuration = document;
         self.generation += 1;
         self.look_at_configuration();
-        Ok(())
+        Ok(true)
     }
 
     fn look_at_configuration(&mut self) {

@@ -107,13 +107,13 @@ impl Status {
         Some(status)
     }
 
-    /// The node is a member of the view and takes part.
+    /// The node is a member of the view; once it is `ready`, having told what it runs, it takes part.
     pub(crate) fn joined(&mut self, node: NodeId, name: &str, ready: bool) {
         let status = self.node_mut(node, name);
         status.in_view = true;
         status.online = ready;
         status.join = if ready { Join::Member } else { Join::Down };
-        status.expected = ready;
+        status.expected = true;
     }
 
     /// The node is gone without a word: it may still run what it ran, until it is fenced.

@@ -1,6 +1,7 @@
 //! Scripts: what a few controllers do when this and that happens, to be read aloud.
 
 mod cluster;
+mod replicas;
 
 use crate::request::{Change, ChangeOperation, Request};
 use cluster::{Cluster, add};
@@ -299,9 +300,9 @@ fn a_wrong_change_is_refused_and_changes_nothing() {
     check(
         &mut cluster,
         expect![[r#"
-        n2 answers client 1: refused: step 1: //primitive[@id='A'] finds nothing
-        n2 answers client 2: refused: the configuration is now version 0.1.0, and the change was made for 0.0.7: read it again and repeat
-    "#]],
+            n2 answers client 1: refused: //primitive[@id='A'] finds nothing
+            n2 answers client 2: refused: the configuration is now version 0.1.0, and the change was made for 0.0.7: read it again and repeat
+        "#]],
     );
     assert_eq!(cluster.same_document(), before);
 }
@@ -572,4 +573,254 @@ fn failures_are_cleaned_up() {
           </lrm>
         </node_state>
     "#]].assert_eq(&part(&mut cluster, "node_state", "1"));
+}
+
+#[test]
+fn a_lost_node_is_fenced_before_its_resources_start_elsewhere() {
+    let mut cluster = Cluster::settled(3);
+    cluster.add_fence_device();
+    cluster.plans(&["1 stonith n3 CRM_meta_stonith_action=reboot\n2 start A n2 after 1"]);
+    cluster.view(&[1, 2]);
+    check(
+        &mut cluster,
+        expect![[r#"
+        [node-lost] n3 is lost and not known to be dead
+        [view] view 3 of n1, n2 is quorate; without n3
+        [fence-try] n1 runs reboot of n3 with fence1
+        [plan] n1 made plan 3 of 2 actions
+        [fence-start] n1 fences n3 (reboot) with fence1
+        n1 runs fence1 reboot n1: 0
+        [fenced] n3 was fenced (reboot) by n1
+        n1 tells membership that n3 is dead
+        n2 tells membership that n3 is dead
+        [action-start] A start on n2 begins
+        n2 runs A start n2: 0
+        [action-done] A start on n2 is done
+        [settled] nothing is left to be done
+    "#]],
+    );
+    expect![[r#"
+        <node_state id="3" uname="n3" in_ccm="false" crmd="offline" join="down" expected="down"/>
+    "#]]
+    .assert_eq(&part(&mut cluster, "node_state", "3"));
+}
+
+#[test]
+fn a_node_that_cannot_be_fenced_blocks_recovery_visibly_until_something_changes() {
+    let mut cluster = Cluster::settled(3);
+    cluster.add_fence_device();
+    cluster.planner = Some(Box::new(|cib| {
+        let dangerous = cib
+            .root()
+            .descendants()
+            .any(|e| e.name() == "node_state" && e.id() == "3" && e.attribute("expected") == Some("member"));
+        let plan = if dangerous { "1 stonith n3 CRM_meta_stonith_action=off\n2 start A n2 after 1" } else { "" };
+        Ok(cluster::graph(plan))
+    }));
+    for node in ["n1", "n2"] {
+        cluster.exit_codes.insert(format!("fence1 off {node}"), 1);
+    }
+    cluster.view(&[1, 2]);
+    cluster.pass(Duration::from_secs(200));
+    let log = cluster.take_log();
+    let tries = log.matches("runs fence1 off").count();
+    expect!["40 tries, the last words: [plan] n1 made plan 13 of 2 actions"]
+        .assert_eq(&format!("{tries} tries, the last words: {}", log.lines().last().unwrap_or_default()));
+    let state = cluster.machines[&2].controller.cluster_state();
+    expect![[r#"settled false, alerts [(Error, "n3 could not be fenced: off of n3 failed: fence1 on n1: exit code 1; fence1 on n2: exit code 1; that was attempt 10 (fencing-max-attempts), mend the device or confirm that it is down")]"#]].assert_eq(&format!("settled {}, alerts {:?}", state.settled, state.alerts));
+    cluster.exit_codes.clear();
+    cluster.ask(2, Request::Fence { node: "n3".to_owned(), action: "off".to_owned() });
+    cluster.pass(Duration::from_secs(10));
+    check(
+        &mut cluster,
+        expect![[r#"
+        n1 runs fence1 metadata n1: 0
+        [fence-try] n1 runs off of n3 with fence1
+        [fence-start] n1 fences n3 (off) with fence1
+        n1 runs fence1 off n1: 0
+        [fenced] n3 was fenced (off) by n1
+        n1 tells membership that n3 is dead
+        n2 tells membership that n3 is dead
+        n2 answers client 2: done
+        [settled] nothing is left to be done
+    "#]],
+    );
+}
+
+#[test]
+fn a_person_confirms_what_no_device_can() {
+    let mut cluster = Cluster::settled(2);
+    cluster.plans(&["1 stonith n2 CRM_meta_stonith_action=off\n2 start A n1 after 1"]);
+    cluster.view_as(&[1], &[], true, false);
+    cluster.run();
+    cluster.pass(Duration::from_secs(1));
+    cluster.plans(&["1 start A n1"]);
+    cluster.ask(1, Request::ConfirmFenced { node: "n2".to_owned() });
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+            [node-lost] n2 is lost and not known to be dead
+            [view] view 3 of n1 is quorate; without n2
+            [plan] n1 made plan 2 of 2 actions
+            [fence-failed] n2 could not be fenced: no fence device can fence n2: none is configured; configure a device for it, or confirm that it is down
+            [settled] nothing is left to be done
+            [fenced] root confirmed that n2 is down
+            n1 tells membership that n2 is dead
+            n1 answers client 1: done
+            [plan] n1 made plan 4 of 1 actions
+            [action-start] A start on n1 begins
+            n1 runs A start n1: 0
+            [action-done] A start on n1 is done
+            [settled] nothing is left to be done
+        "#]],
+    );
+}
+
+#[test]
+fn the_leader_dies_while_it_fences() {
+    let mut cluster = Cluster::settled(3);
+    cluster.add_fence_device();
+    cluster.hanging.insert("fence1 off n1".to_owned());
+    cluster.plans(&["1 stonith n3 CRM_meta_stonith_action=off\n2 start A n2 after 1"]);
+    cluster.view(&[1, 2]);
+    cluster.hanging.clear();
+    cluster.plans(&[
+        "1 stonith n1 CRM_meta_stonith_action=off\n2 stonith n3 CRM_meta_stonith_action=off\n3 start A n2 after 1 2",
+    ]);
+    cluster.view_as(&[2], &[], true, false);
+    cluster.pass(Duration::from_secs(1));
+    check(
+        &mut cluster,
+        expect![[r#"
+            [node-lost] n3 is lost and not known to be dead
+            [view] view 3 of n1, n2 is quorate; without n3
+            [fence-try] n1 runs off of n3 with fence1
+            [plan] n1 made plan 3 of 2 actions
+            [fence-start] n1 fences n3 (off) with fence1
+            [node-lost] n1 is lost and not known to be dead
+            [view] view 4 of n2 is quorate; without n1
+            n2 runs fence1 metadata n2: 0
+            [plan] n2 made plan 1 of 3 actions
+            [fence-try] n2 runs off of n1 with fence1
+            [fence-start] n2 fences n1 (off) with fence1
+            n2 runs fence1 off n2: 0
+            [fence-try] n2 runs off of n3 with fence1
+            [fenced] n1 was fenced (off) by n2
+            n2 tells membership that n1 is dead
+            [fence-start] n2 fences n3 (off) with fence1
+            n2 runs fence1 off n2: 0
+            [fenced] n3 was fenced (off) by n2
+            n2 tells membership that n3 is dead
+            [action-start] A start on n2 begins
+            n2 runs A start n2: 0
+            [action-done] A start on n2 is done
+            [settled] nothing is left to be done
+        "#]],
+    );
+}
+
+/// The real scheduler decides.
+fn scheduled(cluster: &mut Cluster) {
+    cluster.planner = Some(Box::new(|cib| {
+        Ok(hakudo_scheduler::plan(cib, hakudo_base::UnixTime::from_seconds(1_700_000_100)).transition)
+    }));
+}
+
+#[test]
+fn with_the_real_scheduler_services_survive_a_lost_node() {
+    let mut cluster = Cluster::settled(3);
+    scheduled(&mut cluster);
+    cluster.add_fence_device();
+    cluster.ask(1, cluster::add_monitored("A"));
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        [config] root on n1 changed the configuration to version 0.3.0
+        n1 answers client 2: done
+        [plan] n1 made plan 4 of 5 actions
+        n1 runs A monitor n1: 7
+        n2 runs A monitor n2: 7
+        n3 runs A monitor n3: 7
+        [action-start] A start on n2 begins
+        n2 runs A start n2: 0
+        [action-done] A start on n2 is done
+        n2 runs A monitor/10000 n2: 0
+        [settled] nothing is left to be done
+    "#]],
+    );
+    let lost = *cluster.machines.iter().find(|(_, machine)| machine.running.contains("A")).unwrap().0;
+    let rest: Vec<u32> = [1, 2, 3].into_iter().filter(|node| *node != lost).collect();
+    cluster.view(&rest);
+    check(
+        &mut cluster,
+        expect![[r#"
+        [node-lost] n2 is lost and not known to be dead
+        [view] view 3 of n1, n3 is quorate; without n2
+        [fence-try] n1 runs reboot of n2 with fence1
+        [plan] n1 made plan 6 of 3 actions
+        [fence-start] n1 fences n2 (reboot) with fence1
+        n1 runs fence1 reboot n1: 0
+        [fenced] n2 was fenced (reboot) by n1
+        n1 tells membership that n2 is dead
+        n3 tells membership that n2 is dead
+        [action-start] A start on n3 begins
+        n3 runs A start n3: 0
+        [action-done] A start on n3 is done
+        n3 runs A monitor/10000 n3: 0
+        [settled] nothing is left to be done
+    "#]],
+    );
+    assert!(cluster.machines[&rest[0]].controller.cluster_state().settled);
+    let running = |node: &u32| cluster.machines[node].running.contains("A");
+    assert_eq!(rest.iter().filter(|node| running(node)).count(), 1);
+}
+
+#[test]
+fn with_the_real_scheduler_a_failed_resource_recovers_and_a_node_leaves() {
+    let mut cluster = Cluster::settled(2);
+    scheduled(&mut cluster);
+    cluster.add_fence_device();
+    cluster.ask(1, cluster::add_monitored("A"));
+    cluster.run();
+    cluster.take_log();
+    let on = *cluster.machines.iter().find(|(_, machine)| machine.running.contains("A")).unwrap().0;
+    cluster.recurring(on, "A", 7);
+    check(
+        &mut cluster,
+        expect![[r#"
+        [action-failed] A monitor on n2 ended with 7 (Done)
+        [plan] n1 made plan 6 of 3 actions
+        [action-start] A stop on n2 begins
+        n2 cancels A monitor/10000 n2
+        n2 runs A stop n2: 0
+        [action-done] A stop on n2 is done
+        [action-start] A start on n2 begins
+        n2 runs A start n2: 0
+        [action-done] A start on n2 is done
+        n2 runs A monitor/10000 n2: 0
+        [settled] nothing is left to be done
+    "#]],
+    );
+    cluster.ask(on, Request::Leave);
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        [plan] n1 made plan 8 of 4 actions
+        [action-start] A stop on n2 begins
+        n2 cancels A monitor/10000 n2
+        n2 runs A stop n2: 0
+        [action-done] A stop on n2 is done
+        [node-leaves] n2 has nothing left to do and leaves
+        [action-start] A start on n1 begins
+        n1 runs A start n1: 0
+        n2 answers client 3: done
+        n2 leaves
+        [action-done] A start on n1 is done
+        n1 runs A monitor/10000 n1: 0
+        [settled] nothing is left to be done
+    "#]],
+    );
 }

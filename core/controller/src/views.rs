@@ -159,7 +159,10 @@ impl Controller {
             self.replica.lineage = epoch;
         }
         self.lead_fencing(effects);
-        self.first_synced.get_or_insert(self.now);
+        self.agreed_at = Some(self.now);
+        if self.quorate() {
+            self.first_quorate.get_or_insert(self.now);
+        }
         self.changed();
         self.persist(effects);
         self.answer_changes(effects);

@@ -39,7 +39,6 @@ pub(crate) struct Cluster {
     pub(crate) hanging: BTreeSet<String>,
     pub(crate) log: String,
     clients: u64,
-    events: bool,
 }
 
 /// A resource's operation and node as scripts write them.
@@ -64,7 +63,6 @@ impl Cluster {
             hanging: BTreeSet::new(),
             log: String::new(),
             clients: 0,
-            events: true,
         };
         for number in 1..=count {
             cluster.boot(number, count, None);
@@ -257,7 +255,7 @@ impl Cluster {
             }
             Effect::Fenced(node) => self.line(format_args!("n{number} tells membership that n{node} is dead")),
             Effect::Leave => self.line(format_args!("n{number} leaves")),
-            Effect::Event(event) if self.events && number == self.witness() => {
+            Effect::Event(event) if number == self.witness() => {
                 self.line(format_args!("[{}] {}", event.kind, event.text));
             }
             Effect::Event(_) => {}
@@ -344,6 +342,19 @@ impl Cluster {
         self.run();
     }
 
+    /// Every node's configuration gets a fence device for all nodes, and a view after that knows it.
+    pub(crate) fn add_fence_device(&mut self) {
+        let hosts = self.machines.keys().map(|n| format!("n{n}")).collect::<Vec<_>>().join(" ");
+        let xml = format!(
+            "<primitive id='fence1' class='stonith' type='fence_dummy'><instance_attributes id='f'>\
+             <nvpair id='f-hosts' name='pcmk_host_list' value='{hosts}'/></instance_attributes></primitive>"
+        );
+        let operations = vec![ChangeOperation::Create { parent: "/cib/configuration/resources".to_owned(), xml }];
+        self.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+        self.run();
+        self.log.clear();
+    }
+
     /// A client of a node asks.
     pub(crate) fn ask(&mut self, number: u32, request: Request) {
         self.clients += 1;
@@ -364,15 +375,21 @@ impl Cluster {
         self.run();
     }
 
-    /// The members of the newest view hold the same document; it.
+    /// The members of each view hold the same document; that of the newest view.
     pub(crate) fn same_document(&mut self) -> String {
-        let Some(newest) = self.machines.values().filter_map(|m| m.view.as_ref().map(|view| view.id)).max() else {
-            return String::new();
-        };
-        let members = self.machines.values_mut().filter(|m| m.view.as_ref().is_some_and(|view| view.id == newest));
-        let documents: BTreeSet<String> = members.map(|m| m.controller.cib().to_xml()).collect();
-        assert_eq!(documents.len(), 1, "members hold different documents: {documents:#?}");
-        documents.into_iter().next().unwrap()
+        let mut views: BTreeMap<Option<ViewId>, BTreeSet<String>> = BTreeMap::new();
+        for machine in self.machines.values_mut() {
+            let view = machine.view.as_ref().map(|view| view.id);
+            if !machine.controller.synced {
+                continue;
+            }
+            views.entry(view).or_default().insert(machine.controller.cib().to_xml());
+        }
+        for (view, documents) in &views {
+            let alone = view.is_none();
+            assert!(alone || documents.len() == 1, "members of {view:?} hold different documents: {documents:#?}");
+        }
+        views.into_values().next_back().and_then(|documents| documents.into_iter().next()).unwrap_or_default()
     }
 
     pub(crate) fn take_log(&mut self) -> String {
@@ -392,6 +409,16 @@ pub(crate) fn configuration(count: u32) -> String {
 /// A change that adds a resource.
 pub(crate) fn add(id: &str) -> Request {
     let xml = format!("<primitive id='{id}' class='ocf' provider='hakudo' type='Dummy'/>");
+    let operations = vec![ChangeOperation::Create { parent: "/cib/configuration/resources".to_owned(), xml }];
+    Request::Change(Change { operations, if_version: None, force: false })
+}
+
+/// A change that adds a resource with a recurring monitor.
+pub(crate) fn add_monitored(id: &str) -> Request {
+    let xml = format!(
+        "<primitive id='{id}' class='ocf' provider='hakudo' type='Dummy'>\
+         <operations><op id='{id}-monitor' name='monitor' interval='10s'/></operations></primitive>"
+    );
     let operations = vec![ChangeOperation::Create { parent: "/cib/configuration/resources".to_owned(), xml }];
     Request::Change(Change { operations, if_version: None, force: false })
 }
