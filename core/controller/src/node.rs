@@ -92,13 +92,12 @@ impl Controller {
             self.node.results.push(result);
             return;
         }
-        let operation = if order.agent.class == "stonith" { "monitor" } else { &order.task };
         let agent_call = AgentCall {
             call,
             epoch,
             resource: order.resource.clone(),
             agent: order.agent.clone(),
-            operation: operation.to_owned(),
+            operation: order.task.clone(),
             interval_ms: order.interval_ms,
             timeout_ms: order.timeout_ms,
             start_delay_ms: order.start_delay_ms,
