@@ -347,6 +347,15 @@ impl NodeConfig {
         Ok(config)
     }
 
+    /// Makes the folder of the sockets.
+    ///
+    /// # Errors
+    /// Where this user may not.
+    pub fn make_runtime_dir(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.runtime_dir)
+            .with_context(|| format!("cannot make {}", self.runtime_dir.display()))
+    }
+
     /// How the executor of this node is set up.
     pub fn executor(&self) -> hakudo_executor::Config {
         let mut config = hakudo_executor::Config::new(self.executor_socket());

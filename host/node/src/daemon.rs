@@ -76,8 +76,7 @@ enum Next {
 
 impl Node {
     fn start(config: &NodeConfig) -> Result<(Self, Inbox)> {
-        std::fs::create_dir_all(&config.runtime_dir)
-            .with_context(|| format!("cannot make {}", config.runtime_dir.display()))?;
+        config.make_runtime_dir()?;
         let lock = lock(config)?;
         let storage = Storage::open(&config.state_dir)?;
         let history = History::open(&config.state_dir.join("events.redb"))?;

@@ -46,11 +46,6 @@ impl History {
         Ok(database)
     }
 
-    /// The number that the next event gets.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next
-    }
-
     /// Writes events, giving them their numbers. Not synced: after a power loss the newest may be missing.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The command line as a whole. Each command declares its own part.
 
-use crate::command::{cluster, completion, config, events, node, resource, simulate, status, why};
+use crate::command::{agent, cluster, completion, config, daemon, events, node, resource, simulate, status, why};
+use crate::demo;
 use crate::exit::Outcome;
 use crate::input::Source;
 use crate::world::World;
@@ -63,6 +64,14 @@ enum Command {
     /// Make a cluster of machines, join one, leave it
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Run a cluster on this one machine, and make it fail
+    Demo(demo::Arguments),
+    /// Run a process of a node (for service managers)
+    #[command(subcommand)]
+    Daemon(daemon::Command),
+    /// Run an agent that ships with hakudo (for executors)
+    #[command(hide = true, disable_help_flag = true)]
+    Agent(agent::Arguments),
     /// Print the completion script of a shell
     Completion(completion::Arguments),
 }
@@ -80,6 +89,9 @@ impl Cli {
             Command::Why(arguments) => why::run(&arguments, global, world),
             Command::Events(arguments) => events::run(&arguments, global, world),
             Command::Cluster(command) => cluster::run(&command, global, world),
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::Daemon(command) => daemon::run(&command),
+            Command::Agent(arguments) => agent::run(&arguments),
             Command::Completion(arguments) => completion::run(&arguments, world),
         }
     }

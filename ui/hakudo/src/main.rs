@@ -1,7 +1,7 @@
 //! The `hakudo` command.
 //!
 //! One file a command under `command/`; each reads its arguments (declared in the same file), works through the libraries, and
-//! writes to the [`World`] that it is given. Nothing else prints. A command that people know from Pacemaker does what it does
+//! writes to the [`World`] that it is given. Nothing else prints, but for the demo, which goes on for as long as somebody watches it. A command that people know from Pacemaker does what it does
 //! there, with the same options, words and exit codes, also under its old name (`crm_mon`, `crm_simulate`).
 
 mod change;
@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod client;
 mod command;
+mod demo;
 mod difference;
 mod exit;
 mod input;

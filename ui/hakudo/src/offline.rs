@@ -12,7 +12,9 @@ pub(crate) fn apply(cib: &mut Document, change: &Change) -> Result<(), Failure> 
     if let Some(wanted) = wanted.filter(|wanted| *wanted != now) {
         return Err(Failure::new(
             Exit::ERROR,
-            format!("the configuration is now version {now}, and the change was made for {wanted}: read it again and repeat"),
+            format!(
+                "the configuration is now version {now}, and the change was made for {wanted}: read it again and repeat"
+            ),
         ));
     }
     let refused = |error: ChangeError| Failure::new(Exit::DATA, format!("nothing was changed: {error}"));

@@ -38,8 +38,8 @@ impl OperationResult {
         let (node, exit_code) = rest.rsplit_once('=').ok_or_else(|| format!("'{text}' has no =EXIT: {form}"))?;
         let exit_code =
             exit_code.parse().map_err(|_| format!("'{exit_code}' in '{text}' is not an exit code: {form}"))?;
-        let (resource, task, interval_ms) =
-            parse_operation_key(key).ok_or_else(|| format!("'{key}' in '{text}' is not RESOURCE_TASK_INTERVAL: {form}"))?;
+        let (resource, task, interval_ms) = parse_operation_key(key)
+            .ok_or_else(|| format!("'{key}' in '{text}' is not RESOURCE_TASK_INTERVAL: {form}"))?;
         Ok(Self { resource, task, interval_ms, node: node.to_owned(), exit_code })
     }
 }
@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn keys_are_taken_apart() {
-        let parts = |key| parse_operation_key(key).map(|(resource, task, interval)| format!("{resource} {task} {interval}"));
+        let parts =
+            |key| parse_operation_key(key).map(|(resource, task, interval)| format!("{resource} {task} {interval}"));
         for (key, expected) in [
             ("web_monitor_10000", Some("web monitor 10000")),
             ("my_web_migrate_to_0", Some("my_web migrate_to 0")),

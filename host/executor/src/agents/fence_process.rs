@@ -17,7 +17,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long killed processes may take to be gone.
@@ -60,7 +60,7 @@ const METADATA: &str = r#"<?xml version="1.0"?>
   </actions>
 </resource-agent>"#;
 
-pub(super) fn main(arguments: &[&str]) -> ExitCode {
+pub(super) fn main(arguments: &[&str]) -> u8 {
     let parameters = match arguments {
         // As fence agents are called by hand.
         ["-o", action] => Ok(BTreeMap::from([("action".to_owned(), (*action).to_owned())])),
@@ -68,10 +68,10 @@ pub(super) fn main(arguments: &[&str]) -> ExitCode {
     };
     let result = parameters.and_then(|parameters| run(&parameters));
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(reason) => {
             eprint_line(&reason);
-            ExitCode::FAILURE
+            1
         }
     }
 }

@@ -174,13 +174,13 @@ fn birth(pid: &str) -> Option<String> {
 }
 
 /// The server itself: `PIDFILE ADDRESS TEXT`. Runs until it is killed.
-pub(super) fn serve(arguments: &[&str]) -> ExitCode {
+pub(super) fn serve(arguments: &[&str]) -> u8 {
     let [pidfile, address, text] = arguments else { return usage() };
     match serve_for_ever(pidfile, address, text) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprint_line(&format!("{address}: {error}"));
-            ExitCode::FAILURE
+            1
         }
     }
 }

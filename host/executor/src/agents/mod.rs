@@ -16,7 +16,6 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// Where agents keep what has to survive until the next start of the machine, unless a parameter says otherwise.
@@ -136,8 +135,8 @@ impl Surroundings {
     }
 }
 
-/// Runs `hakudo agent ARGUMENTS…`: the agent's name and the action. A fence agent takes its action from standard input.
-pub fn main(arguments: &[String]) -> ExitCode {
+/// Runs `hakudo agent ARGUMENTS…`: the agent's name and the action; the exit code. A fence agent takes its action from standard input.
+pub fn main(arguments: &[String]) -> u8 {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["fence_hakudo_process", rest @ ..] => return fence_process::main(rest),
@@ -154,7 +153,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
     };
     if *action == "meta-data" {
         print_line(&metadata(description));
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if !description.actions.iter().any(|known| known.name == *action) {
         return exit(Err(failure(exit_code::UNIMPLEMENT_FEATURE, format!("{name} has no action {action:?}"))));
@@ -162,12 +161,12 @@ pub fn main(arguments: &[String]) -> ExitCode {
     exit(run(&Surroundings::of_this_process(), action))
 }
 
-fn usage() -> ExitCode {
+fn usage() -> u8 {
     eprint_line("usage: hakudo agent {Dummy|Stateful|Address|Http} ACTION, or hakudo agent fence_hakudo_process");
     code(exit_code::UNIMPLEMENT_FEATURE)
 }
 
-fn exit(result: ActionResult) -> ExitCode {
+fn exit(result: ActionResult) -> u8 {
     match result {
         Ok(exit_code) => code(exit_code),
         Err(Failure { code: exit_code, reason }) => {
@@ -179,8 +178,8 @@ fn exit(result: ActionResult) -> ExitCode {
     }
 }
 
-fn code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+fn code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(1)
 }
 
 /// The program by which agents call themselves: as the executor says, or this one.

@@ -1,8 +1,10 @@
 //! The commands.
 
+pub(crate) mod agent;
 pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod node;
 pub(crate) mod resource;

@@ -1,0 +1,193 @@
+//! Where the demo keeps its files, and what is in them.
+
+use super::network::{self, node_address};
+use anyhow::{Context, Result};
+use hakudo_node::config::{NodeConfig, NodeEntry};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The folder of a demo.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The folder.
+    pub(super) folder: PathBuf,
+    /// This program.
+    pub(super) program: PathBuf,
+    /// The nodes, by name.
+    pub(super) nodes: Vec<String>,
+}
+
+/// The agents that the demo uses, by their kind: a folder under the demo's own, and the verb's argument.
+const AGENTS: &[(&str, &str)] = &[
+    ("ocf/resource.d/hakudo/Address", "Address"),
+    ("ocf/resource.d/hakudo/Http", "Http"),
+    ("ocf/resource.d/hakudo/Dummy", "Dummy"),
+    ("ocf/resource.d/hakudo/Stateful", "Stateful"),
+    ("fence/fence_hakudo_process", "fence_hakudo_process"),
+];
+
+impl Layout {
+    /// The demo of this user, with `count` nodes.
+    pub(super) fn of_this_user(count: u8) -> Result<Self> {
+        let folder = match std::env::var_os("HAKUDO_DEMO") {
+            Some(folder) => PathBuf::from(folder),
+            None => PathBuf::from(format!("/tmp/hakudo-demo-{}", rustix::process::getuid().as_raw())),
+        };
+        let program = std::env::current_exe().context("cannot find this program")?;
+        Ok(Self { folder, program, nodes: (1..=count).map(|n| format!("n{n}")).collect() })
+    }
+
+    /// Makes the folder anew with all that the nodes need.
+    pub(super) fn write(&self) -> Result<()> {
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))?;
+        }
+        fs::create_dir_all(&self.folder)?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        for (file, agent) in AGENTS {
+            let file = self.folder.join(file);
+            fs::create_dir_all(file.parent().context("an agent lies in a folder")?)?;
+            let text = format!("#!/bin/sh\nexec '{}' agent {agent} \"$@\"\n", self.program.display());
+            fs::write(&file, text)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        }
+        let mut key = [0u8; 32];
+        rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+        fs::write(self.key(), key)?;
+        fs::set_permissions(self.key(), fs::Permissions::from_mode(0o600))?;
+        for node in &self.nodes {
+            fs::create_dir_all(self.node(node))?;
+            fs::write(self.config(node), serde_json::to_string_pretty(&self.node_config(node)?)?)?;
+        }
+        Ok(())
+    }
+
+    fn node_config(&self, node: &str) -> Result<NodeConfig> {
+        let mut nodes = Vec::new();
+        for (number, name) in (1u8..).zip(&self.nodes) {
+            nodes.push(NodeEntry {
+                id: number.into(),
+                name: name.clone(),
+                addresses: vec![IpAddr::V4(node_address(number))],
+                votes: 1,
+            });
+        }
+        let mut config = NodeConfig::new("demo", node, nodes);
+        config.key_file = self.key();
+        config.state_dir = self.node(node).join("state");
+        config.runtime_dir = self.node(node).join("run");
+        config.ocf_roots = vec![self.folder.join("ocf")];
+        config.fence_dirs = vec![self.folder.join("fence")];
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The address of a node.
+    pub(super) fn address(&self, node: &str) -> Result<Ipv4Addr> {
+        let at = self.nodes.iter().position(|n| n == node).with_context(|| format!("there is no node {node}"))?;
+        Ok(node_address(u8::try_from(at + 1)?))
+    }
+
+    fn key(&self) -> PathBuf {
+        self.folder.join("key")
+    }
+
+    /// The folder of a node.
+    pub(super) fn node(&self, node: &str) -> PathBuf {
+        self.folder.join(node)
+    }
+
+    /// The configuration of a node.
+    pub(super) fn config(&self, node: &str) -> PathBuf {
+        self.node(node).join("cluster.json")
+    }
+
+    /// What the daemons of a node say.
+    pub(super) fn log(&self, node: &str) -> PathBuf {
+        self.node(node).join("log")
+    }
+
+    /// The socket of a node.
+    pub(super) fn socket(&self, node: &str) -> PathBuf {
+        self.node(node).join("run/node.sock")
+    }
+
+    /// The socket on which the demo takes orders.
+    pub(super) fn control(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
+    /// The folder in which fencing finds the power switch of each node.
+    pub(super) fn power(&self) -> PathBuf {
+        self.folder.join("power")
+    }
+
+    /// The configuration of the demo's cluster.
+    pub(super) fn configuration(&self) -> String {
+        let hosts = self.nodes.join(" ");
+        let nodes: String =
+            (1..).zip(&self.nodes).map(|(id, name)| format!("<node id=\"{id}\" uname=\"{name}\"/>")).collect();
+        format!(
+            r#"<configuration>
+  <crm_config>
+    <cluster_property_set id="cib-bootstrap-options">
+      <nvpair id="cib-bootstrap-options-cluster-name" name="cluster-name" value="demo"/>
+      <nvpair id="cib-bootstrap-options-fencing-enabled" name="fencing-enabled" value="true"/>
+    </cluster_property_set>
+  </crm_config>
+  <nodes>{nodes}</nodes>
+  <resources>
+    <primitive id="power" class="stonith" type="fence_hakudo_process">
+      <instance_attributes id="power-params">
+        <nvpair id="power-hosts" name="pcmk_host_list" value="{hosts}"/>
+        <nvpair id="power-state" name="state" value="{power}"/>
+      </instance_attributes>
+      <operations><op id="power-monitor" name="monitor" interval="60s" timeout="10s"/></operations>
+    </primitive>
+    <group id="web">
+      <primitive id="web-address" class="ocf" provider="hakudo" type="Address">
+        <instance_attributes id="web-address-params">
+          <nvpair id="web-address-ip" name="ip" value="{service}"/>
+          <nvpair id="web-address-prefix" name="cidr_netmask" value="24"/>
+          <nvpair id="web-address-nic" name="nic" value="{interface}"/>
+        </instance_attributes>
+        <operations><op id="web-address-monitor" name="monitor" interval="5s" timeout="10s"/></operations>
+      </primitive>
+      <primitive id="web-server" class="ocf" provider="hakudo" type="Http">
+        <instance_attributes id="web-server-params">
+          <nvpair id="web-server-address" name="address" value="{service}"/>
+          <nvpair id="web-server-port" name="port" value="80"/>
+        </instance_attributes>
+        <operations><op id="web-server-monitor" name="monitor" interval="1s" timeout="10s"/></operations>
+      </primitive>
+    </group>
+    <clone id="workers">
+      <primitive id="worker" class="ocf" provider="hakudo" type="Dummy">
+        <operations><op id="worker-monitor" name="monitor" interval="10s" timeout="10s"/></operations>
+      </primitive>
+    </clone>
+    <clone id="store">
+      <meta_attributes id="store-meta"><nvpair id="store-promotable" name="promotable" value="true"/></meta_attributes>
+      <primitive id="storage" class="ocf" provider="hakudo" type="Stateful">
+        <operations>
+          <op id="storage-monitor-promoted" name="monitor" interval="9s" timeout="10s" role="Promoted"/>
+          <op id="storage-monitor" name="monitor" interval="10s" timeout="10s" role="Unpromoted"/>
+        </operations>
+      </primitive>
+    </clone>
+  </resources>
+  <constraints/>
+</configuration>"#,
+            power = self.power().display(),
+            service = network::SERVICE,
+            interface = network::INTERFACE,
+        )
+    }
+}
+
+/// What a path is called when a person is told of it.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,60 @@
+//! A machine of the demo: the process that is all of one node, as the first process of a real machine would be.
+//!
+//! It lives in network and host name namespaces of its own, adopts every orphan of the node, and starts executor and
+//! node again when they end. Killing every process in its network namespace is pulling its plug.
+
+use super::layout::Layout;
+use super::network::Network;
+use anyhow::{Context, Result};
+use rustix::process::{Pid, WaitOptions, set_child_subreaper, wait};
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A part of the node that is kept running.
+struct Part {
+    verb: &'static str,
+    child: Child,
+}
+
+/// Runs the machine of a node until it is killed.
+///
+/// # Errors
+/// Where it cannot begin.
+pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
+    set_child_subreaper(Some(rustix::process::getpid())).context("cannot adopt orphans")?;
+    rustix::system::sethostname(node.as_bytes()).context("cannot take a host name")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Network::open()?.join(layout.address(node)?).await })?;
+    drop(runtime);
+    let mut parts = Vec::new();
+    for verb in ["executor", "node"] {
+        parts.push(Part { verb, child: start(layout, node, verb)? });
+    }
+    loop {
+        let Some((ended, _)) = wait(WaitOptions::empty()).context("cannot wait for processes")? else { continue };
+        for part in &mut parts {
+            if is(ended, &part.child) {
+                // A part that ends at once, again and again, must not take the whole machine.
+                std::thread::sleep(Duration::from_millis(200));
+                part.child = start(layout, node, part.verb)?;
+            }
+        }
+    }
+}
+
+fn is(pid: Pid, child: &Child) -> bool {
+    u32::try_from(pid.as_raw_nonzero().get()).is_ok_and(|pid| pid == child.id())
+}
+
+fn start(layout: &Layout, node: &str, verb: &str) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(layout.log(node))?;
+    Command::new(&layout.program)
+        .args(["daemon", verb, "--config"])
+        .arg(layout.config(node))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start the {verb} of {node}"))
+}

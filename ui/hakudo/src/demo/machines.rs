@@ -1,0 +1,165 @@
+//! The machines of the demo, and what can happen to them: power, cables, fencing.
+//!
+//! A machine that is fenced with `reboot` comes up again a little later, as a real one would. A machine that only lost its
+//! power stays off until the cluster's fencing (or `hakudo demo start`) switches it on.
+
+use super::layout::Layout;
+use super::network::Network;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// How long a machine needs from power on to its first process.
+const BOOT: Duration = Duration::from_secs(2);
+
+/// All machines.
+pub(super) struct Machines {
+    layout: Layout,
+    network: Network,
+    running: BTreeMap<String, Child>,
+    /// The network namespace of each machine that was ever on.
+    namespaces: BTreeMap<String, u64>,
+}
+
+impl Machines {
+    /// Machines that are all off, around a switch.
+    pub(super) async fn new(layout: &Layout) -> Result<Self> {
+        let network = Network::open()?;
+        network.make_switch().await?;
+        fs::create_dir_all(layout.power())?;
+        Ok(Self { layout: layout.clone(), network, running: BTreeMap::new(), namespaces: BTreeMap::new() })
+    }
+
+    /// Switches a machine on.
+    pub(super) async fn start(&mut self, node: &str) -> Result<()> {
+        if self.is_on(node)? {
+            bail!("{node} is on already");
+        }
+        let child = Command::new("unshare")
+            .args(["--net", "--uts", "--"])
+            .arg(&self.layout.program)
+            .args(["demo", "--inside", "machine"])
+            .env("HAKUDO_DEMO", &self.layout.folder)
+            .env("HAKUDO_DEMO_NODE", node)
+            .env("HAKUDO_DEMO_NODES", self.layout.nodes.len().to_string())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run unshare")?;
+        let pid = child.id().context("a machine ended at once")?;
+        let namespace = new_namespace(pid).await?;
+        let switched_on = self.switched_on(node);
+        let switch = format!("netns={namespace}\nstart=touch '{}'\n", switched_on.display());
+        fs::write(self.layout.power().join(node), switch)?;
+        self.namespaces.insert(node.into(), namespace);
+        self.network.connect(node, pid).await?;
+        self.running.insert(node.into(), child);
+        Ok(())
+    }
+
+    /// Whether a machine is on.
+    pub(super) fn is_on(&mut self, node: &str) -> Result<bool> {
+        self.check(node)?;
+        let Some(child) = self.running.get_mut(node) else { return Ok(false) };
+        if child.try_wait()?.is_some() {
+            self.running.remove(node);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Pulls a machine's plug: its cable goes dead and all its processes end, with no chance to say anything.
+    pub(super) async fn kill(&mut self, node: &str) -> Result<()> {
+        if !self.is_on(node)? {
+            bail!("{node} is off already");
+        }
+        self.network.cut(node).await?;
+        let namespace = *self.namespaces.get(node).with_context(|| format!("{node} has no network namespace"))?;
+        // A process may start another one while they are being killed: until none is left.
+        while kill_all_in(namespace)? > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if let Some(mut child) = self.running.remove(node) {
+            child.wait().await?;
+        }
+        Ok(())
+    }
+
+    /// Cuts a machine's network cable.
+    pub(super) async fn cut(&mut self, node: &str) -> Result<()> {
+        self.check(node)?;
+        self.network.cut(node).await
+    }
+
+    /// Mends a machine's network cable.
+    pub(super) async fn heal(&mut self, node: &str) -> Result<()> {
+        self.check(node)?;
+        self.network.heal(node).await
+    }
+
+    /// Machines that fencing has switched on come up.
+    pub(super) async fn boot_those_switched_on(&mut self) -> Result<Vec<String>> {
+        let mut booted = Vec::new();
+        for node in self.layout.nodes.clone() {
+            let switch = self.switched_on(&node);
+            let switched = fs::metadata(&switch).and_then(|m| m.modified()).ok();
+            let ready = switched.is_some_and(|at| at.elapsed().is_ok_and(|since| since >= BOOT));
+            if ready && !self.is_on(&node)? {
+                fs::remove_file(&switch)?;
+                self.start(&node).await?;
+                booted.push(node);
+            }
+        }
+        Ok(booted)
+    }
+
+    /// The file that fencing makes when it switches a machine on.
+    fn switched_on(&self, node: &str) -> PathBuf {
+        self.layout.folder.join(format!("{node}.on"))
+    }
+
+    fn check(&self, node: &str) -> Result<()> {
+        if self.layout.nodes.iter().any(|n| n == node) {
+            Ok(())
+        } else {
+            bail!("there is no node {node}; the nodes are {}", self.layout.nodes.join(", "))
+        }
+    }
+}
+
+/// Waits until a process has left this process's network namespace; the number of the new one.
+async fn new_namespace(pid: u32) -> Result<u64> {
+    let own = namespace_of("self")?;
+    for _ in 0..500 {
+        let its = namespace_of(&pid.to_string()).context("a machine ended at once")?;
+        if its != own {
+            return Ok(its);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bail!("a machine got no network namespace")
+}
+
+fn namespace_of(pid: &str) -> Result<u64> {
+    Ok(fs::metadata(Path::new("/proc").join(pid).join("ns/net"))?.ino())
+}
+
+/// Kills every process in a network namespace; how many there were.
+fn kill_all_in(namespace: u64) -> Result<usize> {
+    let mut killed = 0;
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let inside = namespace_of(&pid.to_string()).is_ok_and(|its| its == namespace);
+        if inside && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            // It may have ended by itself meanwhile.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            killed += 1;
+        }
+    }
+    Ok(killed)
+}

@@ -1,0 +1,286 @@
+//! What happens in the demo: the cluster starts, orders come, the client's interruptions are told; or all of it by itself.
+
+use super::client::{Client, Seen};
+use super::cluster;
+use super::control::{self, Order};
+use super::layout::{Layout, shown};
+use super::machines::Machines;
+use super::network::SERVICE;
+use super::phases;
+use crate::exit::Exit;
+use anyhow::{Context, Result, bail};
+use hakudo_base::UnixTime;
+use hakudo_controller::request::{Reply, Request};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// The cluster gets this long to come to rest after anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the demo in its namespaces.
+///
+/// # Errors
+/// Where something cannot be set up, or (unattended) where the service did not come back.
+pub(super) async fn run(layout: &Layout, auto: bool, power_cuts: Option<u32>) -> Result<Exit> {
+    let began = Instant::now();
+    let mut machines = Machines::new(layout).await?;
+    for node in &layout.nodes {
+        machines.start(node).await?;
+    }
+    let orders = control::listen(layout)?;
+    let (own, own_orders) = mpsc::channel(4);
+    tokio::spawn(obey(layout.clone(), machines, orders, own_orders));
+    let stage = Stage { layout: layout.clone(), client: Client::start(), orders: own };
+    println!("{} nodes start: {}", layout.nodes.len(), layout.nodes.join(", "));
+    cluster::configure(layout).await?;
+    stage.served_within(PATIENCE).await.context("the service did not start")?;
+    println!("The service answers at http://{SERVICE}/ after {}.", milliseconds(began.elapsed()));
+    cluster::settled(layout, layout.nodes.len(), PATIENCE).await?;
+    match (auto, power_cuts) {
+        (true, Some(count)) => stage.power_cuts(count).await?,
+        (true, None) => stage.whole_story().await?,
+        (false, _) => stage.watch().await?,
+    }
+    Ok(Exit::OK)
+}
+
+/// Carries orders out, one after the other, and lets fenced machines boot.
+async fn obey(
+    layout: Layout,
+    mut machines: Machines,
+    mut orders: mpsc::Receiver<Order>,
+    mut own: mpsc::Receiver<Order>,
+) {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        let order = tokio::select! {
+            Some(order) = orders.recv() => order,
+            Some(order) = own.recv() => order,
+            _ = tick.tick() => {
+                match machines.boot_those_switched_on().await {
+                    Ok(booted) => booted.iter().for_each(|node| println!("{node} boots.")),
+                    Err(error) => println!("A machine does not boot: {error:#}"),
+                }
+                continue;
+            }
+        };
+        let answer = match carry_out(&layout, &mut machines, &order.words).await {
+            Ok(answer) => answer,
+            Err(error) => format!("error: {error:#}\n"),
+        };
+        // Whoever asked may have gone.
+        let _ = order.answer.send(answer);
+    }
+}
+
+async fn carry_out(layout: &Layout, machines: &mut Machines, words: &[String]) -> Result<String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["kill", node] => machines.kill(node).await.map(|()| format!("{node} has no power.\n")),
+        ["cut", node] => machines.cut(node).await.map(|()| format!("The cable of {node} is cut.\n")),
+        ["heal", node] => machines.heal(node).await.map(|()| format!("The cable of {node} is whole.\n")),
+        ["start", node] => machines.start(node).await.map(|()| format!("{node} boots.\n")),
+        ["fence", node] => fence(layout, node).await,
+        ["stop"] => {
+            println!("The demo ends.");
+            std::process::exit(0)
+        }
+        other => bail!("this is not an order: {}", other.join(" ")),
+    }
+}
+
+async fn fence(layout: &Layout, node: &str) -> Result<String> {
+    let request = Request::Fence { node: node.into(), action: "reboot".into() };
+    for other in layout.nodes.iter().filter(|other| *other != node) {
+        match cluster::ask(&layout.socket(other), &request).await {
+            Ok(Reply::Done) => return Ok(format!("{node} is fenced.\n")),
+            Ok(Reply::Refused { reason } | Reply::Unknown { reason }) => bail!("{reason}"),
+            Ok(other) => bail!("this is no answer: {other:?}"),
+            // This node may be off: another one is asked.
+            Err(_) => {}
+        }
+    }
+    bail!("no node answers")
+}
+
+/// The cluster with its client.
+struct Stage {
+    layout: Layout,
+    client: Client,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Stage {
+    async fn order(&self, words: &[&str]) -> Result<()> {
+        let (answer, wait) = oneshot::channel();
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        self.orders.send(Order { words, answer }).await.context("nobody takes orders")?;
+        let answer = wait.await.context("nobody answers orders")?;
+        match answer.strip_prefix("error: ") {
+            Some(error) => bail!("{}", error.trim_end()),
+            None => Ok(()),
+        }
+    }
+
+    /// The node whose page the client got last.
+    fn server(&self) -> Result<String> {
+        let page = self.client.seen().server.context("the service never answered")?;
+        let node =
+            self.layout.nodes.iter().find(|node| page.split(|c: char| !c.is_alphanumeric()).any(|w| w == **node));
+        node.cloned().with_context(|| format!("the page names no node: {page:?}"))
+    }
+
+    async fn leader(&self) -> Result<String> {
+        let state = cluster::state(&self.layout).await.context("no node answers")?;
+        state.leader.context("nobody leads")
+    }
+
+    /// Waits until the client gets an answer.
+    async fn served_within(&self, patience: Duration) -> Result<()> {
+        let began = Instant::now();
+        while self.client.seen().answered.is_none() {
+            if began.elapsed() > patience {
+                bail!("no answer within {} s", patience.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the client, after something happened, got an answer again that was asked for after it; and returns
+    /// the longest interruption since.
+    async fn recovered(&self, before: &Seen, since: Instant) -> Result<Duration> {
+        loop {
+            let seen = self.client.seen();
+            let interrupted = seen.interruptions.get(before.interruptions.len()..).unwrap_or_default();
+            let longest = interrupted.iter().max().copied();
+            if !seen.failing && (longest.is_some() || since.elapsed() > Duration::from_secs(5)) {
+                return Ok(longest.unwrap_or_default());
+            }
+            if since.elapsed() > PATIENCE {
+                bail!("the service did not come back within {} s", PATIENCE.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// One scene: something happens, the service comes back, the cluster comes to rest with all nodes.
+    async fn scene(&self, title: &str, words: &[&str], afterwards: Option<&[&str]>) -> Result<Duration> {
+        let before = self.client.seen();
+        let start = now();
+        let since = Instant::now();
+        self.order(words).await.with_context(|| title.to_owned())?;
+        let interruption = self.recovered(&before, since).await.with_context(|| title.to_owned())?;
+        let phases = phases::of(&self.layout, words.get(1).copied(), start).await;
+        println!("{title}: interrupted for {}{phases}", milliseconds(interruption));
+        if let Some(words) = afterwards {
+            self.order(words).await?;
+        }
+        cluster::settled(&self.layout, self.layout.nodes.len(), PATIENCE).await.with_context(|| title.to_owned())?;
+        Ok(interruption)
+    }
+
+    async fn whole_story(&self) -> Result<()> {
+        let server = self.server()?;
+        self.scene(&format!("Power cut of {server}, which serves"), &["kill", &server], None).await?;
+        let leader = self.leader().await?;
+        self.scene(&format!("Power cut of {leader}, which leads"), &["kill", &leader], None).await?;
+        let server = self.server()?;
+        self.scene(&format!("Network of {server} cut, which serves"), &["cut", &server], Some(&["heal", &server]))
+            .await?;
+        let server = self.server()?;
+        self.scene(&format!("{server} fenced, which serves"), &["fence", &server], None).await?;
+        println!("The service came back each time.");
+        Ok(())
+    }
+
+    async fn power_cuts(&self, count: u32) -> Result<()> {
+        let mut interruptions = Vec::new();
+        for run in 1..=count {
+            let server = self.server()?;
+            let title = format!("{run:>3}. power cut of {server}");
+            interruptions.push(self.scene(&title, &["kill", &server], None).await?);
+        }
+        interruptions.sort_unstable();
+        if let (Some(least), Some(most)) = (interruptions.first(), interruptions.last()) {
+            let median = interruptions[interruptions.len() / 2];
+            println!(
+                "{count} power cuts: median {}, least {}, most {}",
+                milliseconds(median),
+                milliseconds(*least),
+                milliseconds(*most)
+            );
+        }
+        Ok(())
+    }
+
+    /// Tells what happens until it is interrupted.
+    async fn watch(&self) -> Result<()> {
+        self.say_what_to_type();
+        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let mut told: BTreeMap<String, u64> = BTreeMap::new();
+        let mut reporter: Option<String> = None;
+        let mut interruptions = self.client.seen().interruptions.len();
+        let mut latest = now();
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => { println!("\nThe demo ends."); return Ok(()) }
+                _ = tick.tick() => {}
+            }
+            // One node tells the story: the leader, as long as it answers.
+            if let Some(leader) = cluster::state(&self.layout).await.and_then(|state| state.leader) {
+                reporter = Some(leader);
+            }
+            if let Some(node) = &reporter {
+                let after = told.get(node).copied().unwrap_or_default();
+                for event in cluster::events(&self.layout, node, after).await.unwrap_or_default() {
+                    told.insert(node.clone(), event.number);
+                    if event.time_ms > latest.millis() {
+                        latest = UnixTime::from_millis(event.time_ms);
+                        println!("{} {node}: {}", clock(event.time_ms), event.text);
+                    }
+                }
+            }
+            let seen = self.client.seen();
+            for interruption in seen.interruptions.iter().skip(interruptions) {
+                println!("{} client: the service was away for {}", clock(now().millis()), milliseconds(*interruption));
+            }
+            interruptions = seen.interruptions.len();
+        }
+    }
+
+    fn say_what_to_type(&self) {
+        let node = self.layout.nodes.first().map_or("n1", String::as_str);
+        let program = shown(&self.layout.program);
+        let socket = shown(&self.layout.socket(node));
+        println!(
+            "\nIn another terminal, make something fail and watch what happens here:\n\
+             \n  {program} demo kill {node}       pull its plug: fenced, and its services start elsewhere\
+             \n  {program} demo cut {node}        cut its network cable (mend it with: heal)\
+             \n  {program} demo fence {node}      let the cluster fence it\
+             \n\nor look inside:\n\
+             \n  export HAKUDO_SOCKET={socket}\
+             \n  {program} status\
+             \n  {program} why web-server\
+             \n  {program} events\
+             \n\nCtrl-C ends the demo.\n"
+        );
+    }
+}
+
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
+}
+
+/// The time of day in UTC.
+fn clock(time_ms: i64) -> String {
+    let of_day = time_ms.rem_euclid(86_400_000);
+    format!("{:02}:{:02}:{:02}.{:03}", of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60, of_day % 1000)
+}
