@@ -328,10 +328,11 @@ impl Engine {
 
     /// The leader keeps the time of the quorum rule for all: so all apply it at the same place in the order.
     fn quorum_deadline(&self) -> Option<Instant> {
+        let due = self.quorum.deadline()?;
         let leads = self.view.as_ref().is_some_and(|view| view.leader() == self.config.local);
         let step = postcard::to_stdvec(&QuorumStep::WindowOver).ok()?;
-        let on_its_way = self.outbox.iter().any(|waiting| waiting.kind == Kind::Quorum && waiting.payload == step);
-        self.quorum.deadline().filter(|_| leads && !on_its_way)
+        let is_step = |waiting: &Outbound| waiting.kind == Kind::Quorum && waiting.payload == step;
+        (leads && !self.outbox.iter().any(is_step)).then_some(due)
     }
 
     fn configure(&mut self, now: Instant, config: Config, effects: &mut Vec<Effect>) {
@@ -354,6 +355,7 @@ impl Engine {
             self.sessions.forget();
         }
         self.detector.configure(now, &config, config.digest());
+        self.delivered.retain(|node, _| config.node(*node).is_some());
         self.config = config;
         self.sessions.set_peers(self.detector.others().into_iter());
         self.round_is_due = true;

@@ -585,3 +585,108 @@ fn addresses(bytes: &[u8]) -> Option<(NodeId, NodeId, &[u8])> {
 fn foreign(node: NodeId, cluster_name: String) -> Rejection {
     Rejection::Foreign { node, cluster_name: cluster_name.chars().take(MAX_CLUSTER_NAME).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: ClusterKey = ClusterKey::new([3; 32]);
+    const NOW: Instant = Instant::from_millis(1);
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+
+    fn sessions(local: NodeId, seed: u8) -> Sessions {
+        let mut sessions = Sessions::new(Sealing::Noise, local, Entropy::new([seed; 32], 1));
+        sessions.set_peers([A, B].into_iter().filter(|id| *id != local));
+        sessions
+    }
+
+    fn opening(from: &mut Sessions, to: NodeId) -> Vec<u8> {
+        from.opening(NOW, to, false, &KEY, "c").unwrap()
+    }
+
+    fn open(by: &mut Sessions, bytes: &[u8]) -> Opened {
+        by.open(NOW, bytes, &KEY, "c")
+    }
+
+    fn answer(by: &mut Sessions, bytes: &[u8]) -> Vec<u8> {
+        match open(by, bytes) {
+            Opened::Answer { bytes, .. } => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Says something and gives whether it is understood.
+    fn says(from: &mut Sessions, to: &mut Sessions) -> bool {
+        let sealed = from.seal(to.local, b"word").unwrap();
+        let understood = matches!(open(to, &sealed), Opened::Payload { bytes, .. } if bytes == b"word");
+        assert_eq!(open(to, &sealed), Opened::Rejected(Rejection::Replayed));
+        understood
+    }
+
+    #[test]
+    fn both_may_open_at_once() {
+        let (mut a, mut b) = (sessions(A, 1), sessions(B, 2));
+        let (from_a, from_b) = (opening(&mut a, B), opening(&mut b, A));
+        let (by_b, by_a) = (answer(&mut b, &from_a), answer(&mut a, &from_b));
+        assert_eq!(answer(&mut b, &from_a), by_b, "a doubled opening gets the same answer");
+        assert!(matches!(open(&mut a, &by_b), Opened::Established { from: B, .. }));
+        assert!(matches!(open(&mut b, &by_a), Opened::Established { from: A, .. }));
+        assert_eq!(open(&mut a, &by_b), Opened::Rejected(Rejection::UnknownSession));
+        for _ in 0..3 {
+            assert!(says(&mut a, &mut b) && says(&mut b, &mut a));
+        }
+    }
+
+    #[test]
+    fn a_worn_out_session_is_replaced_without_a_gap() {
+        let (mut a, mut b) = (sessions(A, 1), sessions(B, 2));
+        a.rekey_packets = 5;
+        let by_b = answer(&mut b, &opening(&mut a, B));
+        open(&mut a, &by_b);
+        for _ in 0..5 {
+            assert!(a.opening(NOW, B, false, &KEY, "c").is_none());
+            assert!(says(&mut a, &mut b));
+        }
+        let late = a.seal(B, b"late").unwrap();
+        let by_b = answer(&mut b, &opening(&mut a, B));
+        assert!(says(&mut b, &mut a), "the old session serves until the new one stands");
+        open(&mut a, &by_b);
+        assert!(says(&mut a, &mut b) && says(&mut b, &mut a));
+        assert!(matches!(open(&mut b, &late), Opened::Payload { .. }), "what was on its way is still understood");
+    }
+
+    #[test]
+    fn a_restarted_peer_is_believed_only_with_its_first_word() {
+        let (mut a, mut b) = (sessions(A, 1), sessions(B, 2));
+        let recorded = opening(&mut a, B);
+        let by_b = answer(&mut b, &recorded);
+        open(&mut a, &by_b);
+        assert!(says(&mut a, &mut b) && says(&mut b, &mut a));
+        let mut again = sessions(A, 9);
+        let by_b = answer(&mut b, &opening(&mut again, B));
+        assert!(says(&mut a, &mut b), "the old run still counts");
+        open(&mut again, &by_b);
+        let word = again.seal(B, b"here").unwrap();
+        let expected = Opened::Payload { from: A, boot: again.boot(), confirms: true, bytes: b"here".to_vec() };
+        assert_eq!(open(&mut b, &word), expected);
+        assert_eq!(open(&mut b, &recorded), Opened::Rejected(Rejection::Replayed), "the old run is over");
+        let old = a.seal(B, b"old").unwrap();
+        assert_eq!(open(&mut b, &old), Opened::Rejected(Rejection::UnknownSession));
+    }
+
+    #[test]
+    fn the_window_takes_each_counter_once() {
+        let mut window = ReplayWindow::new();
+        for counter in [0, 5, 3, 2047, 2048, 1, 4000, 2500] {
+            assert!(window.is_new(counter), "{counter}");
+            window.mark(counter);
+            assert!(!window.is_new(counter), "{counter}");
+        }
+        assert!(!window.is_new(6), "too old to tell");
+        assert!(window.is_new(3999));
+        window.mark(1 << 40);
+        assert!(!window.is_new(4000));
+        assert!(window.is_new((1 << 40) - 2047));
+    }
+}
