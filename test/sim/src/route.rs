@@ -5,6 +5,7 @@ use crate::check::Rule;
 use crate::machine::{CoreInput, Process};
 use crate::mutation::Mutation;
 use crate::world::{Happening, World};
+use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_controller::{Effect as ControllerEffect, Input as ControllerInput};
 use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, Undelivered, View};
@@ -315,8 +316,8 @@ impl World {
 
 /// The scheduler's answer, or what it said when it panicked.
 pub(crate) fn decide(cib: &Document, now: i64) -> Result<Transition, String> {
-    let _ = (cib, now);
-    Ok(Transition::default())
+    let plan = || hakudo_scheduler::plan(cib, UnixTime::from_seconds(now)).transition;
+    catch_unwind(AssertUnwindSafe(plan)).map_err(|panic| panic_text(&*panic))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
