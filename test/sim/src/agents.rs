@@ -46,7 +46,7 @@ impl World {
         if is_fence_action(&call) {
             return self.fencing_begins(node, call);
         }
-        let changes = matches!(call.operation.as_str(), "start" | "promote");
+        let changes = call.agent.class != "stonith" && matches!(call.operation.as_str(), "start" | "promote");
         if changes {
             self.check_begin(node, &call);
         }
@@ -138,6 +138,10 @@ impl World {
 
     /// Makes true what an agent did, and finds what a monitor says.
     fn apply(&mut self, node: usize, call: &AgentCall, effective: bool, result: &mut AgentResult) {
+        // A fence device runs nowhere: its monitor asks whether it can be reached.
+        if call.agent.class == "stonith" {
+            return;
+        }
         let lies = self.mutation == Some(Mutation::StopLies);
         let service = self.machines[node].services.entry(call.resource.clone()).or_default();
         match call.operation.as_str() {
@@ -157,7 +161,8 @@ impl World {
 
     /// What the checker of plans must know of the end of an agent.
     fn note_for_plans(&mut self, node: usize, call: &AgentCall, result: &AgentResult) {
-        let probe = call.operation == "monitor" && call.interval_ms == 0;
+        let device = call.agent.class == "stonith";
+        let probe = !device && call.operation == "monitor" && call.interval_ms == 0;
         let promoted = self.machines[node].service(&call.resource) == Service::Promoted;
         let expected = match call.operation.as_str() {
             "monitor" if probe => exit_code::NOT_RUNNING,
@@ -241,7 +246,6 @@ impl World {
             return;
         }
         machine.executor_run += 1;
-        machine.services.retain(|name, _| !name.starts_with("fence"));
         let boots = machine.boots;
         self.checks.plans.disturb();
         self.feed(node, ControllerInput::Executor(ExecutorInput::Lost));
@@ -249,12 +253,11 @@ impl World {
     }
 
     pub(crate) fn executor_up(&mut self, node: usize, boots: u64) {
-        let executor = self.new_executor();
         let machine = &mut self.machines[node];
         if machine.boots != boots || machine.executor.is_some() {
             return;
         }
-        machine.executor = Some(executor);
+        machine.executor = Some(Executor::default());
         let known = machine.executor.as_ref().map(Executor::known).unwrap_or_default();
         self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known }));
     }

@@ -190,7 +190,7 @@ pub(crate) fn change(ask: &Ask, number: u64, shape_of: impl Fn(&str) -> Option<S
         }
         Ask::Nonsense => vec![ChangeOperation::Create {
             parent: "/cib/configuration/constraints".into(),
-            xml: "<rsc_location id=\"broken\" rsc=\"no-such-resource\" node=\"n1\" score=\"much\"/>".into(),
+            xml: "<rsc_location id=\"broken\" rsc=".into(),
         }],
         Ask::Cleanup | Ask::Fence(_) | Ask::Leave | Ask::Score(_) => return None,
     };

@@ -37,15 +37,9 @@ pub(crate) struct Executor {
     newest_epoch: u64,
     entries: BTreeMap<u64, Entry>,
     queues: BTreeMap<String, VecDeque<u64>>,
-    /// Accepts every epoch: a deliberate fault, to see it caught.
-    ignores_epochs: bool,
 }
 
 impl Executor {
-    pub(crate) fn new(ignores_epochs: bool) -> Self {
-        Self { ignores_epochs, ..Self::default() }
-    }
-
     /// What is remembered, oldest call first.
     pub(crate) fn known(&self) -> Vec<Known> {
         self.entries.values().filter(|entry| entry.state != State::Ending).map(|entry| entry.known.clone()).collect()
@@ -53,7 +47,7 @@ impl Executor {
 
     fn accepts(&mut self, epoch: u64) -> bool {
         self.newest_epoch = self.newest_epoch.max(epoch);
-        epoch >= self.newest_epoch || self.ignores_epochs
+        epoch >= self.newest_epoch
     }
 
     pub(crate) fn execute(&mut self, call: AgentCall, note: Vec<u8>) -> Vec<Doing> {

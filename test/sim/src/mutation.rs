@@ -3,8 +3,6 @@
 /// A deliberate fault. Those here are made where the simulator stands between the cores, as a daemon that is wrong would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
-    /// The executor carries out what an old leader asks.
-    ExecutorIgnoresEpochs,
     /// A fence agent says that it did what it did not do.
     FencingLies,
     /// A stop is reported as done while the service runs on.
@@ -31,8 +29,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 12] = [
-        Mutation::ExecutorIgnoresEpochs,
+    pub const ALL: [Mutation; 11] = [
         Mutation::FencingLies,
         Mutation::StopLies,
         Mutation::EveryoneLeads,

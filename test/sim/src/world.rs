@@ -320,13 +320,8 @@ impl World {
         if self.machines[node].powered {
             return;
         }
-        let executor = self.new_executor();
-        self.machines[node].power_on(self.now, executor);
+        self.machines[node].power_on(self.now, Executor::default());
         self.start_process(node);
-    }
-
-    pub(crate) fn new_executor(&self) -> Executor {
-        Executor::new(self.mutation == Some(Mutation::ExecutorIgnoresEpochs))
     }
 
     pub(crate) fn power_off(&mut self, node: usize) {
