@@ -275,7 +275,7 @@ impl Controller {
         let members = self.view.as_ref().map(|view| view.members.clone()).unwrap_or_default();
         let known: BTreeSet<NodeId> = self.names.keys().chain(self.replica.status.nodes.keys()).copied().collect();
         let mut alerts: Vec<(Severity, String)> = self.alerts.values().cloned().collect();
-        alerts.sort_by(|a, b| b.0.cmp(&a.0));
+        alerts.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
         ClusterState {
             revision: self.revision,
             local: self.name(self.local),

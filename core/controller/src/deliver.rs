@@ -61,6 +61,7 @@ impl Controller {
                 if node == self.local {
                     self.stop_recurring(calls, effects);
                 }
+                self.calls_lost(node, u64::MAX);
                 self.step_done(step);
             }
             Command::Forget { node, resource, step } => {
@@ -140,7 +141,8 @@ impl Controller {
     fn hear_result(&mut self, node: NodeId, result: &AgentResult, effects: &mut Vec<Effect>) {
         let fatal = self.replica.options().start_failure_is_fatal;
         let Some(outcome) = self.replica.status.known_mut(node).and_then(|status| status.result(result, fatal)) else {
-            return;
+            // It was forgotten or cancelled meanwhile.
+            return self.calls_lost(node, result.call);
         };
         self.report_result(node, result, &outcome, effects);
         if outcome.first && outcome.issued.interval_ms == 0 {
@@ -189,6 +191,7 @@ impl Controller {
             self.stop_recurring(calls, effects);
             effects.push(Effect::Forget { resource: resource.to_owned() });
         }
+        self.calls_lost(node, u64::MAX);
     }
 
     /// Forgets failures, and what is known of the resources that failed (all, with `refresh`): they are probed anew.

@@ -22,6 +22,10 @@ use std::time::Duration;
 /// The same plan carried out so often in a row, without a failure and without news, will not bring anything next time.
 const ENOUGH: u32 = 3;
 
+/// So often a plan may fail in a row before the leader becomes slower with it, and how slow it becomes at most.
+const PATIENT_AFTER: u32 = 5;
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// A member whose executor is away for longer counts as failed.
 const EXECUTOR_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,6 +44,8 @@ pub(crate) struct Leader {
     calls: BTreeMap<(NodeId, u64), Step>,
     /// The plan that was carried out last without failure and news, and how often in a row.
     carried_out: Option<(Vec<(String, String)>, u32)>,
+    /// The plan that failed last, and how often in a row.
+    failed: Option<(Vec<(String, String)>, u32)>,
     /// When to look again although nothing happened.
     look_again: Option<Instant>,
 }
@@ -63,6 +69,7 @@ impl Leader {
             transitions: 0,
             calls: BTreeMap::new(),
             carried_out: None,
+            failed: None,
             look_again: None,
         }
     }
@@ -74,6 +81,7 @@ impl Leader {
         self.walk = None;
         self.calls.clear();
         self.carried_out = None;
+        self.failed = None;
         self.look_again = None;
         self.key = leader_key(&mut self.random);
     }
@@ -177,7 +185,11 @@ impl Controller {
         if let Some(fencing) = &mut self.fencing {
             fencing.forget_steps();
         }
-        if walk.failed() || walk.aborted() {
+        if walk.failed() {
+            return self.walk_failed(walk.fingerprint());
+        }
+        self.leader.failed = None;
+        if walk.aborted() {
             self.leader.news.get_or_insert_with(|| "the plan was not carried out in full".to_owned());
             return;
         }
@@ -188,6 +200,22 @@ impl Controller {
         };
         self.leader.carried_out = Some((plan, times));
         self.leader.news = Some("the plan was carried out".to_owned());
+    }
+
+    /// A failure is answered by a new plan at once; but where the same plan fails again and again, by and by later, so
+    /// that the cluster does not wear itself out.
+    fn walk_failed(&mut self, plan: Vec<(String, String)>) {
+        let times = match self.leader.failed.take() {
+            Some((before, times)) if before == plan => times + 1,
+            _ => 1,
+        };
+        self.leader.failed = Some((plan, times));
+        if times < PATIENT_AFTER || self.leader.news.is_some() {
+            self.leader.news.get_or_insert_with(|| "the plan failed".to_owned());
+            return;
+        }
+        let pause = Duration::from_millis(100) * 2u32.saturating_pow(times - PATIENT_AFTER);
+        self.leader.look_again = Some(self.now + pause.min(LONGEST_PAUSE));
     }
 
     pub(crate) fn planned(&mut self, token: u64, result: Result<Box<Transition>, String>, effects: &mut Vec<Effect>) {
@@ -347,7 +375,6 @@ impl Controller {
         walk.fail(step.action);
         walk.abort(priority);
         self.leader.carried_out = None;
-        self.leader.news.get_or_insert_with(|| "a step failed".to_owned());
     }
 
     pub(crate) fn hear_plan(

@@ -720,6 +720,39 @@ fn the_leader_dies_while_it_fences() {
     );
 }
 
+#[test]
+fn what_is_forgotten_on_its_way_is_not_waited_for() {
+    let mut cluster = Cluster::settled(2);
+    cluster.hanging.insert("A start n2".to_owned());
+    cluster.plans(&["1 start A n2", "1 start B n1"]);
+    cluster.nudge();
+    cluster.take_log();
+    cluster.ask(1, Request::Cleanup { resource: None, node: None, refresh: true });
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        n1 answers client 1: done
+        [plan] n1 made plan 3 of 1 actions
+        [action-start] B start on n1 begins
+        n1 runs B start n1: 0
+        [action-done] B start on n1 is done
+        [settled] nothing is left to be done
+    "#]],
+    );
+}
+
+#[test]
+fn a_plan_that_fails_again_and_again_is_tried_ever_more_slowly() {
+    let mut cluster = Cluster::settled(2);
+    cluster.planner = Some(Box::new(|_| Ok(cluster::graph("1 start A n9"))));
+    cluster.nudge();
+    let at_once = cluster.take_log().matches("[plan]").count();
+    cluster.pass(Duration::from_secs(60));
+    let in_a_minute = cluster.take_log().matches("[plan]").count();
+    expect!["5 at once, 9 in a minute"].assert_eq(&format!("{at_once} at once, {in_a_minute} in a minute"));
+}
+
 /// The real scheduler decides.
 fn scheduled(cluster: &mut Cluster) {
     cluster.planner = Some(Box::new(|cib| {
