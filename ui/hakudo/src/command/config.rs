@@ -196,3 +196,64 @@ fn diff(file: &Source, source: &Source, world: &mut World) -> Outcome {
     write!(world.out, "{text}")?;
     Ok(if text.is_empty() { Exit::OK } else { Exit::ERROR })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{self, TWO_NODES, TemporaryFile};
+    use expect_test::expect;
+
+    #[test]
+    fn what_is_wrong_is_shown_at_its_place() {
+        let broken = TemporaryFile::new("<cib>\n  <configuration>\n    <resources>\n  </configuration>\n</cib>\n");
+        let said = testing::hakudo(&["config", "check", broken.name()]).replace(broken.name(), "CIB");
+        expect![[r#"
+            CIB:4:3: error: expected 'resources' tag, not 'configuration'
+                 4 | </configuration>
+                   | ^
+            CIB: 1 error, 0 warnings
+            [exit 78]
+        "#]]
+        .assert_eq(&said);
+        let good = TemporaryFile::new(TWO_NODES);
+        let said = testing::hakudo(&["config", "check", good.name()]).replace(good.name(), "CIB");
+        expect![[r#"
+            CIB: 0 errors, 0 warnings
+        "#]]
+        .assert_eq(&said);
+    }
+
+    #[test]
+    fn a_broken_file_changes_nothing() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let broken = TemporaryFile::new("<cib><configuration>");
+        let said = testing::hakudo(&["--file", cib.name(), "config", "load", broken.name()]);
+        assert!(said.contains("nothing was changed") && said.ends_with("[exit 78]\n"), "{said}");
+        assert_eq!(cib.text(), TWO_NODES);
+    }
+
+    #[test]
+    fn a_load_replaces_and_a_diff_shows() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let new = TemporaryFile::new(&TWO_NODES.replace("20s", "30s"));
+        let differs = testing::hakudo(&["--file", cib.name(), "config", "diff", new.name()]);
+        assert!(differs.contains("timeout=\"30s\"") && differs.ends_with("[exit 1]\n"), "{differs}");
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "load", new.name()]), "");
+        assert!(cib.text().contains("timeout=\"30s\"") && cib.text().contains("epoch=\"6\""), "{}", cib.text());
+    }
+
+    #[test]
+    fn a_section_is_shown() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let nodes = testing::hakudo(&["--file", cib.name(), "config", "show", "nodes"]);
+        expect![[r#"
+            <nodes>
+              <node id="1" uname="alpha"/>
+              <node id="2" uname="beta"/>
+            </nodes>
+        "#]]
+        .assert_eq(&nodes);
+        assert!(
+            testing::hakudo(&["--file", cib.name(), "config", "show", "x"]).contains("there are crm_config, nodes")
+        );
+    }
+}

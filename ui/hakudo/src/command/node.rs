@@ -236,3 +236,30 @@ fn attribute(arguments: &Attribute, source: &Source, world: &mut World) -> Outco
     }
     Ok(Exit::OK)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{self, TWO_NODES, TemporaryFile};
+    use expect_test::expect;
+
+    #[test]
+    fn standby_is_a_node_attribute() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "node", "standby", "alpha"]), "");
+        assert!(cib.text().contains(r#"name="standby" value="on""#), "{}", cib.text());
+        expect![[r#"
+            alpha  standby (with active resources)  DC
+            beta   online
+        "#]]
+        .assert_eq(&testing::hakudo(&["--file", cib.name(), "node", "list"]));
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "node", "online", "alpha"]), "");
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "node", "attribute", "alpha", "get", "standby"]), "off\n");
+    }
+
+    #[test]
+    fn an_unknown_node_is_named() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let said = testing::hakudo(&["--file", cib.name(), "node", "standby", "alfa"]);
+        assert!(said.contains("did you mean 'alpha'?") && said.ends_with("[exit 105]\n"), "{said}");
+    }
+}

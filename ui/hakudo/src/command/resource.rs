@@ -538,3 +538,152 @@ fn locate(name: &str, source: &Source, world: &mut World) -> Outcome {
     }
     Ok(Exit::OK)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, TWO_NODES, TemporaryFile};
+    use expect_test::{Expect, expect};
+
+    /// What a command says, and how it changes the configuration.
+    fn check(words: &[&str], expected: &Expect) {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let said = testing::hakudo(&[&["--file", cib.name(), "resource"], words].concat());
+        let changes = crate::difference::unified(
+            &Document::parse(TWO_NODES).unwrap().to_xml(),
+            &Document::parse(&cib.text()).unwrap().to_xml(),
+            "before",
+            "after",
+        );
+        let changed = changes.lines().filter(|line| line.starts_with(['+', '-']) && !line.contains("<cib "));
+        let changed: String = changed.skip(2).map(|line| format!("{line}\n")).collect();
+        expected.assert_eq(&(said.replace(cib.name(), "CIB") + &changed));
+    }
+
+    #[test]
+    fn stopping_sets_the_target_role() {
+        check(
+            &["stop", "web"],
+            &expect![[r#"
+            -      <primitive id="web" class="ocf" provider="hakudo" type="Http"/>
+            +      <primitive id="web" class="ocf" provider="hakudo" type="Http">
+            +        <meta_attributes id="web-meta_attributes">
+            +          <nvpair id="web-meta_attributes-target-role" name="target-role" value="Stopped"/>
+            +        </meta_attributes>
+            +      </primitive>
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_move_prefers_a_node() {
+        check(
+            &["move", "web", "beta"],
+            &expect![[r#"
+            +      <rsc_location id="cli-prefer-web" rsc="web" role="Started" node="beta" score="INFINITY"/>
+        "#]],
+        );
+        check(
+            &["move", "web", "alpha"],
+            &expect![[r#"
+            hakudo: web is already active on alpha
+            [exit 108]
+        "#]],
+        );
+        check(
+            &["move", "web", "gamma"],
+            &expect![[r#"
+            hakudo: there is no node 'gamma': there are alpha, beta
+            [exit 105]
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_ban_keeps_away_and_may_end() {
+        check(
+            &["ban", "web"],
+            &expect![[r#"
+            web will not run on alpha until the constraint cli-ban-web-on-alpha is removed: hakudo resource clear web
+            +      <rsc_location id="cli-ban-web-on-alpha" rsc="web" role="Started" node="alpha" score="-INFINITY"/>
+        "#]],
+        );
+        check(
+            &["ban", "web", "alpha", "--lifetime", "PT1H"],
+            &expect![[r##"
+            web will not run on alpha until the constraint cli-ban-web-on-alpha is removed: hakudo resource clear web
+            +      <rsc_location id="cli-ban-web-on-alpha" rsc="web" role="Started">
+            +        <rule id="cli-ban-rule-web" score="-INFINITY" boolean-op="and">
+            +          <expression id="cli-ban-expr-web" attribute="#uname" operation="eq" value="alpha" type="string"/>
+            +          <date_expression id="cli-ban-lifetime-end-web" operation="lt" end="2026-01-01 01:00:00Z"/>
+            +        </rule>
+            +      </rsc_location>
+        "##]],
+        );
+    }
+
+    #[test]
+    fn parameters_are_set_shown_and_missing() {
+        check(
+            &["param", "web", "set", "port", "8080"],
+            &expect![[r#"
+            -      <primitive id="web" class="ocf" provider="hakudo" type="Http"/>
+            +      <primitive id="web" class="ocf" provider="hakudo" type="Http">
+            +        <instance_attributes id="web-instance_attributes">
+            +          <nvpair id="web-instance_attributes-port" name="port" value="8080"/>
+            +        </instance_attributes>
+            +      </primitive>
+        "#]],
+        );
+        check(
+            &["param", "web", "get", "port"],
+            &expect![[r#"
+            hakudo: web has no parameter 'port' of its own
+            [exit 105]
+        "#]],
+        );
+    }
+
+    #[test]
+    fn resources_are_listed_and_located() {
+        check(
+            &["list"],
+            &expect![[r#"
+            Full List of Resources:
+              * address	(ocf:hakudo:Address):	 Started alpha
+              * web	(ocf:hakudo:Http):	 Started alpha
+        "#]],
+        );
+        check(
+            &["locate", "web"],
+            &expect![[r#"
+            resource web is running on: alpha
+        "#]],
+        );
+        check(
+            &["locate", "wbe"],
+            &expect![[r#"
+            hakudo: there is no resource 'wbe' in the configuration: did you mean 'web'?
+            [exit 105]
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_needs_a_cluster_says_so() {
+        check(
+            &["cleanup", "web"],
+            &expect![[r#"
+            hakudo: cleanup needs a running cluster, and CIB is only a file: leave --file and CIB_file away
+            [exit 64]
+        "#]],
+        );
+    }
+
+    #[test]
+    fn near_names_are_suggested() {
+        assert_eq!(suggestion("wbe", &["web", "address"]), ": did you mean 'web'?");
+        assert_eq!(suggestion("database", &["web", "address"]), ": there are web, address");
+        assert_eq!(suggestion("web", &[]), ": there is none at all");
+    }
+}

@@ -405,3 +405,160 @@ fn save(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text)
         .map_err(|error| Failure::new(Exit::CANNOT_CREATE, format!("cannot write {}: {error}", file.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{self, TWO_NODES, TemporaryFile};
+    use expect_test::{Expect, expect};
+
+    fn check(words: &[&str], expected: &Expect) {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let text = testing::hakudo(&[&["simulate", "-x", cib.name()], words].concat());
+        expected.assert_eq(&text.replace(cib.name(), "CIB"));
+    }
+
+    #[test]
+    fn a_quiet_cluster_has_nothing_to_do() {
+        check(
+            &["-S"],
+            &expect![[r#"
+            Using the original execution date of: 2026-01-01 00:00:00Z
+            Current cluster status:
+              * Node List:
+                * Online: [ alpha beta ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started alpha
+                * web	(ocf:hakudo:Http):	 Started alpha
+
+            Transition Summary:
+
+            Executing Cluster Transition:
+            Using the original execution date of: 2026-01-01 00:00:00Z
+
+            Revised Cluster Status:
+              * Node List:
+                * Online: [ alpha beta ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started alpha
+                * web	(ocf:hakudo:Http):	 Started alpha
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_node_that_leaves_hands_its_services_over() {
+        check(
+            &["-S", "-d", "alpha"],
+            &expect![[r#"
+            Using the original execution date of: 2026-01-01 00:00:00Z
+            Current cluster status:
+              * Node List:
+                * Online: [ alpha beta ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started alpha
+                * web	(ocf:hakudo:Http):	 Started alpha
+
+            Performing Requested Modifications:
+              * Taking node alpha offline
+            Using the original execution date of: 2026-01-01 00:00:00Z
+
+            Transition Summary:
+              * Start      address     (  beta )
+              * Start      web         (  beta )
+
+            Executing Cluster Transition:
+              * Resource action: address         start on beta
+              * Resource action: web             start on beta
+              * Resource action: address         monitor=10000 on beta
+            Using the original execution date of: 2026-01-01 00:00:00Z
+
+            Revised Cluster Status:
+              * Node List:
+                * Online: [ beta ]
+                * OFFLINE: [ alpha ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started beta
+                * web	(ocf:hakudo:Http):	 Started beta
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_failure_on_the_way_stops_the_plan() {
+        check(
+            &["-d", "alpha", "-F", "web_start_0@beta=1"],
+            &expect![[r#"
+            Using the original execution date of: 2026-01-01 00:00:00Z
+            Current cluster status:
+              * Node List:
+                * Online: [ alpha beta ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started alpha
+                * web	(ocf:hakudo:Http):	 Started alpha
+
+            Performing Requested Modifications:
+              * Taking node alpha offline
+            Using the original execution date of: 2026-01-01 00:00:00Z
+
+            Transition Summary:
+              * Start      address     (  beta )
+              * Start      web         (  beta )
+
+            Executing Cluster Transition:
+              * Resource action: address         start on beta
+              * Resource action: web             start on beta
+            Pretending action 3 failed with rc=1
+              * Injecting attribute fail-count-web#start_0=INFINITY into /node_state '2'
+              * Injecting attribute last-failure-web#start_0=1767225600 into /node_state '2'
+            Using the original execution date of: 2026-01-01 00:00:00Z
+
+            Revised Cluster Status:
+              * Node List:
+                * Online: [ beta ]
+                * OFFLINE: [ alpha ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started beta
+                * web	(ocf:hakudo:Http):	 FAILED beta
+        "#]],
+        );
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        check(
+            &["-i", "web_monitor_10000@alpha"],
+            &expect![[r#"
+            hakudo: 'web_monitor_10000@alpha' has no =EXIT: an operation result is written RESOURCE_TASK_INTERVAL@NODE=EXIT, for instance web_monitor_10000@node1=7
+            [exit 64]
+        "#]],
+        );
+        check(
+            &["-i", "nothing_monitor_10000@alpha=7"],
+            &expect![[r#"
+            Using the original execution date of: 2026-01-01 00:00:00Z
+            Current cluster status:
+              * Node List:
+                * Online: [ alpha beta ]
+
+              * Full List of Resources:
+                * address	(ocf:hakudo:Address):	 Started alpha
+                * web	(ocf:hakudo:Http):	 Started alpha
+            hakudo: there is no primitive 'nothing' in the configuration: check the resource of the operation result
+            [exit 105]
+        "#]],
+        );
+        check(
+            &["-t", "yesterday"],
+            &expect![[r#"
+            hakudo: 'yesterday' is not an ISO 8601 date and time: it starts with none of YYYY-MM-DD, YYYYMMDD, YYYY-DDD, YYYY-Www-D
+            [exit 64]
+        "#]],
+        );
+    }
+}

@@ -189,3 +189,120 @@ fn watch(arguments: &Arguments, source: &Source, world: &mut World) -> Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{self, TWO_NODES, TemporaryFile};
+    use expect_test::{Expect, expect};
+
+    fn check(words: &[&str], expected: &Expect) {
+        let cib = TemporaryFile::new(TWO_NODES);
+        expected.assert_eq(&testing::hakudo(&[&["--file", cib.name(), "status"], words].concat()));
+    }
+
+    #[test]
+    fn a_status_is_that_of_crm_mon() {
+        check(
+            &["-1"],
+            &expect![[r#"
+            Cluster Summary:
+              * Stack: unknown
+              * Current DC: alpha (version unknown) - partition with quorum
+              * Last updated: Thu Jan  1 00:00:00 2026
+              * Last change:  
+              * 2 nodes configured
+              * 2 resource instances configured
+
+            Node List:
+              * Online: [ alpha beta ]
+
+            Active Resources:
+              * address	(ocf:hakudo:Address):	 Started alpha
+              * web	(ocf:hakudo:Http):	 Started alpha
+        "#]],
+        );
+        check(
+            &["-D", "-n", "-o", "-L"],
+            &expect![[r#"
+            Node List:
+              * Node alpha: online:
+                * Resources:
+                  * address	(ocf:hakudo:Address):	 Started
+                  * web	(ocf:hakudo:Http):	 Started
+              * Node beta: online:
+                * Resources:
+
+            Operations:
+              * Node: alpha:
+                * address: migration-threshold=1000000:
+                  * (5) start
+                  * (6) monitor: interval=10000ms
+                * web: migration-threshold=1000000:
+                  * (7) start
+        "#]],
+        );
+        check(
+            &["-D", "-b", "-r"],
+            &expect![[r#"
+            Node List:
+              * Online: [ alpha beta ]
+
+            Full List of Resources:
+              * 1/1	(ocf:hakudo:Address):	Active alpha
+              * 1/1	(ocf:hakudo:Http):	Active alpha
+        "#]],
+        );
+    }
+
+    #[test]
+    fn xml_is_the_api_result() {
+        check(
+            &["--output-as=xml"],
+            &expect![[r#"
+            <?xml version="1.0"?>
+            <pacemaker-result api-version="2.41" request="hakudo status">
+              <summary>
+                <stack type="unknown"/>
+                <current_dc present="true" version="" name="alpha" id="1" with_quorum="true" mixed_version="false"/>
+                <last_update time="Thu Jan  1 00:00:00 2026"/>
+                <last_change time="" user="" client="" origin=""/>
+                <nodes_configured number="2"/>
+                <resources_configured number="2" disabled="0" blocked="0"/>
+                <cluster_options fencing-enabled="false" fencing-timeout-ms="60000" symmetric-cluster="true" no-quorum-policy="stop" maintenance-mode="false" stop-all-resources="false" priority-fencing-delay-ms="0" stonith-enabled="false" stonith-timeout-ms="60000"/>
+              </summary>
+              <nodes>
+                <node name="alpha" id="1" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" feature_set="&lt;3.15.1" shutdown="false" expected_up="true" is_dc="true" resources_running="2" type="member"/>
+                <node name="beta" id="2" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" feature_set="&lt;3.15.1" shutdown="false" expected_up="true" is_dc="false" resources_running="0" type="member"/>
+              </nodes>
+              <resources>
+                <resource id="address" resource_agent="ocf:hakudo:Address" role="Started" active="true" orphaned="false" removed="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">
+                  <node name="alpha" id="1" cached="true"/>
+                </resource>
+                <resource id="web" resource_agent="ocf:hakudo:Http" role="Started" active="true" orphaned="false" removed="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">
+                  <node name="alpha" id="1" cached="true"/>
+                </resource>
+              </resources>
+              <status code="0" message="OK"/>
+            </pacemaker-result>
+        "#]],
+        );
+    }
+
+    #[test]
+    fn json_has_all_sections() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let text = testing::hakudo(&["--file", cib.name(), "status", "--output-as=json"]);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["alerts", "bans", "failures", "history", "nodes", "resources", "summary", "tickets"]);
+        assert_eq!(value["resources"][1]["active_on"][0], "alpha");
+    }
+
+    #[test]
+    fn a_missing_cluster_is_explained() {
+        expect![[r#"
+            hakudo: cannot reach the node at /nonexistent/node.sock: No such file or directory (os error 2): no node runs on this machine, or it has another socket (--socket, HAKUDO_SOCKET); a CIB file is read with --file
+            [exit 102]
+        "#]].assert_eq(&testing::hakudo(&["status"]));
+    }
+}

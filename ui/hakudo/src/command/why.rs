@@ -252,3 +252,28 @@ fn text(explanation: &Explanation) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{self, TWO_NODES, TemporaryFile};
+    use expect_test::expect;
+
+    #[test]
+    fn a_placement_is_explained() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        expect![[r#"
+            web is Started on alpha
+              alpha: 0
+              beta: -INFINITY
+                 -INFINITY  colocation constraint  web-with-address
+        "#]]
+        .assert_eq(&testing::hakudo(&["--file", cib.name(), "why", "web"]));
+    }
+
+    #[test]
+    fn an_unknown_resource_is_named() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let said = testing::hakudo(&["--file", cib.name(), "why", "wbe"]);
+        assert!(said.contains("did you mean 'web'?") && said.ends_with("[exit 105]\n"), "{said}");
+    }
+}
