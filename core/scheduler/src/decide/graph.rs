@@ -73,12 +73,19 @@ impl Planner {
             .collect()
     }
 
+    /// A clone's own actions stand behind those of its instances, a group's before those of its members: the order in which
+    /// steps that are ready together are done.
     fn include_actions_of(&mut self, resource: ResourceId, included: &mut Vec<ActionIndex>) {
+        let children = self.resource(resource).children.clone();
+        let children_first = self.resource(resource).is_clone();
+        if children_first {
+            children.iter().for_each(|child| self.include_actions_of(*child, included));
+        }
         for action in self.actions_of[resource.index()].clone().into_iter().rev() {
             self.include(action, included);
         }
-        for child in self.resource(resource).children.clone() {
-            self.include_actions_of(child, included);
+        if !children_first {
+            children.iter().for_each(|child| self.include_actions_of(*child, included));
         }
     }
 
