@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod client;
 mod command;
+mod compat;
 mod demo;
 mod difference;
 mod exit;
@@ -41,12 +42,21 @@ fn main() -> ExitCode {
 
 /// Runs the command of these arguments, the program's name first.
 fn run(arguments: Vec<OsString>, world: &mut World) -> Exit {
+    if let Some(outcome) = compat::run(&arguments, world) {
+        return finish(outcome, world);
+    }
     let arguments = cli::by_old_name(arguments);
     let cli = match cli::Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return show_usage(&error, world),
     };
-    match cli.run(world) {
+    let outcome = cli.run(world);
+    finish(outcome, world)
+}
+
+/// Says what went wrong, if something did.
+fn finish(outcome: exit::Outcome, world: &mut World) -> Exit {
+    match outcome {
         Ok(exit) => exit,
         Err(failure) => {
             // What was written before belongs before the error.

@@ -1,0 +1,181 @@
+use super::*;
+use crate::client::Client;
+use hakudo_controller::request::{ChangeOperation, ClusterState, NodeState, Reply, Request};
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+const CIB: &str = r#"<cib><configuration>
+    <crm_config><cluster_property_set id="cib-bootstrap-options">
+        <nvpair id="o-x" name="x" value="1"/></cluster_property_set></crm_config>
+    <nodes><node id="1" uname="n1"/><node id="2" uname="N2">
+        <instance_attributes id="nodes-2"><nvpair id="p" name="data" value="LATEST"/></instance_attributes></node></nodes>
+    <resources><clone id="db-clone"><primitive id="db"/></clone></resources><constraints/>
+    </configuration><status><node_state id="1" uname="n1"><transient_attributes id="1">
+        <instance_attributes id="status-1"><nvpair id="s" name="master-db" value="100"/></instance_attributes>
+    </transient_attributes></node_state></status></cib>"#;
+
+#[derive(Clone, Default)]
+struct Written(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a command line against a node that has [`CIB`]: the exit code, the output, and the request that changes something.
+fn run_line(line: &str) -> (u8, String, Option<Request>) {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let socket: PathBuf = std::env::temp_dir().join(format!("hakudo-compat-{}-{number}", std::process::id()));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let node = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut changed = None;
+        let mut length = [0; 4];
+        while stream.read_exact(&mut length).is_ok() {
+            let mut body = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut body).unwrap();
+            let reply = match serde_json::from_slice(&body).unwrap() {
+                Request::Cib => Reply::Cib { xml: CIB.into() },
+                Request::Cluster => Reply::Cluster(Box::new(state())),
+                change => {
+                    changed = Some(change);
+                    Reply::Done
+                }
+            };
+            let reply = serde_json::to_vec(&reply).unwrap();
+            stream.write_all(&u32::try_from(reply.len()).unwrap().to_be_bytes()).unwrap();
+            stream.write_all(&reply).unwrap();
+        }
+        changed
+    });
+    let written = Written::default();
+    let mut world = World { out: Box::new(written.clone()), socket: socket.clone(), ..World::of_process() };
+    let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+    let exit = match run(&arguments, &mut world).unwrap() {
+        Ok(exit) => exit,
+        Err(failure) => failure.exit,
+    };
+    // A command line that is wrong never asks: the node still waits.
+    drop(Client::connect(&socket));
+    let request = node.join().unwrap();
+    std::fs::remove_file(socket).unwrap();
+    let text = String::from_utf8(written.0.borrow().clone()).unwrap();
+    (exit.0, text, request)
+}
+
+fn state() -> ClusterState {
+    let node = |id, name: &str, member| NodeState { id, name: name.into(), member, ..NodeState::default() };
+    ClusterState {
+        local: "n1".into(),
+        quorate: true,
+        nodes: vec![node(1, "n1", true), node(2, "N2", true), node(3, "n3", false)],
+        ..ClusterState::default()
+    }
+}
+
+/// A line that only shows something.
+fn shows(line: &str) -> (u8, String) {
+    let (exit, text, request) = run_line(line);
+    assert_eq!(request, None, "{line}");
+    (exit, text)
+}
+
+fn sets(line: &str) -> Option<Request> {
+    let (exit, text, request) = run_line(line);
+    assert_eq!((exit, text.as_str()), (0, ""), "{line}");
+    request
+}
+
+fn attribute(node: &str, name: &str, value: Option<&str>) -> Option<Request> {
+    Some(Request::SetAttribute { node: node.into(), name: name.into(), value: value.map(Into::into) })
+}
+
+#[test]
+fn the_calls_of_agents_set_what_they_mean() {
+    assert_eq!(sets("crm_attribute -l reboot -N n1 -n db-status -v PRI"), attribute("n1", "db-status", Some("PRI")));
+    assert_eq!(sets("crm_attribute -l reboot -N n1 -n db-baseline -D"), attribute("n1", "db-baseline", None));
+    assert_eq!(sets("crm_attribute -p db -v -INFINITY"), attribute("n1", "master-db", Some("-INFINITY")));
+    assert_eq!(sets("crm_master -r db -l reboot -v 1000"), attribute("n1", "master-db", Some("1000")));
+    assert_eq!(sets("crm_master -r db -D"), attribute("n1", "master-db", None));
+    assert_eq!(sets("attrd_updater -n receiver -v normal"), attribute("n1", "receiver", Some("normal")));
+    assert_eq!(sets("attrd_updater -n receiver -U normal -N N2"), attribute("N2", "receiver", Some("normal")));
+    assert_eq!(sets("attrd_updater -n receiver -D"), attribute("n1", "receiver", None));
+}
+
+#[test]
+fn the_calls_of_agents_show_what_is_there() {
+    assert_eq!(shows("crm_attribute -l reboot -N n1 -n master-db -G -q"), (0, "100\n".into()));
+    assert_eq!(
+        shows("crm_attribute -l reboot -N n1 -n master-db -G"),
+        (0, "scope=status  name=master-db value=100\n".into())
+    );
+    assert_eq!(shows("crm_attribute -l forever -N n2 -n data -G -q"), (0, "LATEST\n".into()));
+    assert_eq!(shows("crm_attribute -l forever -N n1 -n data -G -q").0, Exit::NO_SUCH.0);
+    assert_eq!(shows("crm_attribute -n x -G -q"), (0, "1\n".into()));
+    assert_eq!(shows("crm_attribute -n y -G -q -d none"), (0, "none\n".into()));
+    assert_eq!(shows("crm_master -r db -G -q"), (0, "100\n".into()));
+    assert_eq!(shows("attrd_updater -n master-db -Q"), (0, "name=\"master-db\" host=\"n1\" value=\"100\"\n".into()));
+    assert_eq!(shows("attrd_updater -n nothing -Q").0, Exit::NO_SUCH.0);
+    assert_eq!(shows("crm_node -n"), (0, "n1\n".into()));
+    assert_eq!(shows("crm_node -l"), (0, "1 n1 member\n2 N2 member\n".into()));
+    assert_eq!(shows("crm_node -p"), (0, "n1 N2\n".into()));
+    assert_eq!(shows("crm_node -q"), (0, "1\n".into()));
+    assert_eq!(shows("crm_node -N 3"), (0, "n3\n".into()));
+    assert!(shows("pacemakerd --version").1.starts_with("Pacemaker 3."));
+}
+
+#[test]
+fn what_is_configured_is_changed_in_place_or_made() {
+    let operation = |line: &str| match sets(line) {
+        Some(Request::Change(change)) => change.operations[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        operation("crm_attribute -l forever -N n2 -n data -v OLD"),
+        ChangeOperation::Modify { xml: r#"<nvpair id="p" name="data" value="OLD"/>"#.into(), create_in: None }
+    );
+    assert_eq!(
+        operation("crm_attribute -l forever -N n2 -n more -v 1"),
+        ChangeOperation::Create {
+            parent: r#"//instance_attributes[@id="nodes-2"]"#.into(),
+            xml: r#"<nvpair id="nodes-2-more" name="more" value="1"/>"#.into()
+        }
+    );
+    assert!(matches!(
+        operation("crm_attribute -l forever -N n1 -n more -v 1"),
+        ChangeOperation::Create { parent, .. } if parent == r#"/cib/configuration/nodes/node[@id="1"]"#
+    ));
+    assert_eq!(
+        operation("crm_attribute -n x -D"),
+        ChangeOperation::Delete { xpath: r#"//nvpair[@id="o-x"]"#.into(), or_nothing: true }
+    );
+    assert!(matches!(
+        operation("crm_resource -B -r db -N n1 -Q"),
+        ChangeOperation::Modify { xml, .. } if xml.contains(r#"id="cli-ban-db-clone-on-n1""#) && xml.contains("-INFINITY")
+    ));
+}
+
+#[test]
+fn wrong_command_lines_are_refused() {
+    for line in [
+        "crm_attribute -v 1",
+        "crm_attribute -n a -v 1 -D",
+        "attrd_updater -n a",
+        "crm_node",
+        "crm_resource -r db",
+        "pacemakerd",
+    ] {
+        assert_eq!(shows(line).0, Exit::USAGE.0, "{line}");
+    }
+    let mut world = World::of_process();
+    assert!(run(&[OsString::from("hakudo")], &mut world).is_none());
+}
