@@ -76,14 +76,18 @@ pub struct Outcome {
     pub passes: bool,
     /// The next moment at which the answer may be another, as far as it depends on time.
     pub changes_at: Option<UnixTime>,
+    /// The same, but only from starts, ends and durations of conditions before one that settles the answer: Pacemaker looks
+    /// no further, so that its graphs (`recheck-by`) know only these.
+    pub boundary_at: Option<UnixTime>,
 }
 
 /// Evaluates a `<rule>`.
 pub fn evaluate(rule: &Element, context: &Context<'_>) -> Outcome {
     let now = LocalTime::at(context.now, context.utc_offset);
-    let mut evaluation = Evaluation { context, now, budget: BUDGET, changes_at: None };
+    let mut evaluation =
+        Evaluation { context, now, budget: BUDGET, changes_at: None, boundary_at: None, settled: false };
     let passes = evaluation.rule(rule, 0).unwrap_or(false);
-    Outcome { passes, changes_at: evaluation.changes_at }
+    Outcome { passes, changes_at: evaluation.changes_at, boundary_at: evaluation.boundary_at }
 }
 
 /// What sets of name/value pairs come to.
@@ -150,6 +154,9 @@ struct Evaluation<'c, 'a> {
     now: LocalTime,
     budget: u32,
     changes_at: Option<UnixTime>,
+    boundary_at: Option<UnixTime>,
+    /// Whether the conditions before this one have settled the answer.
+    settled: bool,
 }
 
 /// `None` is a condition that is wrong in itself.
@@ -176,6 +183,7 @@ impl Evaluation<'_, '_> {
             return Some(true);
         }
         let mut passes = !any;
+        let settled = self.settled;
         // All conditions are looked at, because each may tell when the answer changes.
         for condition in conditions {
             self.budget = self.budget.checked_sub(1)?;
@@ -184,7 +192,9 @@ impl Evaluation<'_, '_> {
                 return None;
             }
             passes = if any { passes || passed } else { passes && passed };
+            self.settled |= passed == any;
         }
+        self.settled = settled;
         Some(passes)
     }
 
@@ -299,7 +309,7 @@ impl Evaluation<'_, '_> {
                 let start = bound("start", now).ok()??;
                 let passes = now > start;
                 if !passes {
-                    self.changes(start.plus_seconds(1));
+                    self.boundary(start.plus_seconds(1));
                 }
                 Some(passes)
             }
@@ -307,7 +317,7 @@ impl Evaluation<'_, '_> {
                 let end = bound("end", now).ok()??;
                 let passes = now < end;
                 if passes {
-                    self.changes(end);
+                    self.boundary(end);
                 }
                 Some(passes)
             }
@@ -320,13 +330,13 @@ impl Evaluation<'_, '_> {
                     (None, None, Some(_)) => None,
                 };
                 if let Some(start) = start.filter(|start| now < *start) {
-                    self.changes(start);
+                    self.boundary(start);
                     return Some(false);
                 }
                 match end {
                     Some(end) if now > end => Some(false),
                     Some(end) => {
-                        self.changes(end.plus_seconds(1));
+                        self.boundary(end.plus_seconds(1));
                         Some(true)
                     }
                     None => Some(true),
@@ -341,6 +351,13 @@ impl Evaluation<'_, '_> {
             }
             _ => None,
         }
+    }
+
+    fn boundary(&mut self, at: LocalTime) {
+        if !self.settled {
+            self.boundary_at = earlier(self.boundary_at, Some(at.moment()));
+        }
+        self.changes(at);
     }
 
     fn changes(&mut self, at: LocalTime) {

@@ -10,6 +10,7 @@
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_cib::iso8601::LocalTime;
+use hakudo_scheduler::Purpose;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut input, mut graph, mut scores, mut now, mut why) = (None, None, false, None, false);
@@ -32,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(text) => LocalTime::parse(&text, LocalTime::at(UnixTime::from_seconds(0), 0))?.unix_seconds(),
         None => executed.unwrap_or(i64::try_from(clock()?)?),
     };
-    let plan = hakudo_scheduler::plan(&cib, UnixTime::from_seconds(seconds));
+    let plan = hakudo_scheduler::plan_for(&cib, UnixTime::from_seconds(seconds), Purpose::Inspection);
     if let Some(graph) = graph {
         std::fs::write(graph, plan.transition.to_xml())?;
     }

@@ -46,8 +46,24 @@ pub struct Plan {
 
 /// Decides what a cluster should do. A document of an older schema is upgraded first.
 pub fn plan(cib: &Document, now: UnixTime) -> Plan {
+    plan_for(cib, now, Purpose::Execution)
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be carried out by the cluster itself.
+    Execution,
+    /// To be looked at, from a stored configuration that may lack its secrets: a parameter that differs from the
+    /// history only by a secret counts as unchanged.
+    Inspection,
+}
+
+/// As [`plan`], for one purpose.
+pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
     let cib = &current_schema(cib);
     let mut planner = read_cluster(cib, now);
+    planner.sanitized = purpose == Purpose::Inspection;
     planner.read_constraints(cib);
     planner.apply_node_criteria();
     planner.add_all_internal_constraints();

@@ -15,6 +15,9 @@ use hakudo_cib::Element;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// The parameters of each resource on each node (or on none), once they were needed.
+type ParameterCache = BTreeMap<(ResourceId, Option<NodeIndex>), Arc<BTreeMap<String, String>>>;
+
 /// Everything that a decision works on.
 #[derive(Debug)]
 pub(crate) struct Planner {
@@ -25,11 +28,15 @@ pub(crate) struct Planner {
     pub(crate) referenced: BTreeMap<(String, String), Arc<Element>>,
     pub(crate) resource_defaults: Option<Arc<Element>>,
     pub(crate) operation_defaults: Option<Arc<Element>>,
+    /// Whether the defaults of operations depend on rules.
+    pub(crate) operation_rules: bool,
     pub(crate) template_elements: BTreeMap<String, Arc<Element>>,
     pub(crate) histories: Vec<NodeHistory>,
     /// The place of a resource's history: (place in `histories`, place in its resources), by node name and resource id.
     pub(crate) history_index: BTreeMap<(String, String), (usize, usize)>,
     pub(crate) feature_set: Option<String>,
+    /// Whether the configuration may lack its secrets.
+    pub(crate) sanitized: bool,
 
     pub(crate) actions: Vec<Action>,
     /// The actions of each resource, oldest first, in parallel to the model's resources.
@@ -49,9 +56,8 @@ pub(crate) struct Planner {
     pub(crate) ticket_constraints: Vec<TicketConstraint>,
     /// Bundle containers that must stop because of what failed inside.
     pub(crate) stop_needed: Vec<ResourceId>,
-    /// Parameters that can be compared only once resources are assigned: (place of the history entry, resource, node, failure).
     pub(crate) notifications: BTreeMap<ResourceId, CloneNotifications>,
-    pub(crate) parameter_cache: BTreeMap<(ResourceId, Option<NodeIndex>), Arc<BTreeMap<String, String>>>,
+    pub(crate) parameter_cache: ParameterCache,
 
     pub(crate) scores: Vec<ScoreLine>,
     pub(crate) placements: Placements,

@@ -32,7 +32,7 @@ pub(crate) fn passes(planner: &mut Planner, rule: &Element, input: &RuleInput<'_
         submatches: input.submatches,
     };
     let outcome = evaluate(rule, &context);
-    if let Some(moment) = outcome.changes_at {
+    if let Some(moment) = outcome.boundary_at {
         planner.model.look_again_at(moment.seconds());
     }
     outcome.passes

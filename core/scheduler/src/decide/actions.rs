@@ -3,6 +3,7 @@
 use super::action::{Action, ActionFlags, ActionIndex, OpKey, Related, Relation, Requires, Task};
 use crate::model::{NoQuorumPolicy, NodeIndex, ResourceId, Role};
 use crate::planner::Planner;
+use crate::read::operations::has_rules;
 use std::collections::BTreeMap;
 
 impl Planner {
@@ -123,12 +124,31 @@ impl Planner {
             cancels: None,
         });
         match resource {
-            Some(resource) => self.actions_of[resource.index()].push(action),
+            Some(resource) => {
+                self.actions_of[resource.index()].push(action);
+                self.note_rules(resource, node, task, key, operation);
+            }
             None => {
                 self.singletons.insert(name, action);
             }
         }
         action
+    }
+
+    /// Evaluates the rules on an action's meta-attributes, for the moment at which they may change.
+    fn note_rules(
+        &mut self,
+        resource: ResourceId,
+        node: Option<NodeIndex>,
+        task: Task,
+        key: OpKey,
+        operation: Option<usize>,
+    ) {
+        let own = operation.and_then(|place| self.sources[resource.index()].operations.get(place));
+        if self.operation_rules || own.is_some_and(|own| has_rules(&own.element)) {
+            let name = self.task_name(task).to_owned();
+            self.operation_meta(resource, node, &name, key.interval_ms, operation);
+        }
     }
 
     /// Whether an action can run as things are: its node is there, and there is quorum where it needs that.

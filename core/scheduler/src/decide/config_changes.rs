@@ -130,7 +130,11 @@ impl Planner {
             Task::Monitor | Task::MigrateFrom | Task::Promote if entry.interval_ms == 0 => Task::Start,
             other => other,
         };
-        match self.digest_state(resource, node, place) {
+        let state = self.digest_state(resource, node, place);
+        if self.sanitized && state != DigestState::Match && self.matches_without_secrets(resource, node, place) {
+            return false;
+        }
+        match state {
             DigestState::Match => return false,
             DigestState::Restart => {
                 self.force_restart(resource, OpKey { task: restart_task, ..key }, node);

@@ -115,6 +115,24 @@ impl Planner {
         }
     }
 
+    /// Whether nothing but private parameters differs from those of a history entry; only the digest without them
+    /// is meaningful where a configuration was stored without its secrets.
+    pub(crate) fn matches_without_secrets(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
+        let entry = self.entry(place).clone();
+        let Some(recorded) = entry.attribute("op-secure-digest") else { return false };
+        let private: Vec<&str> = entry.attribute("op-secure-params").unwrap_or_default().split(' ').collect();
+        let version = entry.attribute("crm_feature_set").map(str::to_owned).or_else(|| self.feature_set.clone());
+        let older = version.is_some_and(|set| values::compare_versions(&set, "3.16.0").is_lt());
+        let (mut open, _) = self.digest_parameters(resource, node, &entry.task, entry.interval_ms);
+        if older {
+            let own = self.parameters(resource, Some(node));
+            let fence_device = self.resource(resource).fence_device;
+            open.retain(|name, _| own.contains_key(name) && !(fence_device && is_fence_parameter(name)));
+        }
+        open.retain(|name, _| !private.contains(&name.as_str()));
+        digest(&open) == recorded
+    }
+
     /// Adds the digests of the devices that unfence to a fencing; true where one changed since.
     pub(crate) fn add_device_digests(&mut self, action: super::action::ActionIndex, node: NodeIndex) -> bool {
         let mut devices = Vec::new();
@@ -130,7 +148,7 @@ impl Planner {
             let private = ["passwd", "password", "user"];
             let public: Parameters = parameters
                 .iter()
-                .filter(|(name, _)| !private.contains(&name.as_str()) && !(older && is_fence_parameter(name)))
+                .filter(|(name, _)| !(private.contains(&name.as_str()) || older && is_fence_parameter(name)))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
             let (full, open) = (format!("{name}{}", digest(&parameters)), format!("{name}{}", digest(&public)));

@@ -162,7 +162,7 @@ impl Planner {
         relation: Relation,
     ) {
         let subject = self.resource(resource);
-        if !(subject.fence_device && self.model.options.unfencing) && !subject.needs_unfencing {
+        if !(subject.needs_unfencing || subject.fence_device && self.model.options.unfencing) {
             return;
         }
         let unfencing = self.fence_action(node, Some("on"), true, None, false);

@@ -293,10 +293,11 @@ impl Planner {
         };
         let history_id = resource.and_then(|resource| self.resource(resource).history_id.clone());
         let (key_text, internal_key) = match history_id {
-            Some(id) => (self.key_text(&id, key), Some(own_key)),
+            Some(id) => (self.history_key(action, &id, &meta), Some(own_key)),
             None => (own_key, None),
         };
         let attributes = self.graph_attributes(action, &meta);
+        let lock = if matches!(kind, ActionKind::Pseudo) { None } else { self.lock_of(action) };
         let maintenance = if task == Task::MaintenanceNodes { self.maintenance_changes() } else { Vec::new() };
         Action {
             id: action.0 + 1,
@@ -307,9 +308,20 @@ impl Planner {
             internal_key,
             attributes,
             maintenance,
-            shutdown_lock: self.lock_of(action),
+            shutdown_lock: lock,
             reason,
         }
+    }
+
+    /// The key of an action under the name by which the history knows its resource.
+    fn history_key(&self, action: ActionIndex, id: &str, meta: &BTreeMap<String, String>) -> String {
+        let subject = self.action(action);
+        if subject.task == Task::Notify {
+            let word = |name: &str| meta.get(name).map(String::as_str).unwrap_or_default();
+            return format!("{id}_{}_notify_{}_0", word("notify_type"), word("notify_operation"));
+        }
+        let task = subject.cancels.unwrap_or(subject.task);
+        format!("{id}_{}_{}", self.task_name(task), subject.key.interval_ms)
     }
 
     /// Since when the resource is locked to the action's node.

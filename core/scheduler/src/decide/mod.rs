@@ -4,6 +4,7 @@ pub(crate) mod action;
 mod actions;
 mod changes;
 pub(crate) mod clone;
+mod colocated;
 pub(crate) mod colocation;
 mod config_changes;
 mod criteria;

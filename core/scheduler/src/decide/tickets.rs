@@ -1,7 +1,7 @@
 //! `<rsc_ticket>`: resources that may run only while this site holds a ticket.
 
 use super::sets::ResourceSet;
-use crate::model::{ResourceId, Role, Score, Ticket};
+use crate::model::{ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use hakudo_cib::Element;
@@ -30,7 +30,7 @@ impl Planner {
         let Some(ticket) = constraint.attribute("ticket").filter(|ticket| !ticket.is_empty()) else {
             return self.problem(constraint.id(), "a ticket constraint without ticket is ignored");
         };
-        self.model.tickets.entry(ticket.to_owned()).or_insert_with(Ticket::default);
+        self.model.tickets.entry(ticket.to_owned()).or_default();
         let Some(mut sets) = self.read_sets(constraint) else { return };
         if sets.is_empty() {
             match self.as_set(constraint, "rsc", false) {

@@ -1,6 +1,7 @@
 //! Cluster options, nodes, templates, tags: everything in the configuration that is not a resource or a constraint.
 
 use super::attributes::{RuleInput, shared_children};
+use super::operations::has_rules;
 use crate::model::{
     ClusterOptions, HealthScores, HealthStrategy, Model, NoQuorumPolicy, Node, NodeIndex, NodeKind, PlacementStrategy,
     Score,
@@ -37,10 +38,12 @@ impl Planner {
             referenced: BTreeMap::new(),
             resource_defaults: None,
             operation_defaults: None,
+            operation_rules: false,
             template_elements: BTreeMap::new(),
             histories: Vec::new(),
             history_index: BTreeMap::new(),
             feature_set: cib.root().attribute("crm_feature_set").map(str::to_owned),
+            sanitized: false,
             actions: Vec::new(),
             actions_of: Vec::new(),
             singletons: BTreeMap::new(),
@@ -65,7 +68,10 @@ impl Planner {
             let hakudo_cib::Node::Element(section) = node else { continue };
             match section.name() {
                 "rsc_defaults" => planner.resource_defaults = Some(Arc::clone(section)),
-                "op_defaults" => planner.operation_defaults = Some(Arc::clone(section)),
+                "op_defaults" => {
+                    planner.operation_rules = has_rules(section);
+                    planner.operation_defaults = Some(Arc::clone(section));
+                }
                 _ => {}
             }
         }

@@ -214,7 +214,7 @@ impl Planner {
             }
         };
         match explicit {
-            Some(chosen) if !(resets && !managed) => chosen,
+            Some(chosen) if !resets || managed => chosen,
             _ if launched => OnFail::RestartContainer,
             _ if resets && managed => OnFail::ResetRemote,
             _ if resets => OnFail::Stop,
@@ -270,4 +270,9 @@ fn most_frequent_monitor(operations: &[Operation]) -> Option<&Operation> {
         .iter()
         .filter(|operation| operation.name == "monitor" && operation.interval_ms > 0 && operation.enabled)
         .min_by_key(|operation| operation.interval_ms)
+}
+
+/// Whether the meta-attributes below an element may depend on rules.
+pub(crate) fn has_rules(element: &Element) -> bool {
+    element.children().any(|block| block.attribute("id-ref").is_some() || block.child("rule").is_some())
 }

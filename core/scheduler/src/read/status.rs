@@ -4,7 +4,7 @@ use super::history::{EntryPlace, active_range};
 use super::operations::OnFail;
 use super::results::Reading;
 use crate::decide::action::{ActionFlags, OpKey, Task};
-use crate::model::{Location, NoQuorumPolicy, NodeIndex, ResourceId, Role, Score, Ticket};
+use crate::model::{Location, NoQuorumPolicy, NodeIndex, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use crate::read::failures::seconds;
@@ -51,7 +51,7 @@ impl Planner {
         if element.id().is_empty() {
             return;
         }
-        let ticket = self.model.tickets.entry(element.id().to_owned()).or_insert_with(Ticket::default);
+        let ticket = self.model.tickets.entry(element.id().to_owned()).or_default();
         for attribute in element.attributes().iter().filter(|a| &*a.name != "id") {
             ticket.state.insert(attribute.name.to_string(), attribute.value.to_string());
         }
@@ -257,7 +257,7 @@ impl Planner {
         subject.standby |= values::is_true(subject.attributes.get("standby").map(String::as_str));
         subject.maintenance |= unmanaged || values::is_true(subject.attributes.get("maintenance").map(String::as_str));
         let discovery = subject.attributes.get("resource-discovery-enabled").map(String::as_str);
-        if discovery.is_some() && !values::is_true(discovery) && !(subject.is_remote() && !fencing) {
+        if discovery.is_some() && !values::is_true(discovery) && (fencing || !subject.is_remote()) {
             subject.probes_allowed = false;
         }
     }
