@@ -50,13 +50,11 @@ impl Network {
 
     /// Lays a cable from the switch to the namespace of the process `pid`, where its end is called [`INTERFACE`].
     pub(super) async fn connect(&self, node: &str, pid: u32) -> Result<()> {
-        // A cable whose other end vanished with its namespace vanishes too, but a little later.
+        // The cable of the machine's former life vanishes with its namespace, but nobody says when.
         let port = port(node);
-        for _ in 0..100 {
-            if self.index(&port).await.is_err() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Ok(old) = self.index(&port).await {
+            // It may vanish at this very moment.
+            let _ = self.handle.link().del(old).execute().await;
         }
         let far = format!("{node}-far");
         self.handle.link().add(LinkVeth::new(&port, &far).build()).execute().await.context("cannot make a cable")?;
