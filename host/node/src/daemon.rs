@@ -158,6 +158,7 @@ impl Node {
         match told {
             Told::View(view) => Ok(self.handle(Input::View(view))),
             Told::Deliver(delivered) => Ok(self.handle(Input::Deliver(delivered))),
+            Told::Undelivered => Ok(self.handle(Input::Undelivered)),
             Told::Event(event) => {
                 self.links.note(&event);
                 let event = self.links.tell(&event, clock::unix_time());

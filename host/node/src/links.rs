@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Links {
     nodes: BTreeMap<NodeId, (String, Vec<LinkState>)>,
     local: NodeId,
+    /// Votes here and needed, as the quorum rule said last.
+    votes: (u32, u32),
 }
 
 impl Links {
@@ -23,11 +25,14 @@ impl Links {
             };
             (NodeId(node.id), (node.name.clone(), node.addresses.iter().map(link).collect()))
         });
-        Self { nodes: nodes.collect(), local }
+        Self { nodes: nodes.collect(), local, votes: (0, 0) }
     }
 
-    /// Takes what membership says about a link.
+    /// Takes what membership says about links and votes.
     pub(crate) fn note(&mut self, event: &MembershipEvent) {
+        if let MembershipEvent::Quorum { decision } = event {
+            self.votes = (decision.total_votes, decision.needed);
+        }
         let (node, link, up) = match event {
             MembershipEvent::LinkUp { node, link } => (node, link, true),
             MembershipEvent::LinkDown { node, link } => (node, link, false),
@@ -81,6 +86,7 @@ impl Links {
     }
 
     fn complete_state(&self, mut state: ClusterState) -> ClusterState {
+        state.votes = self.votes;
         for (id, (name, links)) in &self.nodes {
             match state.nodes.iter_mut().find(|node| node.id == id.0) {
                 Some(node) => node.links.clone_from(links),

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The name under which the engine's state is stored.
@@ -22,14 +21,13 @@ const STATE: &str = "membership.json";
 /// So many datagrams are taken from a socket before the timers are looked at again.
 const BATCH: usize = 64;
 
-/// How long to wait before a broadcast that found the queue full is tried again.
-const QUEUE_RETRY: Duration = Duration::from_millis(20);
-
 /// What membership tells the node.
 pub(crate) enum Told {
     View(View),
     Deliver(Delivered),
     Event(Event),
+    /// The newest broadcast found the engine's queue full: it must be said again.
+    Undelivered,
     /// The goodbye was said.
     Left,
     /// The engine cannot go on: it cannot keep what it must.
@@ -77,8 +75,7 @@ pub(crate) fn start(config: &NodeConfig, storage: Storage, told: mpsc::Unbounded
     wake.set_nonblocking(true)?;
     woken.set_nonblocking(true)?;
     let (asked, queue) = channel();
-    let wire =
-        Wire { engine, sockets, addresses, woken, queue, storage, told, retries: Vec::new(), effects: Vec::new() };
+    let wire = Wire { engine, sockets, addresses, woken, queue, storage, told, effects: Vec::new() };
     std::thread::Builder::new().name("membership".into()).spawn(move || wire.run())?;
     Ok(Membership { asked, wake })
 }
@@ -91,8 +88,6 @@ struct Wire {
     queue: Receiver<Input>,
     storage: Storage,
     told: mpsc::UnboundedSender<Told>,
-    /// Broadcasts that found the queue full, and when to try again.
-    retries: Vec<Vec<u8>>,
     effects: Vec<Effect>,
 }
 
@@ -121,11 +116,7 @@ impl Wire {
 
     fn wait(&self) {
         let now = clock::now();
-        let mut timeout = self.engine.deadline().map(|deadline| deadline.since(now));
-        if !self.retries.is_empty() {
-            timeout = Some(timeout.map_or(QUEUE_RETRY, |t| t.min(QUEUE_RETRY)));
-        }
-        let timeout = timeout.map(|t| Timespec {
+        let timeout = self.engine.deadline().map(|deadline| deadline.since(now)).map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: t.subsec_nanos().into(),
         });
@@ -154,9 +145,6 @@ impl Wire {
 
     fn take_requests(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
         while self.woken.recv(buffer).is_ok() {}
-        for payload in std::mem::take(&mut self.retries) {
-            self.handle(Input::Broadcast(payload))?;
-        }
         while let Ok(input) = self.queue.try_recv() {
             self.handle(input)?;
         }
@@ -194,10 +182,7 @@ impl Wire {
             },
             Effect::View(view) => self.tell(Told::View(view)),
             Effect::Deliver(delivered) => self.tell(Told::Deliver(delivered)),
-            Effect::Undelivered { payload, reason: Undelivered::QueueFull } => {
-                self.retries.push(payload);
-                Ok(())
-            }
+            Effect::Undelivered { reason: Undelivered::QueueFull, .. } => self.tell(Told::Undelivered),
             Effect::Undelivered { reason, .. } => {
                 tracing::debug!("a broadcast was not delivered: {reason:?}");
                 Ok(())
