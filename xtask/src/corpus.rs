@@ -16,9 +16,9 @@ pub(crate) fn run(only: &str) -> Result<()> {
         println!("reference cases: skipped: {PLACE} is not set");
         return Ok(());
     };
-    let program = "target/release/hakudo";
+    let program = "target/debug/hakudo";
     if !Path::new(program).exists() {
-        process::run(&["cargo", "build", "--release", "--quiet", "--package", "hakudo"])?;
+        process::run(&["cargo", "build", "--quiet", "--package", "hakudo"])?;
     }
     let tool = place.join("tools/compare-scheduler");
     let mut short = Vec::new();

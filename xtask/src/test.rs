@@ -29,10 +29,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     step("dependency directions", dependencies::check_directions());
     step("unit and integration tests", process::run(&["cargo", "test", "--quiet", "--workspace", "--no-fail-fast"]));
-    step("the programs", process::run(&["cargo", "build", "--release", "--quiet", "--workspace"]));
+    step("the programs", process::run(&["cargo", "build", "--quiet", "--workspace"]));
     step("reference cases", corpus::run("*"));
     if !arguments.no_sim {
-        step("simulator", process::run(&["target/release/xtask", "sim", "--count", SEEDS]));
+        step("simulator", process::run(&["target/debug/xtask", "sim", "--count", SEEDS]));
     }
     if !arguments.no_lab {
         step("lab", lab(None));
@@ -52,8 +52,8 @@ pub(crate) fn lab(only: Option<&str>) -> Result<()> {
         return Ok(());
     }
     packages::install()?;
-    process::run(&["cargo", "build", "--release", "--quiet", "--package", "hakudo", "--package", "hakudo-lab"])?;
-    let mut words = vec!["target/release/hakudo-lab"];
+    process::run(&["cargo", "build", "--quiet", "--package", "hakudo", "--package", "hakudo-lab"])?;
+    let mut words = vec!["target/debug/hakudo-lab"];
     words.extend(only);
     process::run(&words)
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// What the agent process of a test is called with, one word a line.
 const WORDS: &str = "HAKUDO_AGENT_TEST_WORDS";
@@ -16,9 +16,7 @@ const WORDS: &str = "HAKUDO_AGENT_TEST_WORDS";
 fn agent_process() {
     let Ok(words) = std::env::var(WORDS) else { return };
     let words: Vec<String> = words.lines().skip(1).map(str::to_owned).collect();
-    let code = hakudo_executor::agents::main(&words);
-    let code = (0..=255).find(|number| code == ExitCode::from(*number)).unwrap();
-    std::process::exit(code.into());
+    std::process::exit(hakudo_executor::agents::main(&words).into());
 }
 
 struct Directory(PathBuf);

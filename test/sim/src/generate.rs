@@ -51,7 +51,7 @@ fn quorum(random: &mut Random, size: usize, odd_votes: bool) -> Vec<String> {
     } else if random.percent(15) {
         options.push("wait_for_all");
     }
-    if size > 2 && size % 2 == 0 && random.percent(30) {
+    if size > 2 && size.is_multiple_of(2) && random.percent(30) {
         options.push("auto_tie_breaker");
     } else if size > 2 && !odd_votes && random.percent(10) {
         options.push("last_man_standing");

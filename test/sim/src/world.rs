@@ -404,7 +404,7 @@ impl World {
         config.quorum.auto_tie_breaker = has("auto_tie_breaker").then_some(TieBreaker::Lowest);
         config.quorum.last_man_standing = has("last_man_standing");
         config.quorum.allow_downscale = has("allow_downscale");
-        config.link_mode = if self.script.seed % 2 == 0 { LinkMode::Passive } else { LinkMode::Active };
+        config.link_mode = if self.script.seed.is_multiple_of(2) { LinkMode::Passive } else { LinkMode::Active };
         config
     }
 

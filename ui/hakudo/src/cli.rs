@@ -45,7 +45,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show nodes, resources and failures
-    Status(status::Arguments),
+    Status(Box<status::Arguments>),
     /// Show, edit, load, compare and check the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -56,7 +56,7 @@ enum Command {
     #[command(subcommand)]
     Node(node::Command),
     /// Show what the cluster would do, and what came of it
-    Simulate(simulate::Arguments),
+    Simulate(Box<simulate::Arguments>),
     /// Explain where a resource runs and why
     Why(why::Arguments),
     /// Show what happened

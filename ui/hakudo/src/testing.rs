@@ -4,7 +4,7 @@ use crate::world::World;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// What was written, readable while the world that writes it lives.
@@ -66,10 +66,6 @@ impl TemporaryFile {
         let path = std::env::temp_dir().join(format!("hakudo-test-{}-{number}.xml", std::process::id()));
         std::fs::write(&path, text).unwrap();
         Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 
     pub(crate) fn name(&self) -> &str {

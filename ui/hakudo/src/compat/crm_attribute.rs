@@ -213,7 +213,8 @@ fn update(cluster: &mut Cluster, place: &Place, name: &str, value: &str) -> Resu
     let cib = cluster.cib()?;
     let operation = match pair_of(&cib, place, name) {
         Some(pair) => {
-            let xml = Element::new("nvpair").with("id", pair.id()).with("name", name).with("value", value).to_compact_xml();
+            let xml =
+                Element::new("nvpair").with("id", pair.id()).with("name", name).with("value", value).to_compact_xml();
             ChangeOperation::Modify { xml, create_in: None }
         }
         None => new_pair(&cib, place, name, value)?,
