@@ -4,6 +4,7 @@
 //! configuration should be written so is the validator's matter.
 
 use crate::iso8601::Duration;
+use hakudo_base::UnixTime;
 use std::cmp::Ordering;
 
 /// The score that is "always", and its negative "never" (Pacemaker Explained: Scores).
@@ -150,11 +151,24 @@ fn version_parts(text: &str) -> Vec<i64> {
     parts
 }
 
+/// A moment as `cib-last-written` holds it, in UTC: `Sat Nov 21 02:27:19 2026`.
+pub fn last_written(time: UnixTime) -> String {
+    jiff::Timestamp::from_second(time.seconds())
+        .map(|moment| moment.strftime("%a %b %e %H:%M:%S %Y").to_string())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use expect_test::{Expect, expect};
     use std::fmt::Debug;
+
+    #[test]
+    fn a_moment_is_written_as_pacemaker_does() {
+        assert_eq!(last_written(UnixTime::from_seconds(1_795_228_039)), "Sat Nov 21 02:27:19 2026");
+    }
 
     fn check<T: Debug>(read: fn(&str) -> Option<T>, texts: &str, expected: Expect) {
         let show = |text: &str| read(text).map_or_else(|| format!("{text:?} no\n"), |v| format!("{text:?} {v:?}\n"));

@@ -8,9 +8,9 @@ use crate::core_types::PersistedState;
 use crate::options::Options;
 use crate::request::Change;
 use crate::status::{FEATURE_SET, Status};
-use hakudo_base::NodeId;
+use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::change::Version;
-use hakudo_cib::{Document, Element};
+use hakudo_cib::{Document, Element, values};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ impl Replica {
     pub(crate) fn change(&mut self, change: &Change, origin: &str, user: &str, time: i64) -> Result<bool, Refusal> {
         let Some(mut document) = change::apply(&self.configuration, change)? else { return Ok(false) };
         let root = document.root_mut();
-        root.set("cib-last-written", &time.to_string());
+        root.set("cib-last-written", &values::last_written(UnixTime::from_seconds(time)));
         root.set("update-origin", origin);
         root.set("update-user", user);
         self.configuration = document;
