@@ -5,7 +5,7 @@ use crate::world::World;
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_cib::iso8601::LocalTime;
-use hakudo_scheduler::{Model, Plan};
+use hakudo_scheduler::{Model, Plan, Purpose, plan_for};
 
 /// `execution-date`: the moment that a saved CIB belongs to.
 pub(crate) fn execution_date(cib: &Document) -> Option<i64> {
@@ -24,9 +24,9 @@ pub(crate) fn model(cib: &Document, now: i64) -> Result<Model, Failure> {
     guarded(|| hakudo_scheduler::status(cib, UnixTime::from_seconds(now)).0)
 }
 
-/// What the scheduler decides.
+/// What the scheduler decides, told to somebody who looks on: a stored CIB may lack its secrets.
 pub(crate) fn plan(cib: &Document, now: i64) -> Result<Plan, Failure> {
-    guarded(|| hakudo_scheduler::plan(cib, UnixTime::from_seconds(now)))
+    guarded(|| plan_for(cib, UnixTime::from_seconds(now), Purpose::Inspection))
 }
 
 /// A fault of the scheduler is an error of the command, told in one line.
