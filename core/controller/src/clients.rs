@@ -12,12 +12,21 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Clients {
     /// Who waits for a command of this node to be carried out: command number and client.
     waiting: BTreeMap<u64, u64>,
-    /// Clients whose change has to reach all disks: by client, the number of the configuration.
-    changes: BTreeMap<u64, u64>,
+    /// Clients whose change has to reach all disks.
+    changes: BTreeMap<u64, MadeChange>,
     /// Who wants to know of a newer state than the one with this revision.
     watching: BTreeMap<u64, u64>,
     /// Who wants this node to leave.
     leaving: BTreeSet<u64>,
+}
+
+/// A change that is in force here and not acknowledged yet.
+#[derive(Debug)]
+struct MadeChange {
+    /// The number of the configuration that holds it.
+    generation: u64,
+    /// The client takes it upon itself that another side may undo it.
+    forced: bool,
 }
 
 fn reply(effects: &mut Vec<Effect>, client: u64, reply: Reply) {
@@ -141,7 +150,8 @@ impl Controller {
             Err(reason) => return self.refused(from, number, reason, effects),
         };
         if let Some(client) = self.client_of(from, number) {
-            self.clients.changes.insert(client, self.replica.generation);
+            let made = MadeChange { generation: self.replica.generation, forced: change.force };
+            self.clients.changes.insert(client, made);
         }
         if !changed {
             return self.answer_changes(effects);
@@ -183,15 +193,17 @@ impl Controller {
         ))
     }
 
-    /// Answers changes that are on the disks of all members now.
+    /// Answers changes that are on the disks of all members now, once no other side can undo them any more: a change that
+    /// was on its way when members were lost stands only when they are known to be dead.
     pub(crate) fn answer_changes(&mut self, effects: &mut Vec<Effect>) {
-        let Some(view) = &self.view else { return };
+        let Some(view) = self.view.as_ref().filter(|_| !self.clients.changes.is_empty()) else { return };
         if !view.quorate {
             return self.changes_lost(effects);
         }
+        let stands = self.may_change(false).is_ok();
         let disk = &self.disk;
-        self.clients.changes.retain(|client, generation| {
-            let done = disk.all_hold(&view.members, *generation);
+        self.clients.changes.retain(|client, change| {
+            let done = (stands || change.forced) && disk.all_hold(&view.members, change.generation);
             if done {
                 reply(effects, *client, Reply::Done);
             }
@@ -202,11 +214,11 @@ impl Controller {
     /// A member's disk refused the configuration with number `generation`.
     pub(crate) fn changes_uncertain(&mut self, generation: u64, why: &str, effects: &mut Vec<Effect>) {
         self.clients.changes.retain(|client, change| {
-            if *change <= generation {
+            if change.generation <= generation {
                 let reason = format!("the change is in force, but not safe on every member's disk: {why}");
                 reply(effects, *client, Reply::Unknown { reason });
             }
-            *change > generation
+            change.generation > generation
         });
     }
 

@@ -364,6 +364,7 @@ impl Controller {
         let name = self.name(node);
         self.replica.status.safe(node, &name);
         effects.push(Effect::Fenced(node));
+        self.answer_changes(effects);
     }
 
     pub(crate) fn fence_deadline(&self) -> Option<Instant> {

@@ -337,6 +337,36 @@ fn a_view_that_is_not_exclusive_takes_no_changes_before_the_lost_are_fenced() {
 }
 
 #[test]
+fn a_change_on_its_way_is_not_acknowledged_while_the_lost_may_change_the_configuration_too() {
+    let mut cluster = Cluster::settled(2);
+    cluster.ask(1, add("A"));
+    cluster.deliver_one();
+    cluster.view_as(&[1], &[], true, false);
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        [config] root on n1 changed the configuration to version 0.2.0
+        [node-lost] n2 is lost and not known to be dead
+        [view] view 3 of n1 is quorate; without n2
+        [settled] nothing is left to be done
+    "#]],
+    );
+    cluster.ask(1, Request::ConfirmFenced { node: "n2".to_owned() });
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        [fenced] root confirmed that n2 is down
+        n1 tells membership that n2 is dead
+        n1 answers client 1: done
+        n1 answers client 2: done
+        [settled] nothing is left to be done
+    "#]],
+    );
+}
+
+#[test]
 fn a_member_dies_before_a_change_is_on_its_disk() {
     let mut cluster = Cluster::settled(3);
     cluster.ask(1, add("A"));

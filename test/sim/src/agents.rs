@@ -169,6 +169,11 @@ impl World {
             "monitor" if promoted => exit_code::RUNNING_PROMOTED,
             _ => exit_code::OK,
         };
+        // What a node's copy of a promotable resource says of itself counts for a copy that does not run only once that node
+        // was probed: this answer is news, even where it is the usual one.
+        if probe && call.agent.kind == "Stateful" {
+            self.checks.plans.disturb();
+        }
         if result.status == ExecutionStatus::Done && result.exit_code == expected {
             let name = self.machines[node].name.clone();
             self.checks.plans.done(&name, &call.resource, &call.operation, call.interval_ms);
