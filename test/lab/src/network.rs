@@ -85,8 +85,12 @@ impl Network {
     }
 
     /// Takes the addresses of a node away: a command for the shell, for whoever switches it off.
+    ///
+    /// It works from within a machine, whose own `/run` hides the names of the namespaces: the power switch stands
+    /// outside, where this program is.
     pub(crate) fn down_command(&self, node: &str) -> String {
-        let flush = |link| format!("ip -n {} address flush dev {}", self.namespace(node), interface(link));
+        let outside = format!("nsenter --mount --target {} --", std::process::id());
+        let flush = |link| format!("{outside} ip -n {} address flush dev {}", self.namespace(node), interface(link));
         (0..self.links).map(flush).collect::<Vec<_>>().join(" && ")
     }
 
