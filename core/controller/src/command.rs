@@ -85,6 +85,8 @@ pub(crate) struct FenceDone {
     pub(crate) time: i64,
     /// Milliseconds since it was asked for.
     pub(crate) took_ms: u64,
+    /// The epoch of the view in which it was asked for.
+    pub(crate) began: u64,
     /// The step that this was.
     pub(crate) step: Option<Step>,
     /// The node and the number of the command by which a person asked.

@@ -39,6 +39,7 @@ struct Open {
     /// The node and the number of the command by which a person asked.
     asked_by: Option<(NodeId, u64)>,
     since: Instant,
+    epoch: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +183,7 @@ impl Controller {
         effects: &mut Vec<Effect>,
     ) {
         let name = self.name(wish.target);
-        let now = self.now;
+        let (now, epoch) = (self.now, self.epoch());
         let Some(fencing) = &mut self.fencing else { return };
         let user = asked_by.as_ref().map(|(_, _, user)| user.clone());
         if let Some(waiting) = fencing.hopeless.get_mut(&name).filter(|_| user.is_none()) {
@@ -200,7 +201,7 @@ impl Controller {
         let id = fencing.requests;
         let request = fencing::Request { id, target: name, action: wish.action, delay: wish.delay, user };
         let asked_by = asked_by.map(|(node, number, _)| (node, number));
-        fencing.open.insert(id, Open { wish, step, asked_by, since: now });
+        fencing.open.insert(id, Open { wish, step, asked_by, since: now, epoch });
         self.fencer(fencing::Input::Fence(request), effects);
     }
 
@@ -229,6 +230,7 @@ impl Controller {
             failed,
             time,
             took_ms: milliseconds(now.since(open.since)),
+            began: open.epoch,
             step: open.step,
             asked_by: open.asked_by,
             attributes,
@@ -313,7 +315,7 @@ impl Controller {
     }
 
     pub(crate) fn hear_fence_done(&mut self, done: FenceDone, effects: &mut Vec<Effect>) {
-        let FenceDone { target, action, by, failed, time, took_ms, step, asked_by, attributes } = done;
+        let FenceDone { target, action, by, failed, time, took_ms, began, step, asked_by, attributes } = done;
         let name = self.name(target);
         let about = format!("fencing of {name}");
         let (kind, severity, text) = match &failed {
@@ -333,7 +335,7 @@ impl Controller {
             self.no_alert(&about);
             if action == "on" {
                 self.switched_on(target, time, attributes);
-            } else {
+            } else if !self.lives_anew(target, began) {
                 self.is_safe(target, effects);
             }
         }
@@ -348,6 +350,12 @@ impl Controller {
             (Some((node, number)), Some(reason)) => self.refused(node, number, reason, effects),
             (None, _) => {}
         }
+    }
+
+    /// The node became a member after its fencing began: what was fenced was its former life, and what it told when it
+    /// came holds. Where it came before the blow fell, it is lost once more, and fenced once more.
+    fn lives_anew(&self, node: NodeId, began: u64) -> bool {
+        self.replica.status.nodes.get(&node).is_some_and(|status| status.in_view && status.member_since > began)
     }
 
     /// The node got its access back (unfencing).

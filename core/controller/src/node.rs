@@ -180,8 +180,9 @@ impl Controller {
         }
         status.attributes = std::mem::take(&mut old.attributes);
         status.last_call = status.last_call.max(old.last_call);
+        let member_since = old.member_since;
         *old = status;
-        self.replica.status.joined(from, &name, true);
+        self.replica.status.joined(from, &name, true, member_since);
     }
 }
 

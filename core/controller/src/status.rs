@@ -51,6 +51,8 @@ pub(crate) struct NodeStatus {
     pub(crate) join: Join,
     /// It should be a member: it did not say goodbye and was not fenced (`expected`).
     pub(crate) expected: bool,
+    /// The epoch of the view in which it became a member, if it is one: fencing that began before was that of a former life.
+    pub(crate) member_since: u64,
     /// Transient attributes.
     pub(crate) attributes: BTreeMap<String, String>,
     /// What is known of resources here, by the id that agents know.
@@ -108,8 +110,9 @@ impl Status {
     }
 
     /// The node is a member of the view; once it is `ready`, having told what it runs, it takes part.
-    pub(crate) fn joined(&mut self, node: NodeId, name: &str, ready: bool) {
+    pub(crate) fn joined(&mut self, node: NodeId, name: &str, ready: bool, since: u64) {
         let status = self.node_mut(node, name);
+        status.member_since = since;
         status.in_view = true;
         status.online = ready;
         status.join = if ready { Join::Member } else { Join::Down };

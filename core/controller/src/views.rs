@@ -137,8 +137,9 @@ impl Controller {
         self.replica.generation += 1;
         for (node, hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
-            self.replica.status.nodes.insert(node, hello.status);
-            self.replica.status.joined(node, &hello.name, hello.ready);
+            let before = self.replica.status.nodes.insert(node, hello.status).filter(|status| status.in_view);
+            let member_since = before.map_or_else(|| self.epoch(), |status| status.member_since);
+            self.replica.status.joined(node, &hello.name, hello.ready, member_since);
         }
         self.synced = true;
         self.agreed(effects);
