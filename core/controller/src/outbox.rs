@@ -17,6 +17,8 @@ pub(crate) struct Outbox {
     /// The first so many of `waiting` are in the message under way.
     under_way: usize,
     said: u64,
+    /// The greatest number that was ever in a message.
+    sent: u64,
 }
 
 impl Outbox {
@@ -42,6 +44,7 @@ impl Outbox {
         let commands: Vec<(u64, Command)> =
             self.waiting.iter().take_while(|(_, command)| may(command)).take(LARGEST).cloned().collect();
         self.under_way = commands.len();
+        self.sent = commands.iter().map(|(number, _)| *number).fold(self.sent, u64::max);
         let numbers = commands.iter().map(|(number, _)| *number).collect();
         let commands: Vec<Command> = commands.into_iter().map(|(_, command)| command).collect();
         (!commands.is_empty()).then_some(Message { view, numbers, commands })
@@ -59,9 +62,12 @@ impl Outbox {
     }
 
     /// A new view: what has no meaning there is dropped, the rest is said there. The numbers of what was dropped come back.
-    pub(crate) fn keep(&mut self, keep: impl Fn(&Command) -> bool) -> Vec<u64> {
+    /// `keep` is told of each command whether it was sent already, so that others may have heard it.
+    pub(crate) fn keep(&mut self, keep: impl Fn(&Command, bool) -> bool) -> Vec<u64> {
         self.under_way = 0;
-        let (kept, dropped) = self.waiting.drain(..).partition::<VecDeque<_>, _>(|(_, command)| keep(command));
+        let sent = self.sent;
+        let (kept, dropped) =
+            self.waiting.drain(..).partition::<VecDeque<_>, _>(|(number, command)| keep(command, *number <= sent));
         self.waiting = kept;
         dropped.into_iter().map(|(number, _)| number).filter(|number| *number != 0).collect()
     }

@@ -367,6 +367,24 @@ fn a_change_on_its_way_is_not_acknowledged_while_the_lost_may_change_the_configu
 }
 
 #[test]
+fn a_change_that_the_lost_may_have_made_is_neither_refused_nor_made_again() {
+    let mut cluster = Cluster::settled(3);
+    cluster.ask(2, add("A"));
+    cluster.view_as(&[2], &[], false, false);
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        [node-lost] n1 is lost and not known to be dead
+        [node-lost] n3 is lost and not known to be dead
+        [view] view 3 of n2 is not quorate; without n1, n3
+        n2 answers client 1: not known: the members changed on the way: look whether it was done
+        [settled] nothing is left to be done
+    "#]],
+    );
+}
+
+#[test]
 fn a_member_dies_before_a_change_is_on_its_disk() {
     let mut cluster = Cluster::settled(3);
     cluster.ask(1, add("A"));

@@ -30,8 +30,11 @@ impl Controller {
         self.say_goodbye(&former, &view, effects);
         self.report_view(&former, &view, effects);
         let leads = view.leader() == self.local;
-        let dropped = self.outbox.keep(|command| {
+        // Who was lost may have heard what was sent, and may win where this side cannot be sure to.
+        let undecided = !(view.quorate && view.exclusive) && former.iter().any(|node| !view.together.contains(node));
+        let dropped = self.outbox.keep(|command, sent| {
             command.outlives_a_view()
+                && !(undecided && sent && matches!(command, Command::Change { .. }))
                 && (together || !matches!(command, Command::Change { .. } | Command::OnDisk { .. }))
                 && (leads || !matches!(command, Command::FenceRun { .. }))
         });

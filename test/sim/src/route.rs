@@ -220,6 +220,7 @@ impl World {
         if self.mutation == Some(Mutation::LimitIgnored) {
             cib = allow_two_promoted(&cib);
         }
+        let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"));
         let mut result = decide(&cib, now);
         if let Err(text) = &result {
             let text = format!("n{}: the scheduler panicked: {text}", node + 1);
@@ -235,6 +236,10 @@ impl World {
             if let Some(view) = self.checks.order.view_of(node).map(|view| view.id) {
                 let verdict = self.checks.plans.made(view, now, plan);
                 self.judge(verdict);
+                // The end of what is on its way is news to whoever planned without it.
+                if on_its_way {
+                    self.checks.plans.disturb();
+                }
             }
         }
         let at = self.now + Duration::from_micros(self.random.between(200, 8000));
