@@ -20,6 +20,7 @@ const LAB: &[Package] = &[
     Package { name: "iproute2", file: "/usr/bin/ip" },
     Package { name: "iptables", file: "/usr/sbin/iptables" },
     Package { name: "procps", file: "/usr/bin/pgrep" },
+    Package { name: "kmod", file: "/usr/sbin/modprobe" },
     Package { name: "psmisc", file: "/usr/bin/killall" },
     Package { name: "curl", file: "/usr/bin/curl" },
     Package { name: "e2fsprogs", file: "/usr/sbin/mkfs.ext4" },

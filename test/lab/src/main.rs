@@ -11,7 +11,7 @@ mod shell;
 
 use anyhow::{Context, Result, bail};
 use lab::Lab;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{NOT_BY_DEFAULT, SCENARIOS, Scenario};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,7 +33,9 @@ fn run() -> Result<bool> {
     }
     let only = std::env::args().nth(1).unwrap_or_default();
     let program = program()?;
-    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| scenario.name.contains(&only)).collect();
+    let others = NOT_BY_DEFAULT.iter().map(|(scenario, _)| scenario).filter(|_| !only.is_empty());
+    let chosen: Vec<&Scenario> =
+        SCENARIOS.iter().chain(others).filter(|scenario| scenario.name.contains(&only)).collect();
     if chosen.is_empty() {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         bail!("no scenario's name contains {only:?}; there are: {}", names.join(", "));
@@ -56,6 +58,11 @@ fn run() -> Result<bool> {
                 println!("FAIL {} ({:.1} s): {error:#}", scenario.name, started.elapsed().as_secs_f32());
                 failed += 1;
             }
+        }
+    }
+    if only.is_empty() {
+        for (scenario, why) in NOT_BY_DEFAULT {
+            println!("not run by default: {}: {why}", scenario.name);
         }
     }
     println!("lab: {passed} passed, {failed} failed, {skipped} skipped");
