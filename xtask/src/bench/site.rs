@@ -84,6 +84,8 @@ impl Site {
         for (node, unshare) in pids {
             let pid = first_child(unshare)?;
             let (port, far) = (port(node), format!("{}-far", port(node)));
+            // The cable of the node's former life may not have vanished yet.
+            let _ = Command::new("ip").args(["link", "del", &port]).stderr(Stdio::null()).status();
             ip(&["link", "add", &port, "type", "veth", "peer", "name", &far])?;
             ip(&["link", "set", &far, "netns", &pid.to_string(), "name", "eth0"])?;
             ip(&["link", "set", &port, "master", BRIDGE, "up"])?;

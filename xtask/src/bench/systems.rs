@@ -83,7 +83,8 @@ impl System {
         let file = file.to_str().context("a path of ours is UTF-8")?;
         match self {
             System::Hakudo => {
-                fs::write(file, configuration("fencing", count, workload))?;
+                let configuration = configuration("fencing", count, workload);
+                fs::write(file, format!(r#"<cib validate-with="pacemaker-4.0">{configuration}<status/></cib>"#))?;
                 site.inside(node, &[&hakudo(), "config", "load", file])?;
             }
             System::Pacemaker { .. } => {
