@@ -38,6 +38,9 @@ pub struct Plan {
     pub scores: Vec<ScoreLine>,
     /// What changes, told for people.
     pub changes: Vec<Change>,
+    /// The same as it looked before the graph was made, which may still have taken some of it back. Only the columns of a
+    /// text summary depend on it: they are as wide as this list and the final one need.
+    pub foreseen: Vec<Change>,
     /// What made up those worths.
     pub placements: Placements,
     /// What could not be used of configuration and status, each once.
@@ -73,6 +76,7 @@ pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
     planner.order_remote_actions();
     planner.schedule_fencing_and_shutdowns();
     planner.apply_orderings();
+    let foreseen = planner.list_changes();
     let transition = planner.create_graph();
     let changes = planner.list_changes();
     Plan {
@@ -80,6 +84,7 @@ pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
         transition,
         scores: planner.scores,
         changes,
+        foreseen,
         placements: planner.placements,
         problems: planner.problems.into_iter().collect(),
     }

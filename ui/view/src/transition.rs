@@ -1,19 +1,45 @@
 //! What a plan changes and what a simulation did, as text.
 
 use crate::outline::Outline;
-use hakudo_scheduler::{Change, ResourceVerb, ShownRole};
+use hakudo_scheduler::{Change, Plan, ResourceVerb, ShownRole};
 
-/// Widths of the columns of a transition summary. They only grow, so that each line is aligned with those before it.
+/// Widths of the columns of a transition summary. They only grow, line by line.
+///
+/// The column of names grows by two more than a longer name needs, so that its width depends on the order of the lines.
 struct Widths {
     resource: usize,
     details: usize,
 }
 
-/// The summary of a transition under its title.
-pub fn summary(changes: &[Change]) -> String {
+impl Widths {
+    /// Wide enough for all of these changes.
+    fn of(changes: &[Change]) -> Self {
+        let mut widths = Self { resource: 5, details: 5 };
+        for change in changes {
+            if let Change::Resource { resource, .. } = change {
+                widths.make_room(resource, &details(change));
+            }
+        }
+        widths
+    }
+
+    fn make_room(&mut self, resource: &str, details: &str) {
+        if resource.len() > self.resource {
+            self.resource = resource.len() + 2;
+        }
+        self.details = self.details.max(details.len());
+    }
+}
+
+/// The summary of a plan's transition under its title. The columns have room for what was foreseen before the graph was made.
+pub fn summary(plan: &Plan) -> String {
+    lines(&plan.foreseen, &plan.changes)
+}
+
+fn lines(foreseen: &[Change], changes: &[Change]) -> String {
     let mut outline = Outline::new();
     outline.open("Transition Summary");
-    let mut widths = Widths { resource: 5, details: 5 };
+    let mut widths = Widths::of(foreseen);
     for change in changes {
         match change {
             Change::Node { task, node, reason: Some(reason) } => outline.item(&format!("{task} {node} '{reason}'")),
@@ -34,10 +60,7 @@ pub fn summary(changes: &[Change]) -> String {
 }
 
 fn line(widths: &mut Widths, verb: ResourceVerb, resource: &str, details: &str, reason: &str) -> String {
-    if resource.len() > widths.resource {
-        widths.resource = resource.len() + 2;
-    }
-    widths.details = widths.details.max(details.len());
+    widths.make_room(resource, details);
     format!(
         "{:<8}   {resource:<resource_width$}   ( {details:>details_width$} ){reason}",
         verb.as_str(),
@@ -107,15 +130,26 @@ mod tests {
             change(ResourceVerb::Stop, "disk:1", (Unpromoted, Stopped), ("beta", "")),
             change(ResourceVerb::RePromote, "disk:2", (Promoted, Promoted), ("beta", "beta")),
         ];
+        let mut foreseen = changes.to_vec();
+        foreseen.push(change(ResourceVerb::Start, "a-longer-name", (Stopped, Started), ("", "beta")));
+        let mut shown = lines(&changes, &changes);
+        shown += &lines(&foreseen, &changes);
         expect![[r#"
             Transition Summary:
               * Fence (reboot) gamma 'peer is no longer part of the cluster'
-              * Start      web     ( alpha )
-              * Move       database     ( alpha -> beta )  due to node availability (blocked)
+              * Start      web          (                        alpha )
+              * Move       database     (                alpha -> beta )  due to node availability (blocked)
               * Promote    disk:0       ( Unpromoted -> Promoted alpha )
               * Stop       disk:1       (              Unpromoted beta )
               * Re-promote   disk:2       (                Promoted beta )
+            Transition Summary:
+              * Fence (reboot) gamma 'peer is no longer part of the cluster'
+              * Start      web               (                        alpha )
+              * Move       database          (                alpha -> beta )  due to node availability (blocked)
+              * Promote    disk:0            ( Unpromoted -> Promoted alpha )
+              * Stop       disk:1            (              Unpromoted beta )
+              * Re-promote   disk:2            (                Promoted beta )
         "#]]
-        .assert_eq(&summary(&changes));
+        .assert_eq(&shown);
     }
 }

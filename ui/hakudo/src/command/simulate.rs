@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// With --profile: plan so many times
     #[arg(short = 'N', long, value_name = "N", default_value_t = 1)]
     repeat: u32,
-    /// Show operations that are under way
+    /// Accepted for scripts: operations under way are always shown
     #[arg(short = 'j', long, hide = true)]
     pending: bool,
 
@@ -280,7 +280,7 @@ impl<'a> Session<'a> {
         }
         if !quiet {
             self.space(world)?;
-            write!(world.out, "{}", transition::summary(&plan.changes))?;
+            write!(world.out, "{}", transition::summary(&plan))?;
         }
         if !simulate {
             return Ok(Exit::OK);
@@ -302,7 +302,7 @@ impl<'a> Session<'a> {
         if !head.is_empty() {
             writeln!(world.out, "{head}")?;
         }
-        let show = Arguments::show(world, self.arguments.pending);
+        let show = Arguments::show(world, true);
         let text = text::render_titled("Current cluster status", &status, self.arguments.sections(), &show);
         write!(world.out, "{text}")?;
         self.written = true;
