@@ -6,6 +6,7 @@
 pub mod agent;
 mod random;
 mod time;
+pub mod words;
 
 pub use random::Random;
 pub use time::{Instant, UnixTime};

@@ -6,8 +6,8 @@ use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::node::{ended_by, never_ran};
 use crate::status::{Order, Outcome, Report};
-use hakudo_base::agent::{AgentResult, ExecutionStatus};
-use hakudo_base::{NodeId, Severity};
+use hakudo_base::agent::{AgentResult, ExecutionStatus, exit_code};
+use hakudo_base::{NodeId, Severity, words};
 use hakudo_membership::Delivered;
 
 impl Controller {
@@ -165,11 +165,22 @@ impl Controller {
             true if probe => ("action-done", Severity::Warning),
             true => ("action-failed", Severity::Error),
         };
-        let mut text = format!("{} {} on {}", issued.resource, issued.task, self.name(node));
-        match outcome.failed {
-            false => text.push_str(" is done"),
-            true => text.push_str(&format!(" ended with {} ({:?})", result.exit_code, result.status)),
-        }
+        let what = format!("{} {} on {}", issued.resource, issued.task, self.name(node));
+        let said = words::exit_code(result.exit_code);
+        let mut text = match (outcome.failed, result.status) {
+            (false, _) => format!("{what} is done"),
+            (true, ExecutionStatus::Done) if probe => match result.exit_code {
+                exit_code::OK | exit_code::DEGRADED => {
+                    format!("{} is found running on {}", issued.resource, self.name(node))
+                }
+                exit_code::RUNNING_PROMOTED | exit_code::DEGRADED_PROMOTED => {
+                    format!("{} is found promoted on {}", issued.resource, self.name(node))
+                }
+                code => format!("{what} says '{said}' ({code})"),
+            },
+            (true, ExecutionStatus::Done) => format!("{what} failed: '{said}' ({})", result.exit_code),
+            (true, status) => format!("{what} failed: {}", words::execution_status(status as i32)),
+        };
         for more in [&result.exit_reason, &result.output] {
             if outcome.failed && !more.is_empty() {
                 text.push_str(": ");

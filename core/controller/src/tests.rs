@@ -118,7 +118,7 @@ fn a_failed_start_ends_the_plan_and_is_counted() {
         n1 runs A start n1: 1
         [action-start] C start on n2 begins
         n2 runs C start n2: 0
-        [action-failed] A start on n1 ended with 1 (Done)
+        [action-failed] A start on n1 failed: 'Error occurred' (1)
         [action-done] C start on n2 is done
         [plan] n1 made plan 3 of 2 actions
         [action-start] A stop on n1 begins
@@ -192,7 +192,7 @@ fn the_leader_dies_in_the_middle_of_a_plan() {
         [action-done] B start on n3 is done
         [plan] n2 made plan 2 of 1 actions
         n2 runs A monitor/10000 n2: 7
-        [action-failed] A monitor on n2 ended with 7 (Done)
+        [action-failed] A monitor on n2 failed: 'Not running' (7)
         [settled] nothing is left to be done
     "#]],
     );
@@ -458,7 +458,7 @@ fn an_executor_that_lost_its_memory_is_probed_again() {
         [settled] nothing is left to be done
         [plan] n1 made plan 4 of 1 actions
         n2 runs A monitor n2: 0
-        [action-done] A monitor on n2 ended with 0 (Done)
+        [action-done] A is found running on n2
         [settled] nothing is left to be done
     "#]],
     );
@@ -582,7 +582,7 @@ fn a_silent_node_is_given_up_in_time() {
     check(
         &mut cluster,
         expect![[r#"
-        [action-failed] A start on n2 ended with 1 (Timeout): no answer in time
+        [action-failed] A start on n2 failed: Timed out: no answer in time
         [settled] nothing is left to be done
     "#]],
     );
@@ -602,7 +602,7 @@ fn failures_are_cleaned_up() {
         [plan] n1 made plan 2 of 1 actions
         [action-start] A start on n1 begins
         n1 runs A start n1: 1
-        [action-failed] A start on n1 ended with 1 (Done)
+        [action-failed] A start on n1 failed: 'Error occurred' (1)
         [settled] nothing is left to be done
         n2 answers client 1: done
         [plan] n1 made plan 4 of 1 actions
@@ -871,7 +871,7 @@ fn with_the_real_scheduler_a_failed_resource_recovers_and_a_node_leaves() {
     check(
         &mut cluster,
         expect![[r#"
-        [action-failed] A monitor on n2 ended with 7 (Done)
+        [action-failed] A monitor on n2 failed: 'Not running' (7)
         [plan] n1 made plan 6 of 3 actions
         [action-start] A stop on n2 begins
         n2 cancels A monitor/10000 n2

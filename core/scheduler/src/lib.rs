@@ -18,7 +18,7 @@ mod transition;
 mod values;
 
 pub use model::{Model, NodeIndex, Problem, ResourceId, Role, Score};
-pub use placement::{Placement, Placements, Share, Source};
+pub use placement::{Choice, Placement, Placements, Share, Source};
 pub use scores::ScoreLine;
 pub use summary::{Change, ResourceVerb, ShownRole};
 pub use transition::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Synapse, Transition};

@@ -42,11 +42,13 @@ pub struct Share {
     pub source: Source,
     /// The id.
     pub id: Arc<str>,
+    /// The other resource of a colocation.
+    pub with: Option<ResourceId>,
 }
 
 impl Share {
     pub(crate) fn new(source: Source, id: &str) -> Self {
-        Self { source, id: id.into() }
+        Self { source, id: id.into(), with: None }
     }
 }
 
@@ -59,16 +61,43 @@ pub struct Placement {
     pub share: Share,
 }
 
+/// What set the chosen node of a resource apart from the next best one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// No other node could have been chosen.
+    OnlyOne,
+    /// Its score is higher.
+    Score,
+    /// The scores are equal, and it has more free capacity (`placement-strategy`).
+    FreeCapacity,
+    /// The scores are equal, and less is placed there so far.
+    FewerResources,
+    /// All of that is equal, and the resource is active there already.
+    ActiveThere,
+    /// All of that is equal, and its name comes first.
+    Name,
+}
+
 /// All additions, by resource and node, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct Placements {
     shares: BTreeMap<(ResourceId, NodeIndex), Vec<Placement>>,
+    choices: BTreeMap<ResourceId, Choice>,
 }
 
 impl Placements {
     /// What made up the worth of a node to a resource.
     pub fn shares(&self, resource: ResourceId, node: NodeIndex) -> &[Placement] {
         self.shares.get(&(resource, node)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What decided for the node that a resource was given; none where it was given none, or was never free to choose.
+    pub fn choice(&self, resource: ResourceId) -> Option<Choice> {
+        self.choices.get(&resource).copied()
+    }
+
+    pub(crate) fn note_choice(&mut self, resource: ResourceId, choice: Choice) {
+        self.choices.insert(resource, choice);
     }
 
     pub(crate) fn note(&mut self, resource: ResourceId, node: NodeIndex, score: Score, share: &Share) {

@@ -43,6 +43,12 @@ impl Colocation {
     pub(crate) fn factor(&self) -> f32 {
         self.score.0 as f32 / Score::INFINITY.0 as f32
     }
+
+    /// What it adds to the scores of `resource`, one of its two sides or a part of one.
+    pub(crate) fn share_for(&self, resource: ResourceId) -> Share {
+        let other = if resource == self.primary { self.dependent } else { self.primary };
+        Share { source: Source::Colocation, id: Arc::clone(&self.id), with: Some(other) }
+    }
 }
 
 /// What a colocation decides.
@@ -513,7 +519,7 @@ impl Planner {
         let wanted = place
             .and_then(|node| self.colocation_attribute(node, &colocation.attribute, primary))
             .map(str::to_ascii_lowercase);
-        let share = Share { source: Source::Colocation, id: Arc::clone(&colocation.id) };
+        let share = colocation.share_for(dependent);
         let mut work = self.resource(dependent).allowed.clone();
         let mut shares = Vec::new();
         for (node, entry) in work.iter_mut() {
@@ -589,7 +595,7 @@ impl Planner {
     }
 
     pub(crate) fn note_shares(&mut self, resource: ResourceId, table: &NodeTable, colocation: &Colocation) {
-        let share = Share { source: Source::Colocation, id: Arc::clone(&colocation.id) };
+        let share = colocation.share_for(resource);
         let changes: Vec<_> = table
             .iter()
             .filter_map(|(node, entry)| {
@@ -768,7 +774,7 @@ impl Planner {
         nodes: &[(NodeIndex, Score)],
         merge: bool,
     ) {
-        let share = Share { source: Source::Colocation, id: Arc::clone(&colocation.id) };
+        let share = colocation.share_for(dependent);
         let mut changes = Vec::new();
         for (node, entry) in self.model.resource_mut(dependent).allowed.iter_mut() {
             let change = match nodes.iter().find(|(other, _)| *other == node) {

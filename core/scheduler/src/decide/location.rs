@@ -214,7 +214,7 @@ impl Planner {
         if constraint.role > Role::Unknown && constraint.role != self.resource(resource).next_role {
             return;
         }
-        let share = Share { source: constraint.source, id: Arc::clone(&constraint.id) };
+        let share = Share::new(constraint.source, &constraint.id);
         for &(node, score) in &constraint.nodes {
             let score = if reset { Score::ZERO } else { score };
             let base = self.model.node(node).base;

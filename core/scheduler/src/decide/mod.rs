@@ -3,6 +3,7 @@
 pub(crate) mod action;
 mod actions;
 mod changes;
+mod choice;
 pub(crate) mod clone;
 mod colocated;
 pub(crate) mod colocation;

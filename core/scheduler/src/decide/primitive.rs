@@ -202,6 +202,7 @@ impl Planner {
             });
             Some(stays.unwrap_or(node))
         });
+        self.note_choice(resource, chosen, &nodes, running);
         self.assign_to(resource, chosen, false, stop_if_fail);
     }
 

@@ -363,7 +363,7 @@ impl Planner {
             }
             if !mandatory {
                 let wanted = self.colocation_attribute(node, &colocation.attribute, clone).map(str::to_ascii_lowercase);
-                let share = Share { source: Source::Colocation, id: std::sync::Arc::clone(&colocation.id) };
+                let share = colocation.share_for(dependent);
                 let candidates: Vec<NodeIndex> = self.resource(dependent).allowed.nodes().collect();
                 for candidate in candidates {
                     let value = self.colocation_attribute(candidate, &colocation.attribute, dependent);

@@ -7,7 +7,7 @@ use crate::output::{self, Format};
 use crate::planning;
 use crate::world::World;
 use clap::Args;
-use hakudo_scheduler::{Plan, ResourceId, Score, Source};
+use hakudo_scheduler::{Choice, Plan, ResourceId, Score, Share, Source};
 use serde::Serialize;
 
 /// Arguments of `hakudo why`.
@@ -31,6 +31,8 @@ struct Explanation {
     active_on: Vec<String>,
     next_role: String,
     assigned_to: Option<String>,
+    /// What set that node apart from the next best.
+    chosen_for: Option<&'static str>,
     /// Whether and why nothing is done with it.
     notes: Vec<String>,
     nodes: Vec<OfNode>,
@@ -53,7 +55,12 @@ struct OfNode {
 struct OfShare {
     score: String,
     source: &'static str,
+    /// Of the element of the configuration, or of what else it comes from.
     id: String,
+    /// The other resource of a colocation.
+    with: Option<String>,
+    /// The whole in words.
+    text: String,
 }
 
 /// One action of the plan.
@@ -146,6 +153,8 @@ fn explain(plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
                         score: signed(placement.score),
                         source: source(placement.share.source),
                         id: placement.share.id.to_string(),
+                        with: placement.share.with.map(|with| model.resource(with).id.clone()),
+                        text: told(&placement.share, plan),
                     })
                     .collect(),
             }
@@ -176,6 +185,7 @@ fn explain(plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
         active_on: resource.active_on.iter().map(|node| name(*node)).collect(),
         next_role: resource.next_role.to_string(),
         assigned_to: resource.assigned_to.map(name),
+        chosen_for: plan.placements.choice(id).map(chosen_for),
         notes,
         nodes,
         actions,
@@ -221,6 +231,30 @@ fn source(source: Source) -> &'static str {
     }
 }
 
+/// One share in words, with the id of the configuration's element.
+fn told(share: &Share, plan: &Plan) -> String {
+    let with = share.with.map(|with| plan.model.resource(with).id.as_str());
+    match (share.source, share.id.as_ref(), with) {
+        (Source::Colocation, GROUP_MEMBERS, Some(with)) => format!("in one group with {with}"),
+        (Source::Colocation, id, Some(with)) => format!("colocation with {with}  {id}"),
+        (source_of, id, _) => format!("{}  {id}", source(source_of)),
+    }
+}
+
+/// The id of the colocation that a group is.
+const GROUP_MEMBERS: &str = "#group-members";
+
+fn chosen_for(choice: Choice) -> &'static str {
+    match choice {
+        Choice::OnlyOne => "no other node can run it",
+        Choice::Score => "it has the highest score",
+        Choice::FreeCapacity => "scores are equal, and it has the most free capacity",
+        Choice::FewerResources => "scores are equal, and it has fewer resources than the others",
+        Choice::ActiveThere => "scores and load are equal, and it is there already",
+        Choice::Name => "all nodes are equal, and its name is the first",
+    }
+}
+
 fn text(explanation: &Explanation) -> String {
     let places = |nodes: &[String]| if nodes.is_empty() { String::new() } else { format!(" on {}", nodes.join(", ")) };
     let mut text = format!("{} is {}{}", explanation.resource, explanation.role, places(&explanation.active_on));
@@ -231,6 +265,9 @@ fn text(explanation: &Explanation) -> String {
         text.push_str(&format!(", and will be {}{}", explanation.next_role, places(&next)));
     }
     text.push('\n');
+    if let (Some(node), Some(reason)) = (&explanation.assigned_to, explanation.chosen_for) {
+        text.push_str(&format!("  {node} was chosen: {reason}\n"));
+    }
     for note in &explanation.notes {
         text.push_str(&format!("  {note}\n"));
     }
@@ -239,7 +276,7 @@ fn text(explanation: &Explanation) -> String {
         let unusable = node.unusable.map(|why| format!(" ({why})")).unwrap_or_default();
         text.push_str(&format!("  {}: {score}{unusable}\n", node.node));
         for share in &node.shares {
-            text.push_str(&format!("    {:>10}  {}  {}\n", share.score, share.source, share.id));
+            text.push_str(&format!("    {:>10}  {}\n", share.score, share.text));
         }
     }
     if !explanation.actions.is_empty() {
@@ -263,9 +300,10 @@ mod tests {
         let cib = TemporaryFile::new(TWO_NODES);
         expect![[r#"
             web is Started on alpha
+              alpha was chosen: no other node can run it
               alpha: 0
               beta: -INFINITY
-                 -INFINITY  colocation constraint  web-with-address
+                 -INFINITY  colocation with address  web-with-address
         "#]]
         .assert_eq(&testing::hakudo(&["--file", cib.name(), "why", "web"]));
     }

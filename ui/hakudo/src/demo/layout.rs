@@ -77,7 +77,7 @@ impl Layout {
         let mut config = NodeConfig::new("demo", node, nodes);
         config.key_file = self.key();
         config.state_dir = self.node(node).join("state");
-        config.runtime_dir = self.node(node).join("run");
+        config.runtime_dir = self.runtime(node);
         config.ocf_roots = vec![self.folder.join("ocf")];
         config.fence_dirs = vec![self.folder.join("fence")];
         config.check()?;
@@ -109,9 +109,14 @@ impl Layout {
         self.node(node).join("log")
     }
 
+    /// What a node keeps only while it is on.
+    pub(super) fn runtime(&self, node: &str) -> PathBuf {
+        self.node(node).join("run")
+    }
+
     /// The socket of a node.
     pub(super) fn socket(&self, node: &str) -> PathBuf {
-        self.node(node).join("run/node.sock")
+        self.runtime(node).join("node.sock")
     }
 
     /// The socket on which the demo takes orders.
@@ -179,6 +184,11 @@ impl Layout {
     </clone>
   </resources>
   <constraints/>
+  <rsc_defaults>
+    <meta_attributes id="rsc-options">
+      <nvpair id="rsc-options-resource-stickiness" name="resource-stickiness" value="1"/>
+    </meta_attributes>
+  </rsc_defaults>
 </configuration>"#,
             power = self.power().display(),
             service = network::SERVICE,

@@ -27,6 +27,7 @@ pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async { Network::open()?.join(layout.address(node)?).await })?;
     drop(runtime);
+    forget_what_was_volatile(layout, node)?;
     let mut parts = Vec::new();
     for verb in ["executor", "node"] {
         parts.push(Part { verb, child: start(layout, node, verb)? });
@@ -40,6 +41,17 @@ pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
                 part.child = start(layout, node, part.verb)?;
             }
         }
+    }
+}
+
+/// Empties the node's runtime folder, as a boot empties /run: agents keep there what must not outlive the power.
+fn forget_what_was_volatile(layout: &Layout, node: &str) -> Result<()> {
+    let folder = layout.runtime(node);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot empty {}", folder.display()))
+        }
+        _ => Ok(()),
     }
 }
 
