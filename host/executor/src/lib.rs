@@ -7,6 +7,7 @@
 pub mod agents;
 mod classes;
 pub mod client;
+mod family;
 mod operations;
 mod process;
 pub mod protocol;
@@ -82,12 +83,21 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     config.tell_agents_of_this_program();
     // What an agent creates is readable for all, as under any init system.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if let Err(error) = family::take_in_orphans() {
+        tracing::warn!(%error, "orphans of agents can not be taken in: one that outlives its parents may outlive a timeout");
+    }
     let socket = config.socket.clone();
     let listener = server::bind(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut child = signal(SignalKind::child())?;
+        tokio::spawn(async move {
+            while child.recv().await.is_some() {
+                family::reap_orphans();
+            }
+        });
         tokio::select! {
             served = server::serve(listener, config) => served,
             _ = terminate.recv() => Ok(()),

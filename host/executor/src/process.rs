@@ -1,11 +1,12 @@
 //! Runs one program to its end, whatever it does: writes without end, closes nothing, starts others, never ends.
 //!
-//! The program leads a process group of its own. When its time is over the whole group gets TERM, and after a grace
-//! period KILL; the group gets KILL also where the leader ended upon TERM, because others of it may have stayed. That
-//! signal is sent before the leader is reaped, so that the group's number can not have passed to somebody else.
+//! The program leads a process group of its own. When its time is over the group and all its [`Family`] get TERM, and
+//! after a grace period KILL; they get KILL also where the leader ended upon TERM, because others may have stayed. The
+//! group's signals are sent before the leader is reaped, so that its number can not have passed to somebody else.
 //!
 //! The end of the leader is the end of the run: a daemon that it started may hold the pipes open for ever.
 
+use crate::family::{self, Family, Leader};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +26,11 @@ const TAIL: usize = 8 << 10;
 pub(crate) const ANSWER: usize = 1 << 20;
 /// How much is still read of each stream once the program ended, in bytes: what fits into a pipe.
 const LEFT_IN_PIPE: usize = 1 << 20;
+/// How often a run that was killed is looked for again: it may start others faster than they are found, and a process that
+/// waits for a device that never answers can not be killed. Such a run is given up.
+const KILLS: usize = 100;
+/// The time between two of these.
+const BETWEEN_KILLS: Duration = Duration::from_millis(10);
 /// The longest exit reason, in bytes.
 const REASON: usize = 1024;
 /// How an agent gives the reason of its exit code on standard error (OCF 1.1, `OCF_EXIT_REASON_PREFIX`).
@@ -73,24 +79,50 @@ pub(crate) async fn run(
     grace: Duration,
     terminate: &mut oneshot::Receiver<()>,
 ) -> io::Result<Run> {
-    let mut child = spawn(program)?;
-    let group = Pid::from_child(&child);
-    let pidfd = watch(pidfd_open(group, PidfdFlags::empty())?)?;
-    let mut streams = Streams::of(&mut child, program)?;
+    let mark = family::new_mark();
+    let mut leader = spawn(program, &mark)?;
+    let pidfd = watch(pidfd_open(leader.pid(), PidfdFlags::empty())?)?;
+    let mut streams = Streams::of(leader.child(), program)?;
 
-    let mut early = None;
+    let mut end = None;
+    let mut is_over = true;
     if let Err(why) = streams.carry_until_end(&pidfd, timeout, terminate).await? {
-        early = Some(why);
-        signal(group, Signal::TERM);
-        let _ = tokio::time::timeout(grace, streams.carry_until(pidfd.readable())).await;
-        signal(group, Signal::KILL);
-        let _guard = streams.carry_until(pidfd.readable()).await?;
+        end = Some(why);
+        is_over = end_all(&mut streams, &leader, &mark, &pidfd, grace).await;
     }
-    let status = child.wait()?;
+    let end = match end {
+        Some(early) => early,
+        None => end_of(leader.child().wait()?),
+    };
+    if is_over {
+        leader.child().wait()?;
+    }
     streams.drain();
     let Streams { output, errors, .. } = streams;
-    let end = early.unwrap_or_else(|| end_of(status));
     Ok(Run { end, output: output.bytes(), errors: errors.bytes(), reason: errors.reason(), answers: program.answers })
+}
+
+/// Ends a run with all that belongs to it; whether its leader is gone.
+async fn end_all(
+    streams: &mut Streams,
+    leader: &Leader,
+    mark: &str,
+    pidfd: &AsyncFd<OwnedFd>,
+    grace: Duration,
+) -> bool {
+    let group = leader.pid();
+    let mut family = Family::new(group, mark);
+    family.signal(Signal::TERM);
+    signal(group, Signal::TERM);
+    let _ = tokio::time::timeout(grace, streams.carry_until(pidfd.readable())).await;
+    for _ in 0..KILLS {
+        signal(group, Signal::KILL);
+        if !family.signal(Signal::KILL) {
+            break;
+        }
+        let _ = tokio::time::timeout(BETWEEN_KILLS, streams.carry_until(pidfd.readable())).await;
+    }
+    tokio::time::timeout(grace, streams.carry_until(pidfd.readable())).await.is_ok()
 }
 
 #[expect(deprecated, reason = "it is unsound for types that change their descriptor; an OwnedFd does not")]
@@ -98,19 +130,21 @@ fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
-fn spawn(program: &Program) -> io::Result<Child> {
+fn spawn(program: &Program, mark: &str) -> io::Result<Leader> {
     let start = |path: &PathBuf, script: Option<&PathBuf>| {
-        Command::new(path)
+        let mut command = Command::new(path);
+        command
             .args(script)
             .args(&program.arguments)
             .env_clear()
             .envs(program.environment.iter().map(|(name, value)| (name, value)))
+            .env(family::MARK, mark)
             .current_dir("/")
             .process_group(0)
             .stdin(if program.input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .stderr(Stdio::piped());
+        Leader::spawn(&mut command)
     };
     use std::os::unix::process::CommandExt as _;
     match start(&program.path, None) {
@@ -399,6 +433,36 @@ mod tests {
         let run = run_for(&shell(&script), Duration::from_millis(400)).await;
         assert!(matches!(run.end, End::TimedOut));
         crate::testing::assert_gone(&std::fs::read_to_string(file).unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_left_the_group_and_lost_its_parents_is_ended_too() {
+        family::take_in_orphans().unwrap();
+        let directory = crate::testing::directory("left");
+        let (file, note) = (directory.join("pids"), directory.join("note"));
+        let text = format!("trap '' TERM; echo $$ >> {}; sleep 60; sleep 60", file.display());
+        std::fs::write(&note, text).unwrap();
+        // One with a parent that lives, one whose parents are gone, one of a living parent that shows no environment.
+        let note = note.display();
+        let script = format!("setsid sh {note} & (setsid sh {note} &); setsid env -i sh {note} & sleep 60; sleep 60");
+        let run = run_for(&shell(&script), Duration::from_millis(600)).await;
+        assert!(matches!(run.end, End::TimedOut));
+        crate::testing::assert_gone(&std::fs::read_to_string(file).unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_daemon_of_an_earlier_run_is_not_touched_by_the_end_of_a_later_one() {
+        family::take_in_orphans().unwrap();
+        let directory = crate::testing::directory("earlier");
+        let file = directory.join("pid");
+        let daemon = format!("setsid sh -c 'echo $$ > {}; exec sleep 60' >/dev/null 2>&1 &", file.display());
+        assert!(matches!(run_for(&shell(&daemon), LONG).await.end, End::Exited(0)));
+        let later = run_for(&shell("sleep 60"), Duration::from_millis(300)).await;
+        assert!(matches!(later.end, End::TimedOut));
+        let pid = std::fs::read_to_string(file).unwrap();
+        assert!(crate::testing::is_alive(pid.trim()));
+        assert!(Command::new("kill").arg(pid.trim()).status().unwrap().success());
+        crate::testing::assert_gone(&pid, 1);
     }
 
     #[tokio::test]

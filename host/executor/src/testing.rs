@@ -34,14 +34,14 @@ pub(crate) fn assert_gone(pids: &str, count: usize) {
     assert_eq!(pids.lines().count(), count, "{pids}");
     let patience = Instant::now() + Duration::from_secs(2);
     for pid in pids.lines() {
-        while alive(pid) {
+        while is_alive(pid) {
             assert!(Instant::now() < patience, "{pid} lives");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-fn alive(pid: &str) -> bool {
+pub(crate) fn is_alive(pid: &str) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z')
 }

@@ -19,6 +19,7 @@ pub(super) fn replication(lab: &mut Lab) -> Result<String> {
     lab.configure(FENCING, &resources(&names), CONSTRAINTS)?;
     let primary = wait_for_primary(lab, None)?;
     wait_for_replicas(lab, 2)?;
+    wait_for_heir(lab)?;
     write(lab, "CREATE TABLE rows (number integer PRIMARY KEY)")?;
 
     let mut acknowledged = 0;
@@ -161,6 +162,19 @@ fn wait_for_replicas(lab: &mut Lab, count: u32) -> Result<()> {
         let streaming = write(lab, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")?;
         let enough = text.trim() != "0" && streaming.trim().parse::<u32>()? >= count;
         Ok(enough.then_some(()))
+    })
+}
+
+/// Waits until the agent has found out which replica is in step with the primary, and made it the one to be promoted.
+///
+/// It looks at each monitor of the primary; of a primary that dies before, no replica is known to have all rows, and the
+/// agent lets none of them be promoted.
+fn wait_for_heir(lab: &mut Lab) -> Result<()> {
+    let names = lab.names();
+    shell::wait_for("a replica that may be promoted", PATIENCE * 2, || {
+        let cib = lab.cib(&names[0])?;
+        let has = |name: &str, value: &str| cib.contains(&format!(r#"name="{name}" value="{value}""#));
+        Ok((has("database-data-status", "STREAMING|SYNC") && has("master-database", "100")).then_some(()))
     })
 }
 
