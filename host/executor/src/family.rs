@@ -14,8 +14,8 @@
 //! A process is named by its number and the moment of its start: a number alone may pass to somebody else.
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, pidfd_send_signal, set_child_subreaper, waitid,
-    waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, pidfd_send_signal, set_child_subreaper,
+    waitid, waitpid,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -201,7 +201,8 @@ fn own_children() -> Vec<i32> {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().filter_map(Result::ok);
     let lists: Vec<_> = threads.map(|thread| fs::read_to_string(thread.path().join("children"))).collect();
     if lists.iter().any(Result::is_ok) {
-        let numbers = |list: String| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>();
+        let numbers =
+            |list: String| list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>();
         return lists.into_iter().flatten().flat_map(numbers).collect();
     }
     // A kernel without CONFIG_PROC_CHILDREN.

@@ -3,8 +3,12 @@
 use super::{FENCING, never_twice};
 use crate::lab::{Lab, PATIENCE};
 use crate::shell;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::collections::BTreeSet;
 use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
@@ -22,27 +26,54 @@ pub(super) fn replication(lab: &mut Lab) -> Result<String> {
     wait_for_heir(lab)?;
     write(lab, "CREATE TABLE rows (number integer PRIMARY KEY)")?;
 
-    let mut acknowledged = 0;
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(2) {
-        write(lab, &format!("INSERT INTO rows VALUES ({})", acknowledged + 1))?;
-        acknowledged += 1;
-    }
-    let took = never_twice(lab, |lab| {
-        let started = Instant::now();
-        lab.power_off(&primary)?;
-        shell::wait_for("a row after the primary died", PATIENCE, || {
-            Ok(write(lab, &format!("INSERT INTO rows VALUES ({})", acknowledged + 1)).is_ok().then_some(()))
-        })?;
-        Ok(started.elapsed())
-    })?;
+    let (acknowledged, took) = never_twice(lab, |lab| while_a_client_writes(lab, &primary))?;
     wait_for_primary(lab, Some(&primary))?;
-    let count = write(lab, "SELECT count(*) FROM rows")?;
-    ensure!(
-        count.trim().parse::<u32>()? == acknowledged + 1,
-        "{acknowledged} rows were acknowledged, {count} are there"
-    );
-    Ok(format!("{acknowledged} rows kept, away for {} ms", took.as_millis()))
+    let there = write(lab, "SELECT number FROM rows")?;
+    let there: BTreeSet<u32> = there.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let lost: Vec<_> = acknowledged.iter().filter(|number| !there.contains(number)).collect();
+    ensure!(lost.is_empty(), "rows that were acknowledged are lost: {lost:?}");
+    Ok(format!("{} acknowledged rows kept, away for {} ms", acknowledged.len(), took.as_millis()))
+}
+
+/// Kills the primary while rows are written: the rows that were acknowledged until some were again, and how long none was.
+fn while_a_client_writes(lab: &mut Lab, primary: &str) -> Result<(Vec<u32>, Duration)> {
+    let acknowledged = Mutex::new(Vec::new());
+    let over = AtomicBool::new(false);
+    let switch = lab.network.switch();
+    let count = || acknowledged.lock().map_or(0, |rows| rows.len());
+    let wait_for_more = |what: &str, enough: usize| {
+        let already = count();
+        shell::wait_for(what, PATIENCE, || Ok((count() >= already + enough).then_some(())))
+    };
+    let result = thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1.. {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                // What ends with an error may have been written or not: nobody was told that it was.
+                if statement(&switch, 1, &format!("INSERT INTO rows VALUES ({number})")).is_ok()
+                    && let Ok(mut rows) = acknowledged.lock()
+                {
+                    rows.push(number);
+                }
+            }
+        });
+        let result = (|| -> Result<Duration> {
+            wait_for_more("rows before the primary dies", 20)?;
+            let started = Instant::now();
+            lab.power_off(primary)?;
+            wait_for_more("a row after the primary died", 1)?;
+            let took = started.elapsed();
+            wait_for_more("more rows after the primary died", 5)?;
+            Ok(took)
+        })();
+        over.store(true, Ordering::Relaxed);
+        result
+    });
+    let took = result?;
+    let rows = acknowledged.into_inner().map_err(|_| anyhow!("the client panicked"))?;
+    Ok((rows, took))
 }
 
 /// Makes the first database, and copies of it on the other machines.
@@ -135,10 +166,16 @@ fn resources(names: &[String]) -> String {
 }
 
 /// Runs a statement as a client of the primary's address.
-fn write(lab: &Lab, statement: &str) -> Result<String> {
-    let (switch, psql) = (lab.network.switch(), format!("{BINARIES}/psql"));
+fn write(lab: &Lab, text: &str) -> Result<String> {
+    statement(&lab.network.switch(), 5, text)
+}
+
+/// Runs a statement from where the clients are; it may take so many seconds.
+fn statement(switch: &str, seconds: u8, text: &str) -> Result<String> {
+    let psql = format!("{BINARIES}/psql");
+    let seconds = seconds.to_string();
     shell::run(&[
-        "ip", "netns", "exec", &switch, "timeout", "5", &psql, "-h", PRIMARY, "-U", "postgres", "-At", "-c", statement,
+        "ip", "netns", "exec", switch, "timeout", &seconds, &psql, "-h", PRIMARY, "-U", "postgres", "-At", "-c", text,
     ])
 }
 

@@ -1,6 +1,6 @@
 //! Machines that lose their power.
 
-use super::{FENCING, PAGE, SERVICE, never_twice, web};
+use super::{FENCING, PAGE, SERVICE, Skipped, never_twice, web};
 use crate::lab::{Lab, PATIENCE};
 use crate::shell;
 use anyhow::{Context, Result, ensure};
@@ -101,7 +101,8 @@ pub(super) fn filesystem(lab: &mut Lab) -> Result<String> {
     let image = image.to_str().context("an odd place")?;
     shell::run(&["truncate", "--size", "32M", image])?;
     shell::run(&["mkfs.ext4", "-q", image])?;
-    let device = shell::run(&["losetup", "--find", "--show", image])?;
+    let device = shell::run(&["losetup", "--find", "--show", image])
+        .map_err(|error| Skipped(format!("this machine gives no loop device: {error:#}")))?;
     let result = filesystem_on(lab, device.trim());
     // The machines must let go of it first.
     for node in lab.names() {
