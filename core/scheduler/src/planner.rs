@@ -3,6 +3,7 @@
 use crate::ScoreLine;
 use crate::decide::action::{Action, ActionIndex, OpKey, Relation, Task};
 use crate::decide::colocation::{Colocation, ColocationIndex};
+use crate::decide::digest::KnownDigests;
 use crate::decide::location::LocationConstraint;
 use crate::decide::notify::CloneNotifications;
 use crate::decide::ordering::Ordering;
@@ -58,6 +59,11 @@ pub(crate) struct Planner {
     pub(crate) stop_needed: Vec<ResourceId>,
     pub(crate) notifications: BTreeMap<ResourceId, CloneNotifications>,
     pub(crate) parameter_cache: ParameterCache,
+    /// By resource, node, operation and interval.
+    pub(crate) digests: BTreeMap<(ResourceId, NodeIndex, String, u32), KnownDigests>,
+
+    /// The place of each node among all in Pacemaker's tables of nodes, where that may decide.
+    pub(crate) table_ranks: Vec<usize>,
 
     pub(crate) scores: Vec<ScoreLine>,
     pub(crate) placements: Placements,

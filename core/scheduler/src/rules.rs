@@ -8,18 +8,24 @@ use hakudo_cib::rules::{Context, Lookup, Referenced, evaluate};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Elements that others refer to, by name and id.
-struct References<'a>(&'a BTreeMap<(String, String), Arc<Element>>);
+/// Elements that others refer to: those below one element, or all, by name and id.
+struct References<'a> {
+    all: &'a BTreeMap<(String, String), Arc<Element>>,
+    scope: Option<&'a Element>,
+}
 
 impl Referenced for References<'_> {
     fn element(&self, name: &str, id: &str) -> Option<&Element> {
-        self.0.get(&(name.to_owned(), id.to_owned())).map(|element| &**element)
+        match self.scope {
+            Some(scope) => scope.descendants().find(|element| element.name() == name && element.id() == id),
+            None => self.all.get(&(name.to_owned(), id.to_owned())).map(|element| &**element),
+        }
     }
 }
 
 /// True where the rule passes now. Remembers when that may change.
 pub(crate) fn passes(planner: &mut Planner, rule: &Element, input: &RuleInput<'_>) -> bool {
-    let references = References(&planner.referenced);
+    let references = References { all: &planner.referenced, scope: input.scope };
     let context = Context {
         now: planner.model.now,
         utc_offset: 0,

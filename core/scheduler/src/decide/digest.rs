@@ -3,7 +3,7 @@
 use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::read::attributes::RuleInput;
-use crate::read::history::EntryPlace;
+use crate::read::history::{Entry, EntryPlace};
 use crate::values;
 use md5::{Digest as _, Md5};
 use std::collections::BTreeMap;
@@ -26,6 +26,20 @@ impl DigestState {
     pub(crate) fn is_changed(self) -> bool {
         matches!(self, DigestState::Mismatch | DigestState::Restart)
     }
+}
+
+/// The digests of today's parameters for an operation of a resource on a node.
+///
+/// They are calculated once, for the first history entry of the operation that is looked at: it decides whether there is
+/// one for restarts, and over which parameters; without it, later entries are compared as a whole only (as by Pacemaker).
+#[derive(Clone, Debug)]
+pub(crate) struct KnownDigests {
+    all: String,
+    restart: Option<String>,
+    /// Without private parameters.
+    open: Option<String>,
+    /// How the last comparison ended.
+    state: DigestState,
 }
 
 type Parameters = BTreeMap<String, String>;
@@ -84,7 +98,9 @@ impl Planner {
             && operation.element.child("instance_attributes").is_some()
         {
             let attributes = self.model.node(node).attributes.clone();
-            let input = RuleInput { node_attributes: Some(&attributes), ..RuleInput::default() };
+            let source = Arc::clone(&self.sources[resource.index()].element);
+            let scope = operation.scope(&source);
+            let input = RuleInput { node_attributes: Some(&attributes), scope, ..RuleInput::default() };
             self.read_blocks(&operation.element, "instance_attributes", None, &input, &mut own);
         }
         own
@@ -92,45 +108,77 @@ impl Planner {
 
     /// How the parameters compare to those at the time of a history entry.
     pub(crate) fn digest_state(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> DigestState {
+        let entry = self.entry(place);
+        let key = (resource, node, entry.task.clone(), entry.interval_ms);
+        let mut known = match self.digests.remove(&key) {
+            Some(known) => known,
+            None => self.calculate_digests(resource, node, place),
+        };
+        let entry = self.entry(place);
+        let restart_matches = match (&known.restart, &entry.restart_digest) {
+            (Some(now), Some(recorded)) => now == recorded,
+            _ => true,
+        };
+        known.state = match entry.attribute("op-digest") {
+            _ if !restart_matches => DigestState::Restart,
+            None => DigestState::Unknown,
+            Some(recorded) if recorded == known.all => DigestState::Match,
+            Some(_) if entry.interval_ms == 0 && known.state == DigestState::Restart => DigestState::Restart,
+            Some(_) => DigestState::Mismatch,
+        };
+        let state = known.state;
+        self.digests.insert(key, known);
+        state
+    }
+
+    /// The digests of today's parameters for the operation of a history entry.
+    fn calculate_digests(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> KnownDigests {
         let entry = self.entry(place).clone();
         let (all, has_own) = self.digest_parameters(resource, node, &entry.task, entry.interval_ms);
-        let restart = entry.restart_digest.as_deref().map(|recorded| {
+        let restart = entry.restart_digest.is_some().then(|| {
             let wanted: Option<Vec<&str>> = entry.attribute("op-force-restart").map(|names| names.split(' ').collect());
             let relevant: Parameters = all
                 .iter()
                 .filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(&name.as_str())))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
-            digest(&relevant) == recorded
+            digest(&relevant)
         });
-        if restart == Some(false) {
-            return DigestState::Restart;
-        }
         let needs_restart = has_own && entry.interval_ms == 0;
-        match entry.attribute("op-digest") {
-            None => DigestState::Unknown,
-            Some(recorded) if recorded == digest(&all) => DigestState::Match,
-            Some(_) if needs_restart => DigestState::Restart,
-            Some(_) => DigestState::Mismatch,
+        KnownDigests {
+            all: digest(&all),
+            restart,
+            open: self.sanitized.then(|| self.digest_without_secrets(resource, node, &entry, all)),
+            state: if needs_restart { DigestState::Restart } else { DigestState::Match },
         }
     }
 
-    /// Whether nothing but private parameters differs from those of a history entry; only the digest without them
-    /// is meaningful where a configuration was stored without its secrets.
-    pub(crate) fn matches_without_secrets(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
-        let entry = self.entry(place).clone();
-        let Some(recorded) = entry.attribute("op-secure-digest") else { return false };
+    fn digest_without_secrets(
+        &mut self,
+        resource: ResourceId,
+        node: NodeIndex,
+        entry: &Entry,
+        mut open: Parameters,
+    ) -> String {
         let private: Vec<&str> = entry.attribute("op-secure-params").unwrap_or_default().split(' ').collect();
         let version = entry.attribute("crm_feature_set").map(str::to_owned).or_else(|| self.feature_set.clone());
         let older = version.is_some_and(|set| values::compare_versions(&set, "3.16.0").is_lt());
-        let (mut open, _) = self.digest_parameters(resource, node, &entry.task, entry.interval_ms);
         if older {
             let own = self.parameters(resource, Some(node));
             let fence_device = self.resource(resource).fence_device;
             open.retain(|name, _| own.contains_key(name) && !(fence_device && is_fence_parameter(name)));
         }
         open.retain(|name, _| !private.contains(&name.as_str()));
-        digest(&open) == recorded
+        digest(&open)
+    }
+
+    /// Whether nothing but private parameters differs from those of a history entry; only the digest without them
+    /// is meaningful where a configuration was stored without its secrets.
+    pub(crate) fn matches_without_secrets(&self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
+        let entry = self.entry(place);
+        let known = self.digests.get(&(resource, node, entry.task.clone(), entry.interval_ms));
+        let open = known.and_then(|known| known.open.as_deref());
+        open.is_some() && open == entry.attribute("op-secure-digest")
     }
 
     /// Adds the digests of the devices that unfence to a fencing; true where one changed since.

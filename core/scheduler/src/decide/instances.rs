@@ -390,8 +390,7 @@ impl Planner {
         if a == b || !self.resource(a).is_collective() || !self.resource(b).is_collective() {
             return false;
         }
-        let key = self.action(then).key;
-        let down = key.notify.is_none() && matches!(key.task, Task::Stop | Task::Demote);
+        let down = matches!(self.action(then).key.task, Task::Stop | Task::Demote);
         let decides = if down { a } else { b };
         crate::values::is_true(self.resource(decides).meta("interleave"))
     }
@@ -411,8 +410,8 @@ impl Planner {
         };
         let first_task = self.instance_task(first);
         let then_task = self.action(then).task;
-        let key = self.action(first).key;
-        let current = key.notify.is_none() && matches!(key.task, Task::Stopped | Task::Demoted);
+        // Also where it is the notification of this: what goes down is with what is there now.
+        let current = matches!(self.action(first).key.task, Task::Stopped | Task::Demoted);
         for instance in self.instances(then_resource) {
             let partner = self.find_compatible_instance(instance, first_resource, Role::Unknown, current, None);
             let Some(partner) = partner else {

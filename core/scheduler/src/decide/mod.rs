@@ -9,7 +9,7 @@ mod colocated;
 pub(crate) mod colocation;
 mod config_changes;
 mod criteria;
-mod digest;
+pub(crate) mod digest;
 mod fencing;
 mod graph;
 mod group;

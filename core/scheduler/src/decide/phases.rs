@@ -33,6 +33,7 @@ impl Planner {
 
     /// Chooses nodes: remote connections first, because their nodes may be chosen for others.
     pub(crate) fn assign_all(&mut self) {
+        self.rank_nodes();
         self.sort_resources_by_preference();
         let top = self.model.top.clone();
         if self.model.have_remote_nodes {

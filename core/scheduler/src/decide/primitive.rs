@@ -170,6 +170,10 @@ impl Planner {
         preferred: Option<NodeIndex>,
     ) -> Vec<(NodeIndex, Score)> {
         let mut nodes: Vec<_> = table.iter().map(|(node, entry)| (node, entry.score)).collect();
+        if self.model.options.placement_strategy == PlacementStrategy::Balanced {
+            // Capacity is no total order: which of several wins depends on how they stood before.
+            nodes.sort_by_key(|(node, _)| std::cmp::Reverse(self.table_ranks.get(node.index())));
+        }
         crate::values::sort_with(&mut nodes, &mut |a, b| self.compare_nodes(*a, *b, preferred));
         nodes
     }
@@ -223,9 +227,10 @@ impl Planner {
             return changed;
         }
         let mut node = node;
+        let mut worth = node.map_or(Score::ZERO, |node| self.model.node(node).base.score);
         if let Some(wanted) = node.filter(|_| !force) {
-            let table_score = self.resource(resource).allowed.get(wanted).map(|entry| entry.score);
-            let score = table_score.unwrap_or(self.model.node(wanted).base.score);
+            let score = self.resource(resource).allowed.get(wanted).map_or(worth, |entry| entry.score);
+            worth = score;
             if score < Score::ZERO || (!self.is_available(wanted, Some(score)) && !self.model.node(wanted).is_guest()) {
                 if stop_if_fail {
                     self.resource_mut(resource).next_role = Role::Stopped;
@@ -243,7 +248,9 @@ impl Planner {
             }
             return changed;
         };
-        self.resource_mut(resource).assigned_to = Some(node);
+        let subject = self.resource_mut(resource);
+        subject.assigned_to = Some(node);
+        subject.assigned_score = worth;
         self.model.node_mut(node).assigned.push(resource);
         self.consume_capacity(resource, node);
         changed

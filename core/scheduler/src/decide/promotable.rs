@@ -375,7 +375,8 @@ impl Planner {
                     }
                 }
             }
-            let score = self.resource(instance).allowed.get(node).map_or(Score::ZERO, |entry| entry.score);
+            let placed = self.model.find_below(instance, &|resource| resource.assigned_to.is_some());
+            let score = placed.map_or(Score::ZERO, |placed| self.resource(placed).assigned_score);
             nodes.insert(0, (node, score));
         }
         if mandatory && (colocation.dependent_role != Role::Promoted || colocation.primary_role != Role::Promoted) {

@@ -255,6 +255,8 @@ pub struct Resource {
     pub active_on: Vec<NodeIndex>,
     /// Where the plan puts it.
     pub assigned_to: Option<NodeIndex>,
+    /// What the node was worth when it was chosen; of a resource that is not managed, what the node itself is worth.
+    pub(crate) assigned_score: Score,
     /// An operation that was under way: its name.
     pub pending_task: Option<String>,
     /// Where.
@@ -333,6 +335,7 @@ impl Resource {
             next_role: Role::Unknown,
             active_on: Vec::new(),
             assigned_to: None,
+            assigned_score: Score::ZERO,
             pending_task: None,
             pending_on: None,
             known_on: BTreeSet::new(),

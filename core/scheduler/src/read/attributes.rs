@@ -20,6 +20,8 @@ pub(crate) struct RuleInput<'a> {
     pub(crate) meta: Option<&'a BTreeMap<String, String>>,
     /// What the parentheses of a resource pattern matched, for `%1` in a rule.
     pub(crate) submatches: &'a [String],
+    /// Where blocks and rules that are referred to are looked for: in this element, or in the whole configuration.
+    pub(crate) scope: Option<&'a Element>,
 }
 
 /// The child elements of a name, shared.
@@ -36,10 +38,20 @@ pub(crate) fn shared_children<'a>(
 impl Planner {
     /// The element itself, or the one that its `id-ref` names.
     pub(crate) fn resolve(&mut self, element: &Arc<Element>) -> Option<Arc<Element>> {
+        self.resolve_within(element, None)
+    }
+
+    /// As [`Planner::resolve`], where only what is in `scope` can be referred to. The blocks of a resource refer only to
+    /// blocks of the same resource (Pacemaker 3.0 looks no further).
+    fn resolve_within(&mut self, element: &Arc<Element>, scope: Option<&Element>) -> Option<Arc<Element>> {
         let Some(reference) = element.attribute("id-ref") else { return Some(Arc::clone(element)) };
-        let found = self.referenced.get(&(element.name().to_owned(), reference.to_owned())).cloned();
+        let found = match scope {
+            None => self.referenced.get(&(element.name().to_owned(), reference.to_owned())).cloned(),
+            Some(scope) => sole_descendant(scope, element.name(), reference),
+        };
         if found.is_none() {
-            let message = format!("refers to <{}> '{reference}', which does not exist; ignored", element.name());
+            let place = if scope.is_some() { "in the same resource" } else { "anywhere" };
+            let message = format!("refers to <{}> '{reference}', which is not found {place}; ignored", element.name());
             self.problem(reference, message);
         }
         found
@@ -56,7 +68,7 @@ impl Planner {
     ) {
         let mut blocks: Vec<Arc<Element>> = Vec::new();
         for child in shared_children(parent, block).rev() {
-            blocks.extend(self.resolve(child));
+            blocks.extend(self.resolve_within(child, input.scope));
         }
         if blocks.len() > 1 {
             let colours = self.model.options.health_scores;
@@ -90,4 +102,20 @@ impl Planner {
     pub(crate) fn rule_passes(&mut self, rule: &Element, input: &RuleInput<'_>) -> bool {
         crate::rules::passes(self, rule, input)
     }
+}
+
+/// The one element of this name and id below another.
+fn sole_descendant(scope: &Element, name: &str, id: &str) -> Option<Arc<Element>> {
+    let mut found = None;
+    let mut unseen = vec![scope];
+    while let Some(element) = unseen.pop() {
+        for node in element.nodes() {
+            let hakudo_cib::Node::Element(child) = node else { continue };
+            if child.name() == name && child.id() == id && found.replace(Arc::clone(child)).is_some() {
+                return None;
+            }
+            unseen.push(child);
+        }
+    }
+    found
 }

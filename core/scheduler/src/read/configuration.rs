@@ -58,6 +58,8 @@ impl Planner {
             stop_needed: Vec::new(),
             notifications: BTreeMap::new(),
             parameter_cache: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            table_ranks: Vec::new(),
             scores: Vec::new(),
             placements: Placements::default(),
             problems: BTreeSet::new(),

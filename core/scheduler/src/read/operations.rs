@@ -16,6 +16,15 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     pub(crate) interval_ms: u32,
     pub(crate) enabled: bool,
+    /// Configured in another resource, to which `<operations id-ref="…"/>` refers.
+    pub(crate) elsewhere: bool,
+}
+
+impl Operation {
+    /// What the blocks in it may refer to: what is in its resource; anything where it is configured elsewhere.
+    pub(crate) fn scope<'a>(&self, resource: &'a Element) -> Option<&'a Element> {
+        (!self.elsewhere).then_some(resource)
+    }
 }
 
 /// What happens when an action fails (`on-fail`), mildest first.
@@ -40,12 +49,14 @@ const DEFAULT_TIMEOUT_MS: i64 = 20_000;
 impl Planner {
     pub(crate) fn read_operations(&mut self, element: &Element) -> Arc<Vec<Operation>> {
         let Some(section) = shared_children(element, "operations").next() else { return Arc::default() };
+        let elsewhere = section.attribute("id-ref").is_some();
         let Some(section) = self.resolve(section) else { return Arc::default() };
         let operations = shared_children(&section, "op").map(|op| Operation {
             element: Arc::clone(op),
             name: op.attribute("name").unwrap_or_default().to_owned(),
             interval_ms: interval_of(op),
             enabled: op.attribute("enabled").is_none_or(|text| values::boolean(text) != Some(false)),
+            elsewhere,
         });
         Arc::new(operations.collect())
     }
@@ -87,6 +98,8 @@ impl Planner {
         };
         let mut meta = BTreeMap::new();
         if let Some(operation) = configured {
+            let source = Arc::clone(&self.sources[resource.index()].element);
+            let input = RuleInput { scope: operation.scope(&source), ..input };
             self.read_blocks(&operation.element, "meta_attributes", None, &input, &mut meta);
             for attribute in operation.element.attributes() {
                 meta.insert(attribute.name.to_string(), attribute.value.to_string());

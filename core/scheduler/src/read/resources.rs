@@ -133,7 +133,8 @@ impl Planner {
         }
         let source = Arc::clone(&self.sources[resource.index()].element);
         let mut needed = BTreeMap::new();
-        self.read_blocks(&source, "utilization", None, &RuleInput::default(), &mut needed);
+        let own = RuleInput { scope: Some(&source), ..RuleInput::default() };
+        self.read_blocks(&source, "utilization", None, &own, &mut needed);
         self.resource_mut(resource).utilization = needed
             .into_iter()
             .map(|(name, value)| (name, i64::from(values::integer_from(&value, i32::MIN).unwrap_or(0))))
@@ -209,12 +210,14 @@ impl Planner {
         }
         let agent = self.resource(resource).agent.clone();
         let input = RuleInput { agent: agent.as_ref(), ..RuleInput::default() };
-        self.read_blocks(&element, "meta_attributes", None, &input, &mut meta);
+        let own = RuleInput { scope: Some(&element), ..input };
+        self.read_blocks(&element, "meta_attributes", None, &own, &mut meta);
         let mut inherited = BTreeMap::new();
         let mut above = self.resource(resource).parent;
         while let Some(parent) = above {
             let element = Arc::clone(&self.sources[parent.index()].element);
-            self.read_blocks(&element, "meta_attributes", None, &input, &mut inherited);
+            let own = RuleInput { scope: Some(&element), ..input };
+            self.read_blocks(&element, "meta_attributes", None, &own, &mut inherited);
             above = self.resource(parent).parent;
         }
         for (name, value) in inherited {
@@ -605,11 +608,12 @@ impl Planner {
             return Arc::clone(known);
         }
         let attributes = node.map(|node| self.model.node(node).attributes.clone());
-        let input = RuleInput { node_attributes: attributes.as_ref(), ..RuleInput::default() };
         let mut values = BTreeMap::new();
         let mut next = Some(resource);
         while let Some(current) = next {
             let element = Arc::clone(&self.sources[current.index()].element);
+            let scope = Some(&*element);
+            let input = RuleInput { node_attributes: attributes.as_ref(), scope, ..RuleInput::default() };
             self.read_blocks(&element, "instance_attributes", None, &input, &mut values);
             next = self.resource(current).parent;
         }
