@@ -11,13 +11,14 @@ use crate::history::History;
 use crate::links::Links;
 use crate::local::{self, Asked};
 use crate::planner::{self, Answer, Question};
+use crate::recording::{Draft, Header, Recorder};
 use crate::storage::Storage;
 use crate::wire::{self, Membership, Told};
 use anyhow::{Context, Result, bail};
 use hakudo_base::agent::ExecutorInput;
 use hakudo_base::{NodeId, Severity, UnixTime};
 use hakudo_controller::request::{Event, Reply, Request};
-use hakudo_controller::{Config, Controller, Effect, Input};
+use hakudo_controller::{Controller, Effect, Input};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::mpsc::Sender;
@@ -86,17 +87,21 @@ impl Node {
         let (persisted_to, persisted_queue) = mpsc::unbounded_channel();
         let (answers_to, answers) = mpsc::unbounded_channel();
         let membership = wire::start(config, storage.clone(), told_to)?;
-        let disk = disk::start(storage, history, persisted_to)?;
+        let header = Header {
+            program: env!("CARGO_PKG_VERSION").into(),
+            node: NodeId(config.local().id),
+            nodes: config.nodes.iter().map(|node| (NodeId(node.id), node.name.clone())).collect(),
+            persisted,
+            seed: u64::from(std::process::id()) ^ clock::now().as_nanos(),
+            begun_ms: clock::unix_time().millis(),
+        };
+        let recorder = Recorder::begin(&config.state_dir.join("recordings"), &header);
+        let disk = disk::start(storage, history, recorder, persisted_to)?;
         let planner = planner::start(answers_to)?;
         let (executor, executor_inputs) = hakudo_executor::Client::start(&config.executor_socket());
         local::serve(&config.socket(), &config.admin_group, asked_to)?;
-        let names = config.nodes.iter().map(|node| (NodeId(node.id), node.name.clone())).collect();
-        let controller = Controller::new(
-            Config { node: NodeId(config.local().id), nodes: names, persisted },
-            u64::from(std::process::id()) ^ clock::now().as_nanos(),
-        );
         let node = Self {
-            controller,
+            controller: header.controller(),
             membership,
             executor,
             disk,
@@ -182,7 +187,12 @@ impl Node {
 
     fn handle(&mut self, input: Input) -> Next {
         let mut effects = std::mem::take(&mut self.effects);
-        self.controller.handle(clock::now(), input, &mut effects);
+        let now = clock::now();
+        let draft = Draft::new(now, &input);
+        self.controller.handle(now, input, &mut effects);
+        if let Some(record) = draft.finish(&effects) {
+            self.to_disk(Job::Record(record));
+        }
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }

@@ -1,6 +1,7 @@
 //! The thread that alone touches the disk, so that a slow disk never delays a heartbeat or a decision.
 
 use crate::history::History;
+use crate::recording::Recorder;
 use crate::storage::Storage;
 use hakudo_controller::PersistedState;
 use hakudo_controller::request::{Event, Reply};
@@ -22,6 +23,8 @@ pub(crate) enum Job {
     SetAside { configuration: String, reason: String },
     /// Remember an event.
     Event(Event),
+    /// Append to the recording of this node's inputs.
+    Record(Vec<u8>),
     /// Answer with events.
     Read { after: u64, limit: u32, answer: oneshot::Sender<Reply> },
 }
@@ -39,14 +42,23 @@ pub(crate) struct Persisted {
 pub(crate) fn start(
     storage: Storage,
     history: History,
+    mut recorder: Recorder,
     persisted: mpsc::UnboundedSender<Persisted>,
 ) -> std::io::Result<Sender<Job>> {
     let (jobs, queue) = channel();
-    std::thread::Builder::new().name("disk".into()).spawn(move || work(&storage, history, &queue, &persisted))?;
+    std::thread::Builder::new().name("disk".into()).spawn(move || {
+        work(&storage, history, &mut recorder, &queue, &persisted);
+    })?;
     Ok(jobs)
 }
 
-fn work(storage: &Storage, mut history: History, jobs: &Receiver<Job>, persisted: &mpsc::UnboundedSender<Persisted>) {
+fn work(
+    storage: &Storage,
+    mut history: History,
+    recorder: &mut Recorder,
+    jobs: &Receiver<Job>,
+    persisted: &mpsc::UnboundedSender<Persisted>,
+) {
     let mut events = Vec::new();
     let mut unsynced = false;
     loop {
@@ -54,6 +66,10 @@ fn work(storage: &Storage, mut history: History, jobs: &Receiver<Job>, persisted
         let job = match jobs.try_recv() {
             Ok(Job::Event(event)) => {
                 events.push(event);
+                continue;
+            }
+            Ok(Job::Record(record)) => {
+                recorder.append(&record);
                 continue;
             }
             Ok(job) => Some(job),
@@ -90,6 +106,7 @@ fn work(storage: &Storage, mut history: History, jobs: &Receiver<Job>, persisted
         };
         match job {
             Job::Event(event) => events.push(event),
+            Job::Record(record) => recorder.append(&record),
             Job::Persist { token, state } => {
                 let result = storage.store(CONFIGURATION, &state).map_err(|error| format!("{error:#}"));
                 if result.is_ok() {

@@ -18,6 +18,7 @@ mod history;
 mod links;
 mod local;
 mod planner;
+pub mod recording;
 mod storage;
 mod wire;
 

@@ -6,8 +6,9 @@
 
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// So many former configurations are kept.
@@ -20,11 +21,14 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Opens the folder, making it where it is missing.
+    /// Opens the folder, making it where it is missing. It is its owner's alone: a configuration holds passwords.
     ///
     /// # Errors
     /// Where it cannot be made or written to.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700))
+            .with_context(|| format!("cannot make {} its owner's alone", folder.display()))?;
         fs::create_dir_all(folder.join("former")).with_context(|| format!("cannot make {}", folder.display()))?;
         fs::create_dir_all(folder.join("set-aside")).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self { folder: folder.into() })
@@ -126,6 +130,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("hakudo-storage-{}", std::process::id()));
         let storage = Storage::open(&folder).unwrap();
         assert_eq!(storage.load::<u32>("n").unwrap(), None);
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         storage.store("n", &7u32).unwrap();
         storage.store("n", &8u32).unwrap();
         assert_eq!(storage.load::<u32>("n").unwrap(), Some(8));

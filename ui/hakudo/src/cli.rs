@@ -1,6 +1,8 @@
 //! The command line as a whole. Each command declares its own part.
 
-use crate::command::{agent, cluster, completion, config, daemon, events, node, resource, simulate, status, why};
+use crate::command::{
+    agent, cluster, completion, config, daemon, events, node, replay, resource, simulate, status, why,
+};
 use crate::demo;
 use crate::exit::Outcome;
 use crate::input::Source;
@@ -61,6 +63,8 @@ enum Command {
     Why(why::Arguments),
     /// Show what happened
     Events(events::Arguments),
+    /// Replay the recording of a node, to see what it knew and did
+    Replay(replay::Arguments),
     /// Make a cluster of machines, join one, leave it
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -88,6 +92,7 @@ impl Cli {
             Command::Simulate(arguments) => simulate::run(&arguments, global, world),
             Command::Why(arguments) => why::run(&arguments, global, world),
             Command::Events(arguments) => events::run(&arguments, global, world),
+            Command::Replay(arguments) => replay::run(&arguments, world),
             Command::Cluster(command) => cluster::run(&command, global, world),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::Daemon(command) => daemon::run(&command),

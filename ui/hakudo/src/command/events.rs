@@ -72,11 +72,8 @@ fn show(arguments: &Arguments, client: &mut Client, after: u64, limit: u32, worl
 }
 
 /// An event in one line: when, how grave, what, and how long it took.
-fn line(event: &Event, world: &World) -> String {
-    let time = jiff::Timestamp::from_millisecond(event.time_ms).map_or_else(
-        |_| event.time_ms.to_string(),
-        |time| time.to_zoned(world.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
-    );
+pub(crate) fn line(event: &Event, world: &World) -> String {
+    let time = time(event.time_ms, world);
     let severity = match event.severity {
         Severity::Info => "",
         Severity::Warning => "warning: ",
@@ -84,6 +81,14 @@ fn line(event: &Event, world: &World) -> String {
     };
     let took = event.took_ms.map(|ms| format!(" ({ms} ms)")).unwrap_or_default();
     format!("{time}  {:<14} {severity}{}{took}", event.kind, event.text)
+}
+
+/// A time with its milliseconds, in this machine's time zone.
+pub(crate) fn time(milliseconds: i64, world: &World) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds).map_or_else(
+        |_| milliseconds.to_string(),
+        |time| time.to_zoned(world.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod node;
+pub(crate) mod replay;
 pub(crate) mod resource;
 pub(crate) mod simulate;
 pub(crate) mod status;
