@@ -4,6 +4,7 @@ use crate::ScoreLine;
 use crate::decide::action::{Action, ActionIndex, OpKey, Relation, Task};
 use crate::decide::colocation::{Colocation, ColocationIndex};
 use crate::decide::digest::KnownDigests;
+use crate::decide::config_changes::DeferredCheck;
 use crate::decide::location::LocationConstraint;
 use crate::decide::notify::CloneNotifications;
 use crate::decide::ordering::Ordering;
@@ -57,6 +58,8 @@ pub(crate) struct Planner {
     pub(crate) ticket_constraints: Vec<TicketConstraint>,
     /// Bundle containers that must stop because of what failed inside.
     pub(crate) stop_needed: Vec<ResourceId>,
+    /// Comparisons of today's parameters with those of the history that must wait until containers have a place.
+    pub(crate) deferred_checks: Vec<DeferredCheck>,
     pub(crate) notifications: BTreeMap<ResourceId, CloneNotifications>,
     pub(crate) parameter_cache: ParameterCache,
     /// By resource, node, operation and interval.

@@ -45,7 +45,11 @@ impl Planner {
     }
 
     fn list_changes_of(&mut self, resource: ResourceId, changes: &mut Vec<Change>) {
-        let children = self.resource(resource).children.clone();
+        let children = if self.resource(resource).is_bundle() {
+            self.parts_in_order(resource)
+        } else {
+            self.resource(resource).children.clone()
+        };
         if !children.is_empty() {
             for child in children {
                 self.list_changes_of(child, changes);

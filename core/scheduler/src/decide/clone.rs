@@ -146,10 +146,7 @@ impl Planner {
         if !dependent.is_collective() || !crate::values::is_true(dependent.meta("interleave")) {
             return false;
         }
-        let per_node = |planner: &Planner, resource: ResourceId| {
-            planner.resource(resource).clone_settings().map_or(1, |settings| settings.node_max)
-        };
-        if per_node(self, colocation.dependent) == per_node(self, colocation.primary) {
+        if self.max_per_node(colocation.dependent) == self.max_per_node(colocation.primary) {
             return true;
         }
         self.problem(&colocation.id.clone(), "clones with different instances a node cannot be interleaved");

@@ -367,7 +367,12 @@ impl Planner {
                     }
                 }
             }
-            Kind::Clone(_) | Kind::Bundle(_) => {
+            Kind::Bundle(_) => {
+                if self.shares_colocations(resource, original) {
+                    self.add_all(list, own(), true);
+                }
+            }
+            Kind::Clone(_) => {
                 self.add_all(list, own(), true);
                 if let Some(parent) = subject.parent {
                     self.collect_with_this(parent, original, list);
@@ -415,7 +420,12 @@ impl Planner {
                     }
                 }
             }
-            Kind::Clone(_) | Kind::Bundle(_) => {
+            Kind::Bundle(_) => {
+                if self.shares_colocations(resource, original) {
+                    self.add_all(list, own(), false);
+                }
+            }
+            Kind::Clone(_) => {
                 self.add_all(list, own(), false);
                 if let Some(parent) = subject.parent {
                     self.collect_this_with(parent, original, list);
@@ -445,17 +455,18 @@ impl Planner {
         if !preview && self.resource(primary).unassigned {
             return Affects::Nothing;
         }
-        let (dependent_subject, primary_subject) = (self.resource(dependent), self.resource(primary));
-        let in_promotable = dependent_subject.parent.is_some_and(|parent| self.resource(parent).promotable);
-        if colocation.dependent_role >= Role::Unpromoted && in_promotable && !dependent_subject.unassigned {
+        let dependent_role = self.resource(self.with_role(dependent));
+        let primary_role = self.resource(self.with_role(primary));
+        let in_promotable = dependent_role.parent.is_some_and(|parent| self.resource(parent).promotable);
+        if colocation.dependent_role >= Role::Unpromoted && in_promotable && !dependent_role.unassigned {
             return Affects::Role;
         }
-        if !preview && !dependent_subject.unassigned {
+        if !preview && !self.resource(dependent).unassigned {
             return Affects::Nothing;
         }
         let differs = |wanted: Role, is: Role| wanted != Role::Unknown && wanted != is;
-        if differs(colocation.dependent_role, dependent_subject.next_role)
-            || differs(colocation.primary_role, primary_subject.next_role)
+        if differs(colocation.dependent_role, dependent_role.next_role)
+            || differs(colocation.primary_role, primary_role.next_role)
         {
             return Affects::Nothing;
         }
@@ -464,7 +475,18 @@ impl Planner {
 
     /// The value of a colocation's attribute on a node.
     pub(crate) fn colocation_attribute(&self, node: NodeIndex, attribute: &str, resource: ResourceId) -> Option<&str> {
-        let target = self.resource(resource).meta("container-attribute-target");
+        // What is with a bundle cannot run on the bundle's own nodes, only on their hosts.
+        let inside = self
+            .model
+            .is_bundled(resource)
+            .then(|| self.bundle_around(resource).and_then(|bundle| self.bundle(bundle)))
+            .flatten()
+            .is_some_and(|bundle| bundle.child == Some(self.model.top_of(resource)));
+        let target = if inside && self.is_replica_node(node) {
+            Some("host")
+        } else {
+            self.resource(resource).meta("container-attribute-target")
+        };
         self.model.node_attribute(node, attribute, target, Location::Assigned)
     }
 
@@ -507,7 +529,8 @@ impl Planner {
             (Kind::Group(_), true) => self.colocate_group(dependent, primary, colocation),
             (Kind::Group(_), false) => self.colocate_with_group(dependent, primary, colocation),
             (Kind::Clone(_) | Kind::Bundle(_), true) => Score::ZERO,
-            (Kind::Clone(_) | Kind::Bundle(_), false) => self.colocate_with_clone(dependent, primary, colocation),
+            (Kind::Clone(_), false) => self.colocate_with_clone(dependent, primary, colocation),
+            (Kind::Bundle(_), false) => self.colocate_with_bundle(dependent, primary, colocation),
         }
     }
 
@@ -550,7 +573,7 @@ impl Planner {
         let primary_node = self.resource(primary).assigned_to;
         if primary_node.is_some()
             && colocation.primary_role != Role::Unknown
-            && colocation.primary_role != self.resource(primary).next_role
+            && colocation.primary_role != self.resource(self.with_role(primary)).next_role
         {
             return Score::ZERO;
         }

@@ -9,6 +9,16 @@ use crate::read::failures::CountedFailures;
 use crate::read::history::{EntryPlace, active_range};
 use std::collections::BTreeMap;
 
+/// A history entry whose parameters are to be compared with today's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeferredCheck {
+    pub(crate) resource: ResourceId,
+    pub(crate) node: NodeIndex,
+    pub(crate) entry: EntryPlace,
+    /// The entry is of a failure, which other parameters make void.
+    pub(crate) of_failure: bool,
+}
+
 impl Planner {
     pub(crate) fn handle_config_changes(&mut self) {
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -88,11 +98,34 @@ impl Planner {
             }
             let counts = entry.interval_ms > 0
                 || matches!(entry.task.as_str(), "monitor" | "start" | "promote" | "migrate_from");
-            if counts && !self.needs_remote_name(resource) && self.check_entry(resource, node, entry_place) {
-                let effective = CountedFailures { effective: true, launched: false };
-                if self.fail_count(resource, node, effective, None).0 != 0 {
-                    self.clear_fail_count(resource, node, "action definition changed");
+            if counts {
+                let check = DeferredCheck { resource, node, entry: entry_place, of_failure: false };
+                if self.needs_remote_name(resource) {
+                    self.deferred_checks.push(check);
+                } else {
+                    self.check_parameters(check);
                 }
+            }
+        }
+    }
+
+    /// Makes up for the checks that needed to know where containers run.
+    pub(crate) fn make_deferred_checks(&mut self) {
+        for check in std::mem::take(&mut self.deferred_checks) {
+            self.check_parameters(check);
+        }
+    }
+
+    fn check_parameters(&mut self, check: DeferredCheck) {
+        let DeferredCheck { resource, node, entry, of_failure } = check;
+        if of_failure {
+            if self.digest_state(resource, node, entry).is_changed() {
+                self.clear_fail_count(resource, node, "resource parameters have changed");
+            }
+        } else if self.check_entry(resource, node, entry) {
+            let effective = CountedFailures { effective: true, launched: false };
+            if self.fail_count(resource, node, effective, None).0 != 0 {
+                self.clear_fail_count(resource, node, "action definition changed");
             }
         }
     }

@@ -30,7 +30,7 @@ impl Planner {
     /// A resource on a node that shuts down stays bound to it.
     fn apply_shutdown_lock(&mut self, resource: ResourceId) {
         let subject = self.resource(resource);
-        if subject.is_group() || subject.is_bundle() {
+        if subject.is_group() {
             for member in subject.children.clone() {
                 self.apply_shutdown_lock(member);
             }

@@ -51,7 +51,7 @@ impl Planner {
             return false;
         }
         let parameters = self.parameters(resource, None);
-        parameters.get("addr").is_some_and(|addr| addr == "#uname")
+        parameters.get("addr").is_some_and(|addr| addr.eq_ignore_ascii_case("#uname"))
     }
 
     /// The parameters that count for an operation, and whether the operation has some of its own.
@@ -70,6 +70,9 @@ impl Planner {
             all.entry(name).or_insert(value);
         }
         let meta = self.operation_meta(resource, Some(node), task, interval_ms, operation);
+        if let Some(host) = self.container_host_name(resource) {
+            all.insert("addr".to_owned(), host);
+        }
         all.retain(|name, _| {
             !name.starts_with("CRM_meta_")
                 && !matches!(

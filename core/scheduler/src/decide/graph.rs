@@ -24,6 +24,7 @@ impl Planner {
             recheck_by: self.model.recheck_by,
             synapses: Vec::new(),
         };
+        self.fill_in_addresses();
         for resource in self.model.top.clone() {
             self.finish_collections(resource);
         }
@@ -368,7 +369,12 @@ impl Planner {
             attributes = self.operation_parameters(resource, operation, node);
         }
         if let Some(resource) = resource.filter(|resource| node.is_some() || self.resource(*resource).is_primitive()) {
-            let parameters = self.parameters(resource, node).as_ref().clone();
+            let mut parameters = self.parameters(resource, node).as_ref().clone();
+            if parameters.get("addr").is_some_and(|address| address == "#uname")
+                && let Some(address) = self.parameters(resource, None).get("addr")
+            {
+                parameters.insert("addr".to_owned(), address.clone());
+            }
             for (name, value) in parameters {
                 attributes.entry(name).or_insert(value);
             }

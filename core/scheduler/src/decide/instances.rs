@@ -290,7 +290,7 @@ impl Planner {
         state.restarting |= starting && stopping;
     }
 
-    fn instance_matches(
+    pub(crate) fn instance_matches(
         &self,
         instance: ResourceId,
         node: NodeIndex,
@@ -421,8 +421,11 @@ impl Planner {
                 }
                 continue;
             };
-            let Some(first_action) = self.newest_action(partner, first_task, node) else { continue };
-            let Some(then_action) = self.newest_action(instance, then_task, node) else { continue };
+            let whole = self.action(first).task;
+            let Some(first_action) = self.interleaved_action(whole, partner, first_task, node, true) else { continue };
+            let Some(then_action) = self.interleaved_action(then_task, instance, then_task, node, false) else {
+                continue;
+            };
             if self.relate(first_action, then_action, kind) {
                 changed = changed | Changed::FIRST | Changed::THEN;
             }
@@ -442,7 +445,7 @@ impl Planner {
         let mut flags = ActionFlags::OPTIONAL | ActionFlags::RUNNABLE | ActionFlags::PSEUDO;
         let task = self.instance_task(action);
         let mut any_runnable = false;
-        for instance in self.resource(collection).children.clone() {
+        for instance in self.instances_behind(collection, action) {
             let on = if self.resource(instance).is_primitive() { node } else { None };
             let Some(instance_action) = self.newest_action(instance, task, on) else { continue };
             let instance_flags = self.action_flags(instance_action, node);

@@ -202,6 +202,14 @@ impl Planner {
     /// because the others follow it.
     pub(crate) fn apply_location(&mut self, resource: ResourceId, constraint: &LocationConstraint, reset: bool) {
         self.apply_location_to(resource, constraint, reset);
+        if let Some(bundle) = self.bundle(resource) {
+            let parts = bundle.replicas.iter().flat_map(|replica| [Some(replica.container), replica.ip]);
+            let inside = bundle.child.filter(|_| constraint.role > Role::Started);
+            for part in parts.chain([inside]).flatten().collect::<Vec<_>>() {
+                self.apply_location(part, constraint, reset);
+            }
+            return;
+        }
         let subject = self.resource(resource);
         let colocated = matches!(subject.kind, crate::model::Kind::Group(group) if group.colocated);
         for (at, child) in subject.children.clone().into_iter().enumerate() {

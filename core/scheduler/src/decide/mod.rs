@@ -2,12 +2,13 @@
 
 pub(crate) mod action;
 mod actions;
+mod bundle;
 mod changes;
 mod choice;
 pub(crate) mod clone;
 mod colocated;
 pub(crate) mod colocation;
-mod config_changes;
+pub(crate) mod config_changes;
 mod criteria;
 pub(crate) mod digest;
 mod fencing;

@@ -52,6 +52,7 @@ impl Planner {
     }
 
     pub(crate) fn create_all_actions(&mut self) {
+        self.make_deferred_checks();
         if self.model.options.startup_probes {
             self.schedule_probes();
         }

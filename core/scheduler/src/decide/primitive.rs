@@ -47,7 +47,7 @@ impl Planner {
             Kind::Primitive => self.assign_primitive(resource, prefer, stop_if_fail),
             Kind::Group(_) => self.assign_group(resource, prefer, stop_if_fail),
             Kind::Clone(_) => self.assign_clone(resource, prefer, stop_if_fail),
-            Kind::Bundle(_) => None,
+            Kind::Bundle(_) => self.assign_bundle(resource, prefer, stop_if_fail),
         }
     }
 
@@ -297,7 +297,7 @@ impl Planner {
             Kind::Primitive => self.create_primitive_actions(resource),
             Kind::Group(_) => self.create_group_actions(resource),
             Kind::Clone(_) => self.create_clone_actions(resource),
-            Kind::Bundle(_) => {}
+            Kind::Bundle(_) => self.create_bundle_actions(resource),
         }
     }
 
@@ -517,7 +517,7 @@ impl Planner {
             Kind::Primitive => self.add_primitive_constraints(resource),
             Kind::Group(_) => self.add_group_constraints(resource),
             Kind::Clone(_) => self.add_clone_constraints(resource),
-            Kind::Bundle(_) => {}
+            Kind::Bundle(_) => self.add_bundle_constraints(resource),
         }
     }
 

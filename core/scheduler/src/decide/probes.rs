@@ -31,6 +31,9 @@ impl Planner {
         if subject.is_clone() {
             return self.probe_clone(resource, node);
         }
+        if subject.is_bundle() {
+            return self.probe_bundle(resource, node);
+        }
         if !self.model.options.startup_probes {
             return false;
         }

@@ -129,7 +129,7 @@ impl Planner {
             Role::Unpromoted | Role::Stopped => self.resource_mut(instance).priority = Score::MINUS_INFINITY,
             Role::Promoted => {}
         }
-        for owner in [instance, clone] {
+        for owner in [Some(instance), Some(clone), self.resource(clone).parent].into_iter().flatten() {
             let matching: Vec<Score> = self
                 .locations
                 .iter()
@@ -320,8 +320,8 @@ impl Planner {
         }
     }
 
-    pub(crate) fn order_promotable_instances(&mut self, clone: ResourceId) {
-        let ordered = Relation::ORDERED;
+    /// What goes down as a whole goes down before anything of it comes up again.
+    pub(crate) fn order_promotable_restart(&mut self, collection: ResourceId) {
         for (first, then) in [
             (Task::Stopped, Task::Start),
             (Task::Stopped, Task::Promote),
@@ -331,8 +331,13 @@ impl Planner {
             (Task::Running, Task::Promote),
             (Task::Demote, Task::Demoted),
         ] {
-            self.order_tasks(clone, first, clone, then, ordered);
+            self.order_tasks(collection, first, collection, then, Relation::ORDERED);
         }
+    }
+
+    pub(crate) fn order_promotable_instances(&mut self, clone: ResourceId) {
+        let ordered = Relation::ORDERED;
+        self.order_promotable_restart(clone);
         let in_order = self.resource(clone).clone_settings().is_some_and(|settings| settings.ordered);
         let mut previous = None;
         for instance in self.resource(clone).children.clone() {

@@ -81,7 +81,11 @@ impl Planner {
                     self.add_needed(first, all, sum);
                 }
             }
-            Kind::Bundle(_) => {}
+            Kind::Bundle(ref bundle) => {
+                if let Some(first) = bundle.replicas.first() {
+                    self.add_needed(first.container, all, sum);
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub use resource::{BundleSettings, CloneSettings, GroupSettings, Kind, MultipleA
 pub use score::{Discovery, NodeEntry, NodeTable, Score};
 
 use hakudo_base::UnixTime;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A node's place in [`Model::nodes`].
@@ -189,9 +190,9 @@ impl Model {
     /// The node where the resource is active, the best of several, with how many there are, and how many of them are clean.
     pub fn active_node(&self, resource: ResourceId) -> (Option<NodeIndex>, usize, usize) {
         let subject = self.resource(resource);
-        let mut chosen: Option<NodeIndex> = None;
-        let mut clean = 0;
-        for &node in &subject.active_on {
+        let (mut chosen, mut clean) = (None::<NodeIndex>, 0);
+        let active_on = self.active_nodes(resource);
+        for &node in active_on.iter() {
             let happy = self.node(node).online && !self.node(node).unclean;
             clean += usize::from(happy);
             if let Some(source) = subject.migration_source {
@@ -206,7 +207,22 @@ impl Model {
             }
             chosen.get_or_insert(node);
         }
-        (chosen, subject.active_on.len(), clean)
+        (chosen, active_on.len(), clean)
+    }
+
+    /// Where a resource is active; a bundle is where its containers are.
+    fn active_nodes(&self, resource: ResourceId) -> Cow<'_, [NodeIndex]> {
+        let subject = self.resource(resource);
+        let Kind::Bundle(bundle) = &subject.kind else { return Cow::Borrowed(&subject.active_on) };
+        let mut nodes = Vec::new();
+        for container in bundle.replicas.iter().map(|replica| self.resource(replica.container)) {
+            for node in &container.active_on {
+                if !nodes.contains(node) {
+                    nodes.push(*node);
+                }
+            }
+        }
+        Cow::Owned(nodes)
     }
 
     /// The node where the resource is active now, the best of several.
@@ -252,12 +268,12 @@ impl Model {
         }
     }
 
-    /// The role now: of a collection the highest in it.
+    /// The role now: of a group or clone the highest in it.
     pub fn role_now(&self, resource: ResourceId) -> Role {
         self.highest_role(resource, &|r| r.role)
     }
 
-    /// The role after the plan: of a collection the highest in it.
+    /// The role after the plan: of a group or clone the highest in it.
     pub fn role_next(&self, resource: ResourceId) -> Role {
         self.highest_role(resource, &|r| r.next_role)
     }
@@ -266,6 +282,10 @@ impl Model {
         let subject = self.resource(resource);
         if subject.is_primitive() {
             return role(subject);
+        }
+        if subject.is_bundle() {
+            // Neither its containers nor what runs in them has a say in the role of a bundle.
+            return Role::Unknown;
         }
         subject.children.iter().map(|child| self.highest_role(*child, role)).max().unwrap_or_default()
     }

@@ -56,6 +56,7 @@ impl Planner {
             with_this: BTreeMap::new(),
             ticket_constraints: Vec::new(),
             stop_needed: Vec::new(),
+            deferred_checks: Vec::new(),
             notifications: BTreeMap::new(),
             parameter_cache: BTreeMap::new(),
             digests: BTreeMap::new(),

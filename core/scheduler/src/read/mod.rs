@@ -2,6 +2,7 @@
 //! what a history entry means.
 
 pub(crate) mod attributes;
+pub(crate) mod bundle;
 pub(crate) mod configuration;
 pub(crate) mod failures;
 pub(crate) mod history;

@@ -4,7 +4,8 @@ use super::attributes::{RuleInput, shared_children};
 use super::configuration::add_reference;
 use super::operations::Operation;
 use crate::model::{
-    CloneSettings, GroupSettings, Kind, MultipleActive, NoQuorumPolicy, NodeIndex, Resource, ResourceId, Role, Score,
+    CloneSettings, Discovery, GroupSettings, Kind, MultipleActive, NoQuorumPolicy, NodeIndex, Resource, ResourceId,
+    Role, Score,
 };
 use crate::placement::{Share, Source as ShareSource};
 use crate::planner::Planner;
@@ -114,20 +115,20 @@ impl Planner {
             Kind::Primitive => self.check_primitive(resource),
             Kind::Group(_) => self.read_group(resource),
             Kind::Clone(_) => self.read_clone(resource),
-            Kind::Bundle(_) => {
-                self.problem(element.id(), "bundles are not supported; the resource is ignored");
-                false
-            }
+            Kind::Bundle(_) => self.read_bundle(resource),
         };
         if !complete {
             self.model.resources.truncate(resource.index());
             self.sources.truncate(resource.index());
             self.actions_of.truncate(resource.index());
+            self.parameter_cache.retain(|(cached, _), _| *cached < resource);
             return None;
         }
         let guest = self.resource(resource).remote_connection && self.resource(resource).meta("container").is_some();
         if self.model.options.symmetric_cluster {
-            self.add_score(resource, None, Score::ZERO, &Share::new(ShareSource::Default, "symmetric-cluster"));
+            for at in 0..self.model.node_order.len() {
+                self.allow_by_default(resource, self.model.node_order[at]);
+            }
         } else if guest {
             self.add_score(resource, None, Score::ZERO, &Share::new(ShareSource::Default, "remote-node"));
         }
@@ -143,6 +144,21 @@ impl Planner {
             add_reference(&mut self.model.templates, template, element.id());
         }
         Some(resource)
+    }
+
+    /// In a symmetric cluster every node is allowed, except for those that are made for one resource, and to these.
+    fn allow_by_default(&mut self, resource: ResourceId, node: NodeIndex) {
+        let base = self.model.node(node).base;
+        let subject = self.model.resource_mut(resource);
+        if subject.exclusive_discovery || base.discovery == Discovery::Never {
+            return;
+        }
+        if !subject.allowed.contains(node) {
+            subject.allowed.insert(node, base);
+        }
+        for child in subject.children.clone() {
+            self.allow_by_default(child, node);
+        }
     }
 
     /// The element with its template's content before its own, as far as the own does not replace it.

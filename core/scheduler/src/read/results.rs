@@ -3,6 +3,7 @@
 use super::history::{DONE, Entry, EntryPlace, PENDING};
 use super::operations::OnFail;
 use crate::decide::action::Task;
+use crate::decide::config_changes::DeferredCheck;
 use crate::model::{FailedOperation, NodeIndex, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
@@ -686,6 +687,8 @@ impl Planner {
             return false;
         }
         if self.needs_remote_name(resource) {
+            let check = DeferredCheck { resource, node, entry: place, of_failure: true };
+            self.deferred_checks.push(check);
             return false;
         }
         self.digest_state(resource, node, place).is_changed()

@@ -393,6 +393,9 @@ impl Planner {
             }
         };
         let resource = match parent {
+            Some(parent) if self.resource(parent).is_anonymous_clone() && self.model.is_bundled(parent) => {
+                self.replica_instance_on(parent, node)
+            }
             Some(parent) if self.resource(parent).is_anonymous_clone() => {
                 let base = values::without_instance(id).to_owned();
                 self.anonymous_instance(node, parent, &base)
@@ -406,6 +409,12 @@ impl Planner {
             }
         }
         resource
+    }
+
+    /// The instance in the container that is this guest node.
+    fn replica_instance_on(&self, clone: ResourceId, node: NodeIndex) -> Option<ResourceId> {
+        let bundle = self.bundle(self.bundle_around(clone)?)?;
+        bundle.replicas.iter().find(|replica| replica.node == Some(node)).and_then(|replica| replica.child)
     }
 
     /// Below an instance of a clone, what is configured under this id.
