@@ -710,7 +710,12 @@ impl Planner {
     ) {
         let nodes: Vec<NodeIndex> = work.nodes().collect();
         let source_table = self.table_for_matching(source, colocation);
-        let by_name = colocation.attribute == "#uname";
+        // A guest node may stand for its host: then the names of the nodes themselves say nothing.
+        let by_name = colocation.attribute == "#uname"
+            && [Some(source), target].into_iter().flatten().all(|resource| {
+                !self.model.is_bundled(resource)
+                    && self.resource(resource).meta("container-attribute-target").is_none()
+            });
         for node in nodes {
             let score = if by_name {
                 source_table

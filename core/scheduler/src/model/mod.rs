@@ -182,9 +182,10 @@ impl Model {
         top
     }
 
-    /// True where the resource is in a bundle.
+    /// True where the resource is a bundle, or in one.
     pub fn is_bundled(&self, resource: ResourceId) -> bool {
-        self.resource(self.top_of(resource)).parent.is_some()
+        let top = self.resource(self.top_of(resource));
+        top.is_bundle() || top.parent.is_some()
     }
 
     /// The node where the resource is active, the best of several, with how many there are, and how many of them are clean.

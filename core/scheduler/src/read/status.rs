@@ -322,6 +322,16 @@ impl Planner {
             {
                 self.resource_mut(resource).launcher = Some(launcher);
                 self.resource_mut(launcher).launched.push(resource);
+                self.note_guest_launcher(resource, launcher);
+            }
+        }
+    }
+
+    /// A remote node whose connection turns out to have been launched by a resource is a guest node.
+    fn note_guest_launcher(&mut self, connection: ResourceId, launcher: ResourceId) {
+        for peer in &mut self.model.nodes {
+            if peer.connection == Some(connection) {
+                peer.launcher = Some(launcher);
             }
         }
     }
