@@ -713,11 +713,11 @@ impl Planner {
         // A guest node may stand for its host: then the names of the nodes themselves say nothing.
         let by_name = colocation.attribute == "#uname"
             && [Some(source), target].into_iter().flatten().all(|resource| {
-                !self.model.is_bundled(resource)
-                    && self.resource(resource).meta("container-attribute-target").is_none()
+                !self.model.is_bundled(resource) && self.resource(resource).meta("container-attribute-target").is_none()
             });
         for node in nodes {
-            let score = if by_name {
+            // A remote node of which no status is known yet has no name to compare.
+            let score = if by_name && self.model.node(node).attribute("#uname").is_some() {
                 source_table
                     .get(node)
                     .filter(|_| self.model.node(node).is_usable())
