@@ -3,8 +3,8 @@
 use crate::ScoreLine;
 use crate::decide::action::{Action, ActionIndex, OpKey, Relation, Task};
 use crate::decide::colocation::{Colocation, ColocationIndex};
-use crate::decide::digest::KnownDigests;
 use crate::decide::config_changes::DeferredCheck;
+use crate::decide::digest::KnownDigests;
 use crate::decide::location::LocationConstraint;
 use crate::decide::notify::CloneNotifications;
 use crate::decide::ordering::Ordering;
