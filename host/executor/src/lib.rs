@@ -33,6 +33,8 @@ pub struct Config {
     pub ocf_roots: Vec<PathBuf>,
     /// Where `fence_…` programs are.
     pub fence_directories: Vec<PathBuf>,
+    /// Where cluster-glue has its fencing plugins: the folders that hold `external`.
+    pub plugin_directories: Vec<PathBuf>,
     /// Where LSB init scripts are.
     pub init_directory: PathBuf,
     /// `PATH` of agents.
@@ -51,6 +53,7 @@ impl Config {
             node_user: None,
             ocf_roots: vec![PathBuf::from("/usr/lib/ocf")],
             fence_directories: vec![PathBuf::from("/usr/sbin")],
+            plugin_directories: ["/usr/lib/stonith/plugins", "/usr/lib64/stonith/plugins"].map(PathBuf::from).into(),
             init_directory: PathBuf::from("/etc/init.d"),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             environment: Vec::new(),

@@ -30,6 +30,7 @@ fn child_process() {
     let mut config = Config::new(root.join("socket"));
     config.ocf_roots = vec![root.clone()];
     config.fence_directories = vec![root.join("fence")];
+    config.plugin_directories = vec![root.join("plugins")];
     config.init_directory = root.join("init.d");
     let variables =
         [("TEST_DIRECTORY", root.to_string_lossy().as_ref()), ("HAKUDO", "/hakudo"), ("HA_SBIN_DIR", "/sbin")]
@@ -44,7 +45,7 @@ impl Lab {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("hakudo-executor-test-{}-{number}", std::process::id()));
-        for place in ["resource.d/test", "fence", "init.d"] {
+        for place in ["resource.d/test", "fence", "plugins/external", "init.d"] {
             std::fs::create_dir_all(directory.join(place)).unwrap();
         }
         let child = start(&directory);
@@ -155,9 +156,11 @@ async fn an_ocf_agent_gets_what_the_standard_says_and_nothing_else() {
         .into();
     let result = node.run(call).await;
     assert_eq!((result.status, result.exit_code), (ExecutionStatus::Done, exit_code::ERROR));
-    // The shell adds these of its own.
+    assert_eq!(result.output.lines().filter(|line| line.starts_with("HAKUDO_RUN=")).count(), 1);
+    // The shell adds these of its own, but for the mark of the run.
     let own = |line: &&str| {
-        !line.starts_with("PWD=")
+        !line.starts_with("HAKUDO_RUN=")
+            && !line.starts_with("PWD=")
             && !line.starts_with("_=")
             && !line.starts_with("OLDPWD=")
             && !line.starts_with("SHLVL=")
@@ -385,6 +388,74 @@ async fn fence_agents_read_their_parameters_from_standard_input() {
     assert_eq!(node.run(stop).await.exit_code, 0);
     let probe = node.call("stonith", "fence_test", "f", "monitor");
     assert_eq!(node.run(probe).await.exit_code, exit_code::NOT_RUNNING);
+}
+
+#[tokio::test]
+async fn plugins_of_cluster_glue_are_fence_agents_too() {
+    let lab = Lab::new();
+    lab.write(
+        "plugins/external/test",
+        r#"#!/bin/sh
+echo "$* hostlist=$hostlist plug=$plug meta=$CRM_meta_timeout" >> $TEST_DIRECTORY/calls
+case $1 in
+gethosts) for host in $hostlist; do echo $host; done;;
+status) [ -n "$hostlist" ] || { echo "no hosts" >&2; exit 1; };;
+getinfo-xml) echo '<parameters><parameter name="hostlist"/></parameters>';;
+reset|off) [ "$2" = node-one ];;
+*) exit 1;;
+esac
+"#,
+    );
+    let (mut node, _) = lab.connect().await;
+    let call = |node: &mut Node, operation: &str| {
+        let mut call = node.call("stonith", "external/test", "f", operation);
+        let parameters = [("hostlist", "node-one node-two"), ("CRM_meta_timeout", "1"), ("pcmk_host_check", "none")];
+        call.parameters = parameters.map(|(name, value)| (name.into(), value.into())).into();
+        call
+    };
+    let monitor = call(&mut node, "start");
+    assert_eq!(node.run(monitor).await.exit_code, 0);
+    let list = call(&mut node, "list");
+    assert_eq!(node.run(list).await.output, "node-one\nnode-two\n");
+    let mut reboot = call(&mut node, "reboot");
+    reboot.parameters.insert("plug".into(), "node-one".into());
+    assert_eq!(node.run(reboot).await.exit_code, 0);
+    let mut off = call(&mut node, "off");
+    off.parameters.insert("nodename".into(), "node-two".into());
+    assert_eq!(node.run(off).await.exit_code, 1);
+    let of_nobody = call(&mut node, "off");
+    assert_eq!(node.run(of_nobody).await.status, ExecutionStatus::Invalid);
+    let hosts = "hostlist=node-one node-two plug= meta=\n";
+    let calls = ["status", "gethosts", "reset node-one", "off node-two"].map(|action| format!("{action} {hosts}"));
+    assert_eq!(lab.read("calls"), calls.concat());
+
+    let agent = AgentName { class: "stonith".into(), provider: None, kind: "external/test".into() };
+    let metadata = node.client.metadata(agent).await.unwrap();
+    assert!(metadata.contains(r#"<parameter name="hostlist"/>"#) && metadata.contains(r#"<action name="reboot"/>"#));
+    assert_eq!(node.client.list_agents("stonith".into(), None).await, Ok(vec!["external/test".to_owned()]));
+    let missing = node.call("stonith", "external/other", "f", "reboot");
+    assert_eq!(node.run(missing).await.status, ExecutionStatus::NotInstalled);
+}
+
+#[tokio::test]
+async fn a_process_that_left_its_group_ends_with_its_run_and_no_dead_process_stays() {
+    let lab = Lab::new();
+    lab.agent(
+        "Leave",
+        r#"setsid sh -c 'echo $$ > $TEST_DIRECTORY/left; sleep 300' & (sleep 0.1 &); sleep 300; sleep 300"#,
+    );
+    let (mut node, _) = lab.connect().await;
+    let mut call = node.call("ocf", "Leave", "r", "start");
+    call.timeout_ms = 500;
+    assert_eq!(node.run(call).await.status, ExecutionStatus::Timeout);
+    let gone = |pid: &str| !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists();
+    let patience = Instant::now() + Duration::from_secs(5);
+    let left = lab.read("left");
+    // Gone altogether, and not only dead: the executor is its parent now, and takes note of its end.
+    while !gone(&left) {
+        assert!(Instant::now() < patience, "{left} is still there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
-//! Class `stonith`: fence agents (FenceAgentAPI), which read `key=value` lines from standard input.
+//! Class `stonith`: fence agents (FenceAgentAPI), which read `key=value` lines from standard input, and plugins of
+//! cluster-glue.
 //!
 //! A stonith *resource* is no process that could run or not: to start it is to see that its device answers, and it is
 //! running as long as it was started here and not stopped.
 
-use super::{Launch, Outcome, Reading, environment, executables};
+use super::{Launch, Outcome, Reading, environment, executables, plugin};
 use crate::Config;
 use crate::process::Program;
 use hakudo_base::agent::{AgentCall, exit_code};
@@ -11,16 +12,6 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn launch(config: &Config, call: &AgentCall, active: bool) -> Launch {
-    let name = &call.agent.kind;
-    if !name.starts_with("fence_") {
-        let reason = format!("{} is not a fence agent: their names begin with fence_", call.agent);
-        return Launch::Answer(Outcome::not_installed(reason));
-    }
-    let Some(path) = config.fence_directories.iter().map(|place| place.join(name)).find(|path| path.exists()) else {
-        let places: Vec<_> = config.fence_directories.iter().map(|place| place.display().to_string()).collect();
-        let reason = format!("{} is not installed: there is no {name} in {}", call.agent, places.join(", "));
-        return Launch::Answer(Outcome::not_installed(reason));
-    };
     let operation = match call.operation.as_str() {
         "stop" => return Launch::Answer(Outcome::done(exit_code::OK)),
         "monitor" if call.interval_ms == 0 && !active => {
@@ -32,6 +23,19 @@ pub(super) fn launch(config: &Config, call: &AgentCall, active: bool) -> Launch 
     };
     // An agent may call an action otherwise: pcmk_reboot_action=cycle, pcmk_monitor_action=status, ….
     let action = call.parameters.get(&format!("pcmk_{operation}_action")).map_or(operation, String::as_str);
+    let name = &call.agent.kind;
+    if name.starts_with(plugin::PREFIX) {
+        return plugin::launch(config, call, operation, action);
+    }
+    if !name.starts_with("fence_") {
+        let reason = format!("{} is not a fence agent: their names begin with fence_ or external/", call.agent);
+        return Launch::Answer(Outcome::not_installed(reason));
+    }
+    let Some(path) = config.fence_directories.iter().map(|place| place.join(name)).find(|path| path.exists()) else {
+        let places: Vec<_> = config.fence_directories.iter().map(|place| place.display().to_string()).collect();
+        let reason = format!("{} is not installed: there is no {name} in {}", call.agent, places.join(", "));
+        return Launch::Answer(Outcome::not_installed(reason));
+    };
     let program = Program {
         path,
         environment: environment(config),
@@ -45,17 +49,24 @@ pub(super) fn launch(config: &Config, call: &AgentCall, active: bool) -> Launch 
 fn input(call: &AgentCall, action: &str) -> String {
     let mut input = format!("action={action}\n");
     for (name, value) in &call.parameters {
-        let for_the_cluster = name == "action"
-            || name == "crm_feature_set"
-            || name == "provides"
-            || name.starts_with("pcmk_")
-            || name.starts_with("CRM_meta_");
         // A line end would let a value name another parameter.
-        if !for_the_cluster && !name.contains(['\n', '=']) && !value.contains('\n') {
+        if !is_for_the_cluster(name) && !name.contains(['\n', '=']) && !value.contains('\n') {
             let _ = writeln!(input, "{name}={value}");
         }
     }
     input
+}
+
+/// Whether a parameter is the cluster's own, and not one of the agent.
+pub(super) fn is_for_the_cluster(name: &str) -> bool {
+    matches!(name, "action" | "crm_feature_set" | "provides")
+        || name.starts_with("pcmk_")
+        || name.starts_with("CRM_meta_")
+}
+
+/// The node that is meant, as its device knows it.
+pub(super) fn host_of(call: &AgentCall) -> Option<&str> {
+    ["plug", "nodename"].into_iter().find_map(|name| call.parameters.get(name)).map(String::as_str)
 }
 
 pub(super) fn to_ocf(code: i32) -> i32 {
@@ -69,5 +80,5 @@ pub(super) fn status_to_ocf(code: i32) -> i32 {
 
 pub(super) fn list(config: &Config) -> BTreeSet<String> {
     let names = config.fence_directories.iter().flat_map(|place| executables(place));
-    names.filter(|name| name.starts_with("fence_")).collect()
+    names.filter(|name| name.starts_with("fence_")).chain(plugin::list(config)).collect()
 }

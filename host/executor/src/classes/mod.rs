@@ -3,6 +3,7 @@
 mod fence;
 mod lsb;
 mod ocf;
+mod plugin;
 mod systemd;
 
 use crate::Config;
@@ -78,6 +79,8 @@ pub(crate) enum Reading {
     Fence,
     /// The exit code of a fence agent's `status`: 0 on, 2 off.
     FenceStatus,
+    /// The parameters of a fencing plugin, to be put into meta-data.
+    PluginParameters,
 }
 
 /// How to carry out `call`. `active` is whether the resource was started here and not stopped since.
@@ -110,6 +113,9 @@ pub(crate) fn read_end(call: &AgentCall, reading: Reading, run: io::Result<Run>)
         End::Exited(0) if reading == Reading::UnitDescription => {
             return Some(Outcome::done(0).with_output(systemd::metadata(&call.agent.kind, &run.output)));
         }
+        End::Exited(0) if reading == Reading::PluginParameters => {
+            return Some(Outcome::done(0).with_output(plugin::metadata(&call.agent.kind, &run.output)));
+        }
         End::Exited(code) => (ExecutionStatus::Done, to_ocf(reading, code), run.reason.clone()),
         End::Killed(signal) => {
             (ExecutionStatus::Error, exit_code::ERROR, format!("the agent was killed by signal {signal}"))
@@ -133,7 +139,7 @@ fn to_ocf(reading: Reading, code: i32) -> i32 {
         Reading::LsbAction => lsb::action_to_ocf(code),
         Reading::LsbStatus => lsb::status_to_ocf(code),
         Reading::Systemctl | Reading::UnitState | Reading::UnitDescription => systemd::to_ocf(code),
-        Reading::Fence => fence::to_ocf(code),
+        Reading::Fence | Reading::PluginParameters => fence::to_ocf(code),
         Reading::FenceStatus => fence::status_to_ocf(code),
     }
 }
@@ -172,7 +178,12 @@ fn could_not_run(agent: &AgentName, error: &io::Error) -> Outcome {
 
 /// Names become parts of paths and arguments of programs: they must be plain.
 fn check_name(agent: &AgentName) -> Result<(), Outcome> {
-    for name in std::iter::once(&agent.kind).chain(&agent.provider) {
+    // The one kind of agent that is named with its folder.
+    let kind = match agent.kind.strip_prefix(plugin::PREFIX) {
+        Some(plugin) if agent.class == "stonith" => plugin,
+        _ => &agent.kind,
+    };
+    for name in std::iter::once(kind).chain(agent.provider.as_deref()) {
         if !is_plain(name) {
             return Err(Outcome::invalid(format!("{name:?} is not the name of an agent or provider")));
         }
@@ -244,6 +255,11 @@ mod tests {
             assert!(check_name(&agent("ocf", Some("heartbeat"), bad)).is_err(), "{bad:?}");
             assert!(check_name(&agent("ocf", Some(bad), "Dummy")).is_err(), "{bad:?}");
         }
+        for bad in ["external/", "external/../sh", "external/a/b", "internal/x"] {
+            assert!(check_name(&agent("stonith", None, bad)).is_err(), "{bad:?}");
+        }
+        assert!(check_name(&agent("stonith", None, "external/ipmi")).is_ok());
+        assert!(check_name(&agent("lsb", None, "external/ipmi")).is_err());
         assert!(check_name(&agent("systemd", None, "getty@tty1.service")).is_ok());
     }
 
