@@ -36,12 +36,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: u8,
     /// How many links each has.
     pub(crate) links: u8,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self { nodes: 3, links: 1 }
-    }
+    /// The node that has little room for its configuration.
+    pub(crate) small_disk: Option<&'static str>,
 }
 
 /// A running cluster. Everything of it is gone when it is dropped.
@@ -50,6 +46,7 @@ pub(crate) struct Lab {
     pub(crate) directory: PathBuf,
     pub(crate) machines: Vec<Machine>,
     pub(crate) network: Network,
+    small_disk: Option<&'static str>,
 }
 
 impl Lab {
@@ -66,7 +63,7 @@ impl Lab {
             .iter()
             .map(|name| Machine::new(name, network.namespace(name), directory.join(name), program.to_owned()));
         let machines = machines.collect();
-        let mut lab = Self { directory, machines, network };
+        let mut lab = Self { directory, machines, network, small_disk: plan.small_disk };
         lab.write_files(program)?;
         for name in &names {
             lab.power_on(name)?;
@@ -148,6 +145,7 @@ impl Lab {
     pub(crate) fn power_on(&mut self, node: &str) -> Result<()> {
         self.network.give_addresses(node)?;
         self.network.heal(node)?;
+        let small_disk = self.small_disk;
         let machine = self.machine(node)?;
         let run = machine.directory().join("run");
         if run.exists() {
@@ -155,6 +153,11 @@ impl Lab {
         }
         fs::create_dir_all(run)?;
         machine.boot()?;
+        if small_disk == Some(node) {
+            let state = machine.directory().join("state").display().to_string();
+            machine.run(&["mkdir", "-p", &state])?;
+            machine.run(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", &state])?;
+        }
         machine.start("executor")?;
         machine.start("node")
     }

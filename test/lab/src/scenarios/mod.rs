@@ -24,14 +24,14 @@ pub(crate) struct Scenario {
 const IPADDR2: &str = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2";
 const NGINX: &str = "/usr/sbin/nginx";
 const IPTABLES: &str = "/usr/sbin/iptables";
-const USUAL: Plan = Plan { nodes: 3, links: 1 };
+const USUAL: Plan = Plan { nodes: 3, links: 1, small_disk: None };
 
 /// All of them, the simple ones first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "service-starts", needs: &[], plan: USUAL, play: power::service_starts },
     Scenario { name: "power-cut", needs: &[], plan: USUAL, play: power::cut },
     Scenario { name: "power-cut-of-the-leader", needs: &[], plan: USUAL, play: power::cut_of_the_leader },
-    Scenario { name: "power-cut-of-two-nodes", needs: &[], plan: Plan { nodes: 2, links: 1 }, play: power::cut },
+    Scenario { name: "power-cut-of-two-nodes", needs: &[], plan: Plan { nodes: 2, ..USUAL }, play: power::cut },
     Scenario { name: "nginx-behind-ipaddr2", needs: &[IPADDR2, NGINX], plan: USUAL, play: power::nginx },
     Scenario {
         name: "filesystem-on-a-loop-device",
@@ -46,19 +46,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         play: database::replication,
     },
     Scenario { name: "links-cut", needs: &[], plan: USUAL, play: links::all_cut },
-    Scenario {
-        name: "one-link-of-two-cut",
-        needs: &[],
-        plan: Plan { nodes: 3, links: 2 },
-        play: links::one_of_two_cut,
-    },
+    Scenario { name: "one-link-of-two-cut", needs: &[], plan: Plan { links: 2, ..USUAL }, play: links::one_of_two_cut },
     Scenario { name: "partition", needs: &[IPTABLES], plan: USUAL, play: links::partition },
     Scenario { name: "agent-hangs", needs: &[], plan: USUAL, play: agents::hangs },
     Scenario { name: "agent-fails-to-stop", needs: &[], plan: USUAL, play: agents::fails_to_stop },
     Scenario { name: "process-dies", needs: &[], plan: USUAL, play: agents::process_dies },
     Scenario { name: "node-process-killed", needs: &[], plan: USUAL, play: parts::node_killed },
     Scenario { name: "executor-killed", needs: &[], plan: USUAL, play: parts::executor_killed },
-    Scenario { name: "disk-full", needs: &[], plan: USUAL, play: parts::disk_full },
+    Scenario {
+        name: "disk-full",
+        needs: &[],
+        plan: Plan { small_disk: Some(parts::SMALL_DISK), ..USUAL },
+        play: parts::disk_full,
+    },
 ];
 
 /// Why a scenario can not be played on this machine.
