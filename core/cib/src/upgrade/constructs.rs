@@ -26,14 +26,14 @@ pub(super) fn upgrade(configuration: &mut Element, work: &mut Work) {
     masters(configuration, work);
     location_rules(configuration, work);
     lifetimes(configuration, work);
-    unsupported_resources(configuration, work);
+    unsupported(configuration, &defined, work);
     definitions(configuration, &defined);
+    warn_of_paths(configuration, work);
     permissions(configuration);
 }
 
 /// Name/value pairs that are gone or have other names.
 fn pairs(element: &mut Element, defined: &BTreeMap<&str, &Element>, work: &mut Work) {
-    let owner = element.name().to_owned();
     for set in element.children_mut() {
         if !matches!(set.name(), "cluster_property_set" | "meta_attributes" | "instance_attributes" | "utilization") {
             continue;
@@ -53,46 +53,40 @@ fn pairs(element: &mut Element, defined: &BTreeMap<&str, &Element>, work: &mut W
                 }
                 return true;
             }
-            pair_stays(pair, &owner, &kind, work)
+            pair_stays(pair, &kind, work)
         });
     }
 }
 
-/// Sees to one pair of a set of this kind in an element of this name; false where it is to go.
-fn pair_stays(pair: &mut Arc<Element>, owner: &str, kind: &str, work: &mut Work) -> bool {
+/// Sees to one pair of a set of this kind; false where it is to go.
+fn pair_stays(pair: &mut Arc<Element>, kind: &str, work: &mut Work) -> bool {
     let Some(value) = pair.attribute("value") else {
         work.changed(pair.id(), "a pair without a value is gone: it had no effect");
         return false;
     };
     let name = pair.attribute("name").unwrap_or_default().to_owned();
-    match (kind, owner, &*name) {
-        ("cluster_property_set", _, "remove-after-stop") => {
+    match (kind, &*name) {
+        ("cluster_property_set", "remove-after-stop") => {
             work.lost(pair.id(), "remove-after-stop is gone: it is not supported any more");
+            work.announce(format!(
+                "WARNING: Dropping nvpair {} because the remove-after-stop property is unsupported",
+                pair.id()
+            ));
             false
         }
-        ("cluster_property_set", _, "stonith-action") if value == "poweroff" => {
+        ("cluster_property_set", "stonith-action") if value == "poweroff" => {
             Arc::make_mut(pair).set("value", "off");
+            work.attributes_changed = true;
             work.changed(pair.id(), "the value poweroff of stonith-action is called off now");
             true
         }
-        ("cluster_property_set", ..) => {
+        ("cluster_property_set", _) => {
             if let Some((_, new)) = PROPERTIES.iter().find(|(old, _)| *old == name) {
                 Arc::make_mut(pair).set("name", new);
+                work.attributes_changed = true;
                 work.changed(pair.id(), format!("the property {name} is called {new} now"));
             }
             true
-        }
-        ("meta_attributes", "op" | "op_defaults", "can_fail" | "role_after_failure") => {
-            work.lost(pair.id(), format!("{name} is gone: on-fail can be set instead"));
-            false
-        }
-        (
-            "meta_attributes",
-            "template" | "primitive" | "group" | "clone" | "master" | "bundle" | "rsc_defaults",
-            "restart-type",
-        ) => {
-            work.lost(pair.id(), "restart-type is gone: the kind of an ordering can be set instead");
-            false
         }
         _ => true,
     }
@@ -101,9 +95,15 @@ fn pair_stays(pair: &mut Arc<Element>, owner: &str, kind: &str, work: &mut Work)
 /// Attributes that are gone or have other names.
 fn values(element: &mut Element, work: &mut Work) {
     if element.name() == "date_spec" && element.unset("moon") {
+        work.attributes_changed = true;
         work.lost(element.id(), "the phase of the moon in a date specification is gone");
+        work.announce(format!(
+            "WARNING: Dropping moon attribute from date spec {} because moon phase is no longer supported",
+            element.id()
+        ));
     }
     if matches!(element.name(), "docker" | "podman" | "rkt") {
+        work.attributes_changed |= element.attribute("masters").is_some();
         element.rename_attribute("masters", "promoted-max");
     }
 }
@@ -123,6 +123,7 @@ fn ping_nodes(configuration: &mut Element, work: &mut Work) {
     for node in configuration.child_mut("nodes").into_iter().flat_map(Element::children_mut) {
         if node.attribute("type") == Some("ping") {
             node.set("type", "member");
+            work.attributes_changed = true;
             work.changed(node.id(), "a ping node is a member now, on which no resource may run");
             names.extend(node.attribute("uname").map(str::to_owned));
         }
@@ -144,6 +145,7 @@ fn masters(configuration: &mut Element, work: &mut Work) {
     let Some(resources) = configuration.child_mut("resources") else { return };
     for resource in resources.children_mut().filter(|resource| resource.name() == "master") {
         resource.rename("clone");
+        work.attributes_changed = true;
         let id = work.fresh_id(&format!("promotable-{}", resource.id()));
         let pair = nvpair(&work.fresh_id(&format!("promotable-{}-pair", resource.id())), "promotable", "true");
         let set = Element::new("meta_attributes").with("id", id).with("score", "INFINITY").with_child(pair);
@@ -195,6 +197,7 @@ fn location_rules(configuration: &mut Element, work: &mut Work) {
         {
             let any: Vec<String> = ids.iter().map(|id| format!("@id='{id}'")).collect();
             element.unset("reference");
+            work.attributes_changed = true;
             element.set("xpath", &format!("//*[{}]", any.join(" or ")));
         }
     });
@@ -219,6 +222,10 @@ fn lifetimes(configuration: &mut Element, work: &mut Work) {
         let mut rules = extract(&mut Arc::unwrap_or_clone(lifetime), |child| child.name() == "rule");
         if constraint.name() != "rsc_location" {
             work.lost(&id, "the lifetime of a colocation or an ordering is gone: the constraint holds always now");
+            work.announce(format!(
+                "WARNING: Dropping lifetime element from constraint {id} because lifetime elements are no longer supported. \
+                 Any rules contained there will no longer apply to the constraint"
+            ));
             loose.append(&mut rules);
             continue;
         }
@@ -281,24 +288,137 @@ fn keep_loose_rules(configuration: &mut Element, loose: Vec<Arc<Element>>, work:
     configuration.child_or_new("constraints").push(holder);
 }
 
-/// Drops resources of kinds that are gone, the groups and clones that would be empty, and all that refers to them.
-fn unsupported_resources(configuration: &mut Element, work: &mut Work) {
-    let Some(resources) = configuration.child_mut("resources") else { return };
-    let gone_class = |element: &Element| {
-        element
-            .attribute("class")
-            .is_some_and(|c| c.eq_ignore_ascii_case("nagios") || c.eq_ignore_ascii_case("upstart"))
-    };
-    let mut gone: BTreeSet<String> = BTreeSet::new();
-    for template in extract(resources, |e| e.name() == "template" && gone_class(e)) {
-        let class = template.attribute("class").unwrap_or_default();
-        work.lost(template.id(), format!("the template is gone: {class} resources are not supported any more"));
-        gone.insert(template.id().to_owned());
+/// Drops what is not supported any more: resources of some kinds with all that refers to them, and options.
+fn unsupported(configuration: &mut Element, defined: &BTreeMap<&str, &Element>, work: &mut Work) {
+    let mut dropper = Dropper { classes: unsupported_classes(configuration), defined, gone: BTreeSet::new(), work };
+    dropper.inside(configuration);
+    let gone = dropper.gone;
+    if !gone.is_empty() {
+        drop_references(configuration, &gone, work);
     }
-    drop_inside(resources, &mut gone, &gone_class, work);
-    if gone.is_empty() {
-        return;
+}
+
+/// The class of each template and primitive that is not supported any more, by id.
+fn unsupported_classes(configuration: &Element) -> BTreeMap<String, String> {
+    let mut classes = BTreeMap::new();
+    let Some(resources) = configuration.child("resources") else { return classes };
+    let gone = |class: &str| class.eq_ignore_ascii_case("nagios") || class.eq_ignore_ascii_case("upstart");
+    for kind in ["template", "primitive"] {
+        for element in resources.descendants().filter(|element| element.name() == kind) {
+            let own = element.attribute("class").filter(|class| gone(class)).map(str::to_owned);
+            let of_template = || element.attribute("template").and_then(|template| classes.get(template).cloned());
+            if let Some(class) = own.or_else(of_template) {
+                classes.insert(element.id().to_owned(), class);
+            }
+        }
     }
+    classes
+}
+
+/// Drops unsupported resources and options, and remembers the ids of those resources.
+struct Dropper<'a> {
+    /// The class of each unsupported template and primitive, by id.
+    classes: BTreeMap<String, String>,
+    defined: &'a BTreeMap<&'a str, &'a Element>,
+    gone: BTreeSet<String>,
+    work: &'a mut Work,
+}
+
+impl Dropper<'_> {
+    /// Drops below `parent`, in document order.
+    fn inside(&mut self, parent: &mut Element) {
+        let owner = parent.name().to_owned();
+        parent.nodes_mut().retain_mut(|node| {
+            let Node::Element(child) = node else { return true };
+            if self.resource_goes(child) {
+                self.gone.extend(child.descendants().filter_map(|e| e.attribute("id")).map(str::to_owned));
+                return false;
+            }
+            if child.name() == "meta_attributes" {
+                self.options(&owner, child);
+            } else if child.children().next().is_some() {
+                self.inside(Arc::make_mut(child));
+            }
+            true
+        });
+    }
+
+    /// Whether a resource is to go: of a class or kind that is gone, or with nothing left in it.
+    fn resource_goes(&mut self, resource: &Element) -> bool {
+        let id = resource.id();
+        match resource.name() {
+            "template" | "primitive" => {
+                let Some(class) = self.classes.get(id) else { return false };
+                let (lost, kind) = match resource.name() {
+                    "template" => {
+                        (format!("the template is gone: {class} resources are not supported any more"), "template")
+                    }
+                    _ => ("the resource is gone: its class is not supported any more".to_owned(), "resource"),
+                };
+                self.work.lost(id, lost);
+                self.work.announce(format!(
+                    "WARNING: Dropping {kind} {id} because {class} resources are no longer supported"
+                ));
+                true
+            }
+            "bundle" if resource.child("rkt").is_some() => {
+                self.work.lost(id, "the resource is gone: rkt containers are not supported any more");
+                self.work.announce(format!(
+                    "WARNING: Dropping bundle resource {id} because rkt containers are no longer supported"
+                ));
+                true
+            }
+            kind @ ("group" | "clone") => {
+                let mut primitives = resource.descendants().filter(|e| e.name() == "primitive").peekable();
+                let empties = primitives.peek().is_some() && primitives.all(|e| self.classes.contains_key(e.id()));
+                if empties {
+                    self.work.lost(id, "the resource is gone: it would be empty");
+                    self.work.announce(format!("INFO: Dropping {kind} {id} because it would become empty"));
+                }
+                empties
+            }
+            _ => false,
+        }
+    }
+
+    /// Drops options from a set of meta attributes in an element of this name. A reference to a set is as the set itself.
+    fn options(&mut self, owner: &str, set: &mut Arc<Element>) {
+        let (names, instead): (&[&str], _) = match owner {
+            "op" | "op_defaults" => (&["can_fail", "role_after_failure"], ON_FAIL),
+            "template" | "primitive" | "group" | "clone" | "bundle" | "rsc_defaults" => (&["restart-type"], KIND),
+            _ => return,
+        };
+        let is_gone = |pair: &Element| {
+            pair.name() == "nvpair" && pair.attribute("name").is_some_and(|name| names.contains(&name))
+        };
+        let work = &mut *self.work;
+        let mut drop = |pair: &Element, set: &str| {
+            let name = pair.attribute("name").unwrap_or_default();
+            work.lost(pair.id(), format!("{name} is gone: {} can be set instead", instead.0));
+            work.announce(format!(
+                "WARNING: Dropping {name} meta-attribute from {set} because it is no longer supported. Consider setting the {}",
+                instead.1
+            ));
+        };
+        if let Some(reference) = set.attribute("id-ref") {
+            let referred = self.defined.get(reference).into_iter().flat_map(|set| set.children());
+            referred.filter(|pair| is_gone(pair)).for_each(|pair| drop(pair, reference));
+        } else if set.children().any(is_gone) {
+            let set = Arc::make_mut(set);
+            let id = set.id().to_owned();
+            extract(set, is_gone).iter().for_each(|pair| drop(pair, &id));
+        }
+    }
+}
+
+/// What can be set instead of an operation's options that are gone, in our words and in Pacemaker's.
+const ON_FAIL: (&str, &str) = ("on-fail", "\"on-fail\" operation attribute instead");
+
+/// What can be set instead of a resource's option that is gone.
+const KIND: (&str, &str) = ("the kind of an ordering", "\"kind\" attribute for relevant constraints");
+
+/// Drops what refers to resources that are gone.
+fn drop_references(configuration: &mut Element, gone: &BTreeSet<String>, work: &mut Work) {
     let refers = |element: &Element, attributes: &[&str]| {
         attributes.iter().any(|attribute| element.attribute(attribute).is_some_and(|id| gone.contains(id)))
     };
@@ -336,37 +456,6 @@ fn unsupported_resources(configuration: &mut Element, work: &mut Work) {
     }
 }
 
-/// Drops resources below `parent` and remembers their ids.
-fn drop_inside(
-    parent: &mut Element,
-    gone: &mut BTreeSet<String>,
-    gone_class: &dyn Fn(&Element) -> bool,
-    work: &mut Work,
-) {
-    parent.nodes_mut().retain_mut(|node| {
-        let Node::Element(resource) = node else { return true };
-        let why = match resource.name() {
-            "primitive" if gone_class(resource) || resource.attribute("template").is_some_and(|t| gone.contains(t)) => {
-                Some("its class is not supported any more")
-            }
-            "bundle" if resource.child("rkt").is_some() => Some("rkt containers are not supported any more"),
-            "group" | "clone" => {
-                let resources =
-                    |e: &Element| e.children().filter(|c| matches!(c.name(), "primitive" | "group")).count();
-                let before = resources(resource);
-                drop_inside(Arc::make_mut(resource), gone, gone_class, work);
-                (before > 0 && resources(resource) == 0).then_some("it would be empty")
-            }
-            _ => None,
-        };
-        if let Some(why) = why {
-            work.lost(resource.id(), format!("the resource is gone: {why}"));
-            gone.extend(resource.descendants().filter_map(|e| e.attribute("id")).map(str::to_owned));
-        }
-        why.is_none()
-    });
-}
-
 /// Where a reference's definition went away with its place, the first reference becomes the definition.
 fn definitions(configuration: &mut Element, defined: &BTreeMap<&str, &Element>) {
     let mut present: BTreeSet<String> =
@@ -396,4 +485,18 @@ fn permissions(configuration: &mut Element) {
             element.set("xpath", "/*[false()]");
         }
     });
+}
+
+/// Permissions by path may not fit what was changed.
+fn warn_of_paths(configuration: &Element, work: &mut Work) {
+    let by_path =
+        |acls: &Element| acls.descendants().any(|e| e.name() == "acl_permission" && e.attribute("xpath").is_some());
+    if work.attributes_changed && configuration.child("acls").is_some_and(by_path) {
+        work.lost("", "permissions by xpath may no longer fit the configuration: look at them");
+        work.announce(
+            "WARNING: CIB syntax changes may invalidate ACLs that use \"xpath\". It is strongly recommended to run \
+             \"cibadmin --upgrade\" and then examine the updated CIB carefully to ensure ACLs still match the desired intent."
+                .to_owned(),
+        );
+    }
 }

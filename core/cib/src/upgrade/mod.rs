@@ -36,6 +36,8 @@ pub struct Note {
     pub id: String,
     /// What was done and why.
     pub message: String,
+    /// The lines with which Pacemaker's commands announce it, in their words; none where they do not say anything.
+    pub announced: Vec<String>,
 }
 
 /// An upgraded document.
@@ -66,6 +68,18 @@ pub fn upgrade(document: &Document) -> Result<Upgraded, UpgradeError> {
         document.root_mut().set("validate-with", LATEST_SCHEMA);
     }
     let mut work = Work::new(&document);
+    if schema == "none" {
+        work.note(
+            Severity::Warning,
+            "",
+            "validate-with is none: nothing says which form the configuration has; today's is taken",
+        );
+        work.announce(
+            "Schema validation of configuration is disabled (support for validate-with set to \"none\" is deprecated and will \
+             be removed in a future release)"
+                .to_owned(),
+        );
+    }
     if major < 4
         && let Some(configuration) = document.root_mut().child_mut("configuration")
     {
@@ -97,11 +111,17 @@ fn major_version(schema: &str) -> Result<u32, UpgradeError> {
 struct Work {
     notes: Vec<Note>,
     taken: BTreeSet<String>,
+    /// An attribute was changed or added that a path of somebody may speak of.
+    attributes_changed: bool,
 }
 
 impl Work {
     fn new(document: &Document) -> Self {
-        Self { notes: Vec::new(), taken: document.ids().into_keys().map(str::to_owned).collect() }
+        Self {
+            notes: Vec::new(),
+            taken: document.ids().into_keys().map(str::to_owned).collect(),
+            attributes_changed: false,
+        }
     }
 
     /// Something changed its form but not its meaning.
@@ -115,7 +135,14 @@ impl Work {
     }
 
     fn note(&mut self, severity: Severity, id: &str, message: impl Into<String>) {
-        self.notes.push(Note { severity, id: id.to_owned(), message: message.into() });
+        self.notes.push(Note { severity, id: id.to_owned(), message: message.into(), announced: Vec::new() });
+    }
+
+    /// How Pacemaker's commands announce what was noted last.
+    fn announce(&mut self, line: String) {
+        if let Some(note) = self.notes.last_mut() {
+            note.announced.push(line);
+        }
     }
 
     /// An id that nothing else has, made of this one.
@@ -198,6 +225,7 @@ mod tests {
             upgraded.document.section(&["configuration"]).unwrap().children().map(Element::to_xml).collect();
         for note in upgraded.notes {
             shown += &format!("{:?} {}: {}\n", note.severity, note.id, note.message);
+            note.announced.iter().for_each(|line| shown += &format!("  {line}\n"));
         }
         expected.assert_eq(&shown);
     }
@@ -440,19 +468,26 @@ mod tests {
                 Info o1: the value poweroff of stonith-action is called off now
                 Info o2: the property crmd-transition-delay is called transition-delay now
                 Warning o3: remove-after-stop is gone: it is not supported any more
-                Warning qom1: can_fail is gone: on-fail can be set instead
+                  WARNING: Dropping nvpair o3 because the remove-after-stop property is unsupported
                 Info qom: the reference to ms1 under the name other is a pair now
                 Warning ds: the phase of the moon in a date specification is gone
+                  WARNING: Dropping moon attribute from date spec ds because moon phase is no longer supported
                 Warning f: a fencing level with an index above 9 is gone: it was never used
                 Info 1: a ping node is a member now, on which no resource may run
                 Info ms: a master resource is a clone with promotable=true now
                 Info two: each rule has a constraint of its own now: upgraded-two-1, upgraded-two-2
                 Info life: the lifetime of a location constraint is part of its rule now
                 Warning col: the lifetime of a colocation or an ordering is gone: the constraint holds always now
+                  WARNING: Dropping lifetime element from constraint col because lifetime elements are no longer supported. Any rules contained there will no longer apply to the constraint
                 Warning rkt: the resource is gone: rkt containers are not supported any more
-                Warning u: the resource is gone: its class is not supported any more
+                  WARNING: Dropping bundle resource rkt because rkt containers are no longer supported
                 Warning g: the resource is gone: it would be empty
+                  INFO: Dropping group g because it would become empty
+                Warning qom1: can_fail is gone: on-fail can be set instead
+                  WARNING: Dropping can_fail meta-attribute from qom because it is no longer supported. Consider setting the "on-fail" operation attribute instead
                 Warning ord: the constraint is gone with its resource
+                Warning : permissions by xpath may no longer fit the configuration: look at them
+                  WARNING: CIB syntax changes may invalidate ACLs that use "xpath". It is strongly recommended to run "cibadmin --upgrade" and then examine the updated CIB carefully to ensure ACLs still match the desired intent.
             "##]],
         );
     }

@@ -192,7 +192,11 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
     }
     let injections = arguments.injections()?;
     let failures = arguments.op_fail.iter().map(|text| operation_result(text)).collect::<Result<Vec<_>, _>>()?;
-    let (cib, _) = source.cib()?;
+    let mut notes = Vec::new();
+    let (cib, _) = source.cib_with_notes(&mut notes)?;
+    for line in notes.iter().flat_map(|note| &note.announced) {
+        writeln!(world.err, "{line}")?;
+    }
     Session::new(arguments, &cib, world)?.go(cib, &source, &injections, &failures, world)
 }
 
