@@ -33,6 +33,7 @@ const LAB: &[Package] = &[
 const MEASURED: &[Package] = &[
     Package { name: "corosync", file: "/usr/sbin/corosync" },
     Package { name: "pacemaker", file: "/usr/sbin/pacemakerd" },
+    Package { name: "pacemaker-resource-agents", file: "/usr/lib/ocf/resource.d/pacemaker/Dummy" },
     Package { name: "pacemaker-cli-utils", file: "/usr/sbin/crm_mon" },
     Package { name: "iproute2", file: "/usr/bin/ip" },
 ];

@@ -33,13 +33,19 @@ pub(crate) struct Walk {
     dependents: BTreeMap<ActionId, Vec<usize>>,
     missing: Vec<usize>,
     state: Vec<State>,
-    /// Steps that wait for nothing but a free place: higher priority first, then in the order of the graph.
-    ready: BTreeSet<(std::cmp::Reverse<i32>, usize)>,
+    /// For each step the lane in which it waits for a place.
+    lane: Vec<usize>,
+    /// Steps that wait for nothing but a free place: higher priority first, then in the order of the graph. Where one of
+    /// a lane finds no place, no other of that lane does, so that thousands that wait cost nothing.
+    ready: Vec<BTreeSet<Place>>,
     flying: BTreeMap<usize, Flight>,
     /// Only steps with a higher priority than this begin.
     stopped_below: Option<i32>,
     failed: bool,
 }
+
+/// A step's place in its lane.
+type Place = (std::cmp::Reverse<i32>, usize);
 
 /// An action on its way.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +61,9 @@ impl Walk {
         let index: BTreeMap<ActionId, usize> = steps.iter().enumerate().map(|(at, s)| (s.action.id, at)).collect();
         let mut dependents: BTreeMap<ActionId, Vec<usize>> = BTreeMap::new();
         let mut missing = Vec::with_capacity(steps.len());
-        let mut ready = BTreeSet::new();
+        let mut lanes = BTreeMap::new();
+        let lane: Vec<usize> = steps.iter().map(|step| lane_of(&step.action, &mut lanes)).collect();
+        let mut ready = vec![BTreeSet::new(); lanes.len()];
         for (at, step) in steps.iter().enumerate() {
             let inputs: BTreeSet<ActionId> = step.inputs.iter().copied().collect();
             for input in &inputs {
@@ -63,7 +71,7 @@ impl Walk {
             }
             missing.push(inputs.len());
             if inputs.is_empty() {
-                ready.insert((std::cmp::Reverse(step.priority), at));
+                ready[lane[at]].insert((std::cmp::Reverse(step.priority), at));
             }
         }
         let state = vec![State::Waiting; steps.len()];
@@ -73,6 +81,7 @@ impl Walk {
             dependents,
             missing,
             state,
+            lane,
             ready,
             flying: BTreeMap::new(),
             stopped_below: None,
@@ -93,26 +102,41 @@ impl Walk {
     /// Begins all steps that may begin now; points without work are passed on the way. What is to be done comes back.
     pub(crate) fn begin(&mut self, now: Instant) -> Vec<ActionId> {
         let mut begun = Vec::new();
-        let mut full = BTreeSet::new();
+        let mut full = vec![false; self.ready.len()];
         let mut load = self.load();
-        // Passing a point can make earlier steps ready: look again from the start, without those that found no place.
-        while let Some(next) = self.ready.iter().find(|next| !full.contains(*next) && self.may_begin(next.1)).copied() {
-            let action = &self.transition.synapses[next.1].action;
+        while let Some((_, at)) = self.next(&full) {
+            let action = &self.transition.synapses[at].action;
             let id = action.id;
-            if matches!(action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. }) {
-                self.ready.remove(&next);
-                self.end(next.1, State::Done);
+            if is_point(action) {
+                self.leave_lane(at);
+                self.end(at, State::Done);
             } else if load.admits(action, &self.transition) {
                 load.add(action);
-                self.ready.remove(&next);
-                self.state[next.1] = State::Flying;
-                self.flying.insert(next.1, Flight { begun: now, patience: None });
+                self.leave_lane(at);
+                self.state[at] = State::Flying;
+                self.flying.insert(at, Flight { begun: now, patience: None });
                 begun.push(id);
             } else {
-                full.insert(next);
+                full[self.lane[at]] = true;
             }
         }
         begun
+    }
+
+    /// The step that comes first of those in lanes that are not full.
+    fn next(&self, full: &[bool]) -> Option<Place> {
+        let open = self.ready.iter().zip(full).filter(|(_, full)| !**full);
+        // Within a lane priorities only fall: if its first step may not begin, none may.
+        open.filter_map(|(lane, _)| lane.first().copied().filter(|next| self.may_begin(next.1))).min()
+    }
+
+    fn leave_lane(&mut self, at: usize) {
+        let place = self.place(at);
+        self.ready[self.lane[at]].remove(&place);
+    }
+
+    fn place(&self, at: usize) -> Place {
+        (std::cmp::Reverse(self.transition.synapses[at].priority), at)
     }
 
     fn may_begin(&self, at: usize) -> bool {
@@ -193,7 +217,8 @@ impl Walk {
         for dependent in self.dependents.get(&id).into_iter().flatten() {
             self.missing[*dependent] -= 1;
             if self.missing[*dependent] == 0 && self.state[*dependent] == State::Waiting {
-                self.ready.insert((std::cmp::Reverse(self.transition.synapses[*dependent].priority), *dependent));
+                let place = (std::cmp::Reverse(self.transition.synapses[*dependent].priority), *dependent);
+                self.ready[self.lane[*dependent]].insert(place);
             }
         }
     }
@@ -219,7 +244,7 @@ impl Walk {
 
     /// Nothing is on its way and nothing more will begin.
     pub(crate) fn finished(&self) -> bool {
-        self.flying.is_empty() && !self.ready.iter().any(|(_, at)| self.may_begin(*at))
+        self.flying.is_empty() && self.next(&vec![false; self.ready.len()]).is_none()
     }
 
     /// Real actions of the whole graph.
@@ -228,7 +253,7 @@ impl Walk {
             .transition
             .synapses
             .iter()
-            .filter(|s| !matches!(s.action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. }));
+            .filter(|s| !is_point(&s.action));
         u32::try_from(real.count()).unwrap_or(u32::MAX)
     }
 
@@ -270,6 +295,21 @@ impl Load {
         let migrations = self.migrations.get(&performer.name).copied().unwrap_or(0);
         room && !(is_migration(action) && transition.migration_limit.is_some_and(|limit| migrations >= limit as usize))
     }
+}
+
+/// A point in the graph without work of its own.
+fn is_point(action: &Action) -> bool {
+    matches!(action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. })
+}
+
+/// The lane of an action: what is limited alike. Resource actions of one node share one, its migrations another.
+fn lane_of(action: &Action, lanes: &mut BTreeMap<(Option<String>, bool), usize>) -> usize {
+    let performer = match action.kind {
+        ActionKind::Resource { .. } => action.performer().map(|performer| performer.name.clone()),
+        _ => None,
+    };
+    let next = lanes.len();
+    *lanes.entry((performer, is_migration(action))).or_insert(next)
 }
 
 fn is_migration(action: &Action) -> bool {

@@ -23,3 +23,4 @@ mod storage;
 mod wire;
 
 pub use daemon::run;
+pub use wire::{Membership, Told, join};

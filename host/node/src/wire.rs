@@ -22,9 +22,13 @@ const STATE: &str = "membership.json";
 const BATCH: usize = 64;
 
 /// What membership tells the node.
-pub(crate) enum Told {
+#[derive(Debug)]
+pub enum Told {
+    /// A view was installed.
     View(View),
+    /// The next message of the view.
     Deliver(Delivered),
+    /// Something that people may want to know.
     Event(Event),
     /// The newest broadcast found the engine's queue full: it must be said again.
     Undelivered,
@@ -35,18 +39,28 @@ pub(crate) enum Told {
 }
 
 /// The node's end: what it asks of membership.
-pub(crate) struct Membership {
+#[derive(Debug)]
+pub struct Membership {
     asked: Sender<Input>,
     wake: UnixDatagram,
 }
 
 impl Membership {
     /// Hands an input to the engine.
-    pub(crate) fn ask(&self, input: Input) {
+    pub fn ask(&self, input: Input) {
         // Both ends are gone only after the engine failed or left, and that was told.
         let _ = self.asked.send(input);
         let _ = self.wake.send(&[0]);
     }
+}
+
+/// Membership alone, as a node of this configuration has it, with its state in the node's folder.
+///
+/// # Errors
+/// Where the folder cannot be used, an address of this node cannot be bound, or the state cannot be read.
+pub fn join(config: &NodeConfig) -> Result<(Membership, mpsc::UnboundedReceiver<Told>)> {
+    let (told_to, told) = mpsc::unbounded_channel();
+    Ok((start(config, Storage::open(&config.state_dir)?, told_to)?, told))
 }
 
 /// Opens the sockets and starts the thread.

@@ -1,253 +1,215 @@
-//! The measurements.
+//! The measurements: each sets up clusters, and notes the figures that it finds.
 
-use super::record::{self, now};
-use super::site::Site;
+use super::agents;
+use super::bare;
+use super::cluster::Cluster;
+use super::figure::{Figure, Line, Table};
+use super::record::{Entry, now};
 use super::systems::{System, Workload};
 use anyhow::{Context, Result};
-use std::fmt;
+use std::thread::sleep;
 use std::time::Duration;
 
-/// The outcome of a measurement, in the unit that its name says.
+/// How many runs each measurement has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Figure {
-    /// The middle one of all runs.
-    pub(super) median: f64,
-    least: f64,
-    most: f64,
-    runs: usize,
+pub(super) struct Runs {
+    /// Power cuts of hakudo.
+    pub(super) ours: usize,
+    /// Power cuts of a peer, each of which takes much longer.
+    pub(super) peers: usize,
 }
 
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.runs == 1 {
-            write!(f, "{:.2}", self.median)
-        } else {
-            write!(f, "{:.2} ({:.2}–{:.2})", self.median, self.least, self.most)
+impl Runs {
+    fn of(self, system: System) -> usize {
+        match system {
+            System::Hakudo => self.ours,
+            System::Pacemaker { .. } => self.peers,
         }
-    }
-}
-
-impl Figure {
-    fn of(mut values: Vec<f64>) -> Result<Self> {
-        values.sort_by(f64::total_cmp);
-        let (least, most) = values.first().zip(values.last()).context("nothing was measured")?;
-        Ok(Self { median: values[values.len() / 2], least: *least, most: *most, runs: values.len() })
     }
 }
 
 /// A measurement.
 pub(super) struct Measurement {
-    /// What it is, with its unit.
+    /// Its name on the command line.
     pub(super) name: &'static str,
-    /// Measures, with so many runs where that makes sense.
-    pub(super) measure: fn(System, usize) -> Result<Figure>,
+    /// It keeps the machine busy, so that nothing may run beside it. The others mostly wait.
+    pub(super) busy: bool,
+    pub(super) measure: fn(&Table, System, Runs) -> Result<()>,
 }
 
-/// All of them, in the order of the table.
+/// All of them.
 pub(super) const ALL: &[Measurement] = &[
-    Measurement {
-        name: "cold start of 3 nodes to a resource running, s",
-        measure: |s, runs| cold_start(s, runs.min(5)),
-    },
-    Measurement {
-        name: "power cut, 3 nodes, to running elsewhere, s",
-        measure: |s, runs| failover(s, 3, runs, Victim::Follower),
-    },
-    Measurement { name: "the same, the leader dies, s", measure: |s, runs| failover(s, 3, runs, Victim::Leader) },
-    Measurement { name: "the same, 2 nodes, s", measure: |s, runs| failover(s, 2, runs, Victim::Any) },
-    Measurement { name: "the same, 16 nodes, s", measure: |s, runs| failover(s, 16, runs.min(3), Victim::Follower) },
-    Measurement { name: "a resource vanishes, monitor 1 s, to running again, s", measure: |s, runs| recovery(s, runs) },
-    Measurement { name: "resource move, s", measure: |s, runs| move_around(s, runs) },
-    Measurement { name: "500 resources, all started, s", measure: |s, _| many(s, Many::Start) },
-    Measurement { name: "500 resources, those of a lost node back, s", measure: |s, _| many(s, Many::Recover) },
-    Measurement { name: "idle with 10 resources, % of a core a node", measure: |s, _| idle(s, Idle::Processor) },
-    Measurement { name: "idle with 10 resources, MiB resident a node", measure: |s, _| idle(s, Idle::Memory) },
+    Measurement { name: "three", busy: false, measure: three_nodes },
+    Measurement { name: "idle", busy: false, measure: idle },
+    Measurement { name: "two", busy: false, measure: two_nodes },
+    Measurement { name: "sixteen", busy: false, measure: sixteen_nodes },
+    Measurement { name: "many", busy: true, measure: many },
+    Measurement { name: "membership", busy: true, measure: super::messages::measure },
 ];
 
-const START: Duration = Duration::from_secs(120);
-const PATIENCE: Duration = Duration::from_secs(90);
-const ONE: Workload = Workload { resources: 1, monitor_seconds: 10 };
+/// One resource with a short interval between monitors.
+const ONE: Workload = Workload { resources: 1, monitor_seconds: 1, agent: "Record" };
 
-enum Victim {
-    Leader,
-    Follower,
-    Any,
-}
-
-/// A cluster that runs a workload.
-fn running(system: System, count: usize, workload: &Workload) -> Result<Site> {
-    let mut site = system.site(count)?;
-    site.start(1..=count)?;
-    site.wait("nodes up", START, |site| (1..=count).all(|node| system.is_up(site, node)))?;
-    // A node answers before its cluster is ready to take a configuration.
-    let began = std::time::Instant::now();
-    while let Err(error) = system.configure(&site, 1, count, workload) {
-        anyhow::ensure!(began.elapsed() < START, "the configuration is not taken: {error:#}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    all_started(&mut site, workload.resources, 0.0)?;
-    Ok(site)
-}
-
-/// Waits until so many resources were started since `since`; when the last was.
-fn all_started(site: &mut Site, resources: usize, since: f64) -> Result<f64> {
-    let mut last = 0.0;
-    site.wait("resources started", Duration::from_secs(600), |_| {
-        let started: std::collections::BTreeMap<String, f64> = record::read(since)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|e| e.what == "start")
-            .map(|e| (e.resource, e.time))
-            .collect();
-        last = started.values().copied().fold(0.0, f64::max);
-        started.len() >= resources
-    })?;
-    Ok(last)
-}
-
-/// Waits until a resource is started on another node than `not_on`; seconds from `since`.
-fn started_elsewhere(site: &mut Site, resource: &str, not_on: usize, since: f64) -> Result<f64> {
-    let mut at = 0.0;
-    site.wait("started elsewhere", PATIENCE, |_| {
-        let entries = record::read(since).unwrap_or_default();
-        match entries.iter().find(|e| e.what == "start" && e.resource == resource && e.node != not_on) {
-            Some(entry) => {
-                at = entry.time;
-                true
+fn three_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
+    let cluster = Cluster::running(system, 3, ONE)?;
+    cluster.with_logs(|| {
+        cold_start(table, &cluster, runs.of(system).min(5))?;
+        vanish(table, &cluster, runs.ours.min(10))?;
+        move_around(table, &cluster, runs.ours.min(10))?;
+        let mut cuts = |line, leads| -> Result<()> {
+            let mut took = Vec::new();
+            for _ in 0..runs.of(system) {
+                took.push(cut_where(&cluster, leads)?);
             }
-            None => false,
-        }
-    })?;
-    Ok(at - since)
-}
-
-fn failover(system: System, count: usize, runs: usize, victim: Victim) -> Result<Figure> {
-    let mut site = running(system, count, &ONE)?;
-    let mut took = Vec::new();
-    for _ in 0..runs {
-        let place = record::place("r1")?.context("r1 never started")?;
-        let leader = system.leader(&site, place)?;
-        let to_move = match victim {
-            Victim::Leader => (place != leader).then_some(leader),
-            Victim::Follower => (place == leader).then_some(if leader == 1 { 2 } else { 1 }),
-            Victim::Any => None,
+            table.note_runs(line, system, took)
         };
-        let mut place = place;
-        if let Some(to) = to_move {
-            let since = now();
-            system.move_resource(&site, to, "r1", to)?;
-            started_elsewhere(&mut site, "r1", place, since)?;
-            place = to;
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        let since = now();
-        site.kill(place)?;
-        took.push(started_elsewhere(&mut site, "r1", place, since)?);
-        site.start([place])?;
-        site.wait("the node is back", START, |site| system.is_up(site, place))?;
-        site.wait("all know a leader", START, |site| {
-            let leaders: Vec<_> = site.running().iter().map(|n| system.leader(site, *n).ok()).collect();
-            leaders.iter().all(|l| l.is_some() && *l == leaders[0])
-        })?;
-        std::thread::sleep(Duration::from_secs(3));
-    }
-    Figure::of(took)
+        cuts(Line::FollowerDies, false)?;
+        cuts(Line::LeaderDies, true)
+    })
 }
 
-fn cold_start(system: System, runs: usize) -> Result<Figure> {
+/// Cuts the power of the node of the resource, after it was moved to where it has to be.
+fn cut_where(cluster: &Cluster, leads: bool) -> Result<f64> {
+    let (place, leader) = (cluster.place()?, cluster.leader()?);
+    if (place == leader) == leads {
+        return cluster.cut(place);
+    }
+    let to = if leads { leader } else { leader % cluster.site.count() + 1 };
+    cluster.move_to(to)?;
+    cluster.rest();
+    cluster.cut(to)
+}
+
+fn two_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
+    let cluster = Cluster::running(system, 2, ONE)?;
+    let took = cluster.with_logs(|| (0..runs.of(system)).map(|_| cluster.cut(cluster.place()?)).collect())?;
+    table.note_runs(Line::OneOfTwoDies, system, took)
+}
+
+fn sixteen_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
+    let cluster = Cluster::running(system, 16, ONE)?;
+    let runs = if system == System::Hakudo { runs.ours.min(10) } else { 1 };
+    let took = cluster.with_logs(|| (0..runs).map(|_| cut_where(&cluster, false)).collect())?;
+    table.note_runs(Line::OneOfSixteenDies, system, took)
+}
+
+/// The machines have their configuration on disk, and are switched on together.
+fn cold_start(table: &Table, cluster: &Cluster, runs: usize) -> Result<()> {
     let mut took = Vec::new();
-    let mut site = running(system, 3, &ONE)?;
-    // A later start finds the configuration on disk; the disks of the nodes are in memory, so they are filled again by the
-    // first run's means: the figure is from power on to the configuration taken and the resource started.
     for _ in 0..runs {
-        for node in site.running() {
-            site.kill(node)?;
+        cluster.rest();
+        for node in cluster.site.running() {
+            cluster.site.kill(node)?;
         }
         let since = now();
-        site.start(1..=3)?;
-        let began = std::time::Instant::now();
-        while system.configure(&site, 1, 3, &ONE).is_err() {
-            anyhow::ensure!(began.elapsed() < START, "the configuration is not taken");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        took.push(all_started(&mut site, 1, since)? - since);
+        cluster.site.start(1..=3)?;
+        took.push(cluster.started(since, |_| true)?);
+        cluster.wait_until_whole()?;
     }
-    Figure::of(took)
+    table.note_runs(Line::ColdStart, cluster.system, took)
 }
 
-fn recovery(system: System, runs: usize) -> Result<Figure> {
-    let mut site = running(system, 3, &Workload { resources: 1, monitor_seconds: 1 })?;
+fn vanish(table: &Table, cluster: &Cluster, runs: usize) -> Result<()> {
     let mut took = Vec::new();
     for run in 0..runs {
-        let place = record::place("r1")?.context("r1 never started")?;
-        // Not in step with the monitor.
-        std::thread::sleep(Duration::from_millis(2000 + 130 * (run as u64 % 8)));
+        // Evenly spread over the interval between monitors, so that the median is that of any moment.
+        sleep(Duration::from_millis(1500));
+        let monitor = cluster.site.find("a monitor", Duration::from_secs(5), |record| {
+            record.since(now() - 0.05).into_iter().rfind(|e| e.what == "monitor").map(|e| e.time)
+        })?;
+        let phase = (run as f64 + 0.5) / runs as f64;
+        sleep(Duration::from_secs_f64((monitor + phase - now()).max(0.0)));
         let since = now();
-        site.inside(place, &["/bin/rm", "/run/hkbench-r1"])?;
-        took.push(all_started(&mut site, 1, since)? - since);
+        cluster.site.inside(cluster.place()?, &["/bin/rm", "/run/hkbench-r1"])?;
+        took.push(cluster.started(since, |_| true)?);
     }
-    Figure::of(took)
+    table.note_runs(Line::Vanishes, cluster.system, took)
 }
 
-fn move_around(system: System, runs: usize) -> Result<Figure> {
-    let mut site = running(system, 3, &ONE)?;
+fn move_around(table: &Table, cluster: &Cluster, runs: usize) -> Result<()> {
     let mut took = Vec::new();
     for _ in 0..runs {
-        let place = record::place("r1")?.context("r1 never started")?;
-        let to = place % 3 + 1;
+        cluster.rest();
+        took.push(cluster.move_to(cluster.place()? % 3 + 1)?);
+    }
+    table.note_runs(Line::Move, cluster.system, took)
+}
+
+/// So long after the last change a cluster is idle, and so long it is watched.
+const QUIET: Duration = Duration::from_secs(10);
+const WATCHED: Duration = Duration::from_secs(30);
+
+fn idle(table: &Table, system: System, _: Runs) -> Result<()> {
+    let cluster = Cluster::running(system, 3, Workload { resources: 30, monitor_seconds: 10, agent: "Record" })?;
+    cluster.with_logs(|| {
+        sleep(QUIET);
+        let seconds = || (1..=3).map(|node| cluster.site.processor_seconds(node)).collect::<Result<Vec<_>>>();
+        let (before, began) = (seconds()?, now());
+        sleep(WATCHED);
+        let (after, lasted) = (seconds()?, now() - began);
+        let percent = |which: fn(&(f64, f64)) -> f64| {
+            let used = before.iter().zip(&after).map(|(before, after)| which(after) - which(before));
+            used.map(|seconds| seconds / lasted * 100.0).collect()
+        };
+        table.note_runs(Line::IdleDaemons, system, percent(|used| used.0))?;
+        table.note_runs(Line::IdleAll, system, percent(|used| used.1))?;
+        let memory = (1..=3).map(|node| cluster.site.memory_mib(node, system.processes()));
+        table.note_runs(Line::Memory, system, memory.collect::<Result<_>>()?)
+    })
+}
+
+const MANY: Workload = Workload { resources: 500, monitor_seconds: 60, agent: "Dummy" };
+
+fn many(table: &Table, system: System, _: Runs) -> Result<()> {
+    let cluster = Cluster::boot(system, 3)?;
+    let (start, back) = cluster.with_logs(|| {
         let since = now();
-        system.move_resource(&site, to, "r1", to)?;
-        took.push(started_elsewhere(&mut site, "r1", place, since)?);
-        std::thread::sleep(Duration::from_secs(2));
-    }
-    Figure::of(took)
-}
+        cluster.configure(MANY)?;
+        let last = cluster.all_started(MANY.resources, since)?;
+        table.note(Line::ManyStart, system, Figure::one(last - since));
+        let start = Burst::between(&cluster.site.record.since(since), last)?;
+        // The first monitors run, too.
+        cluster.site.wait("first monitors", Duration::from_secs(120), || {
+            let entries = cluster.site.record.since(last);
+            entries.last().is_none_or(|entry| entry.time < now() - 3.0)
+        })?;
 
-enum Many {
-    Start,
-    Recover,
-}
-
-fn many(system: System, what: Many) -> Result<Figure> {
-    let workload = Workload { resources: 500, monitor_seconds: 60 };
-    let since = now();
-    let mut site = running(system, 3, &workload)?;
-    if let Many::Start = what {
-        let first = record::read(since)?.first().map_or(since, |e| e.time);
-        return Figure::of(vec![all_started(&mut site, workload.resources, since)? - first]);
-    }
-    // The first monitors have run, too.
-    std::thread::sleep(Duration::from_secs(10));
-    let victim = 2;
-    let lost = (1..=workload.resources)
-        .filter(|n| record::place(&format!("r{n}")).is_ok_and(|place| place == Some(victim)))
-        .count();
-    let since = now();
-    site.kill(victim)?;
-    Figure::of(vec![all_started(&mut site, lost, since)? - since])
-}
-
-enum Idle {
-    Processor,
-    Memory,
-}
-
-fn idle(system: System, what: Idle) -> Result<Figure> {
-    let mut site = running(system, 3, &Workload { resources: 10, monitor_seconds: 10 })?;
-    site.wait("quiet", Duration::from_secs(30), {
-        let until = std::time::Instant::now() + Duration::from_secs(10);
-        move |_| std::time::Instant::now() > until
+        let victim = cluster.leader()? % 3 + 1;
+        let lost: Vec<String> = places(&cluster, victim);
+        let since = now();
+        cluster.site.kill(victim)?;
+        let last = cluster.all_started(lost.len(), since)?;
+        table.note(Line::ManyReturn, system, Figure::one(last - since));
+        let began = cluster.site.record.since(since).iter().filter(|e| e.what == "start").map(|e| e.time).reduce(f64::min);
+        let began = began.context("nothing was started")?;
+        Ok((start, Burst::between(&cluster.site.record.since(began), last)?))
     })?;
-    let mut values = Vec::new();
-    for node in site.running() {
-        match what {
-            Idle::Memory => values.push(site.memory_mib(node, system.processes())?.0),
-            Idle::Processor => {
-                let before = site.processor_seconds(node)?;
-                std::thread::sleep(Duration::from_secs(30));
-                values.push((site.processor_seconds(node)? - before) / 30.0 * 100.0);
-            }
-        }
+    drop(cluster);
+    table.note(Line::ManyStartRatio, system, Figure::one(start.seconds / bare::seconds(&start.calls, agents::DUMMY_AGENT)?));
+    table.note(Line::ManyReturnRatio, system, Figure::one(back.seconds / bare::seconds(&back.calls, agents::DUMMY_AGENT)?));
+    Ok(())
+}
+
+/// The resources whose last start was on a node.
+fn places(cluster: &Cluster, node: usize) -> Vec<String> {
+    let starts = cluster.site.record.since(0.0).into_iter().filter(|e| e.what == "start");
+    let last: std::collections::BTreeMap<String, usize> = starts.map(|e| (e.resource, e.node)).collect();
+    last.into_iter().filter(|(_, place)| *place == node).map(|(resource, _)| resource).collect()
+}
+
+/// Agent calls that were made in one go.
+struct Burst {
+    /// From the end of the first call to that of the last.
+    seconds: f64,
+    /// The operations.
+    calls: Vec<String>,
+}
+
+impl Burst {
+    fn between(entries: &[Entry], last: f64) -> Result<Self> {
+        let within: Vec<&Entry> = entries.iter().filter(|entry| entry.time <= last).collect();
+        let first = within.iter().map(|entry| entry.time).reduce(f64::min).context("no agent was called")?;
+        let calls = within.iter().map(|entry| entry.what.clone()).collect();
+        Ok(Self { seconds: last - first, calls })
     }
-    Figure::of(values)
 }

@@ -1,26 +1,39 @@
 //! `cargo xtask bench`: what matters to users, in figures, beside the same figures of Pacemaker and Corosync measured in the
 //! same run on the same machine with the same configuration. Ratios are to be trusted, single figures are this machine's.
+//!
+//! Measurements that mostly wait are made of all peers at once, those that keep the machine busy one after the other.
 
+mod agents;
+mod bare;
+mod cluster;
+mod figure;
+mod machine;
 mod measure;
+mod messages;
+mod power;
 mod record;
 mod site;
 mod systems;
 
 use crate::{packages, process};
-use anyhow::{Result, bail};
-use measure::Figure;
-use std::collections::BTreeMap;
+use anyhow::{Context, Result, bail, ensure};
+use figure::Table;
+use measure::{Measurement, Runs};
+use std::fs::File;
+use std::time::Instant;
 use systems::System;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Runs of each failover.
-    #[arg(long, default_value_t = 10)]
+    /// Only these measurements: three, idle, two, sixteen, many, membership.
+    only: Vec<String>,
+    /// Runs of each failover of hakudo.
+    #[arg(long, default_value_t = 20)]
     runs: usize,
-    /// Only measurements whose name contains this.
-    #[arg(long)]
-    only: Option<String>,
+    /// Runs of each failover of a peer.
+    #[arg(long, default_value_t = 3)]
+    peer_runs: usize,
     /// Only these: hakudo, pacemaker (default tuning), pacemaker-1000 (token=1000).
     #[arg(long, value_delimiter = ',', default_value = "hakudo,pacemaker,pacemaker-1000")]
     systems: Vec<String>,
@@ -31,58 +44,60 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !process::is_root() {
         bail!("the benchmark makes network namespaces with real services in them, which needs root");
     }
-    packages::install_peer()?;
     let systems: Vec<System> = arguments.systems.iter().map(|name| System::named(name)).collect::<Result<_>>()?;
+    let measurements = chosen(&arguments.only)?;
+    // Two at once would measure each other.
+    let lock = File::create(std::env::temp_dir().join("hakudo-bench.lock"))?;
+    lock.try_lock().context("another benchmark runs")?;
+    packages::install_peer()?;
+    systems.iter().try_for_each(|system| system.check_available())?;
     if systems.contains(&System::Hakudo) {
         process::run(&["cargo", "build", "--release", "--quiet", "--package", "hakudo"])?;
     }
-    let mut table: BTreeMap<&str, Vec<Option<Figure>>> = BTreeMap::new();
-    for (at, measurement) in measure::ALL.iter().enumerate() {
-        if arguments.only.as_deref().is_some_and(|only| !measurement.name.contains(only)) {
-            continue;
+    site::sweep()?;
+    let _agents = agents::Installed::install()?;
+
+    let began = Instant::now();
+    let (table, runs) = (Table::default(), Runs { ours: arguments.runs, peers: arguments.peer_runs });
+    let mut failures = 0;
+    let measure = |measurement: &Measurement, system: System| -> usize {
+        match (measurement.measure)(&table, system, runs) {
+            Ok(()) => 0,
+            Err(error) => {
+                println!("{}: {} failed: {error:#}", system.title(), measurement.name);
+                1
+            }
         }
-        for system in &systems {
-            let figure = system.is_available().and_then(|()| (measurement.measure)(*system, arguments.runs));
-            let figure = match figure {
-                Ok(figure) => Some(figure),
-                Err(error) => {
-                    println!("{} of {}: {error:#}", measurement.name, system.title());
-                    None
-                }
-            };
-            println!("[{}/{}] {}: {}: {}", at + 1, measure::ALL.len(), measurement.name, system.title(), show(figure));
-            table.entry(measurement.name).or_default().push(figure);
-        }
+    };
+    let (waiting, busy): (Vec<_>, Vec<_>) = measurements.into_iter().partition(|measurement| !measurement.busy);
+    let (ours, peers): (Vec<_>, Vec<_>) = systems.iter().partition(|system| **system == System::Hakudo);
+    for measurement in &waiting {
+        failures += ours.iter().map(|system| measure(measurement, *system)).sum::<usize>();
     }
-    print_table(&systems, &table);
+    // A peer's few large clusters come last, when nobody else is disturbed by their start.
+    failures += std::thread::scope(|scope| {
+        let threads: Vec<_> = peers
+            .iter()
+            .map(|system| scope.spawn(|| waiting.iter().map(|measurement| measure(measurement, *system)).sum::<usize>()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or(1)).sum::<usize>()
+    });
+    for measurement in &busy {
+        failures += systems.iter().map(|system| measure(measurement, *system)).sum::<usize>();
+    }
+    println!("\n{}\n\nmeasured in {:.0} s", table.write(&systems), began.elapsed().as_secs_f64());
+    ensure!(failures == 0, "{failures} measurements failed");
     Ok(())
 }
 
-fn show(figure: Option<Figure>) -> String {
-    figure.map_or_else(|| "not measured".into(), |f| f.to_string())
-}
-
-fn print_table(systems: &[System], table: &BTreeMap<&str, Vec<Option<Figure>>>) {
-    let mut head = String::from("| |");
-    let mut line = String::from("|---|");
-    for system in systems {
-        head += &format!(" {} |", system.title());
-        line += "---|";
+fn chosen(names: &[String]) -> Result<Vec<&'static Measurement>> {
+    for name in names {
+        ensure!(
+            measure::ALL.iter().any(|measurement| measurement.name == name),
+            "there is no measurement {name}: {}",
+            measure::ALL.iter().map(|measurement| measurement.name).collect::<Vec<_>>().join(", ")
+        );
     }
-    println!("\n{head}\n{line}");
-    for measurement in measure::ALL {
-        let Some(figures) = table.get(measurement.name) else { continue };
-        let ours = figures.first().copied().flatten();
-        let cells: Vec<String> = figures
-            .iter()
-            .enumerate()
-            .map(|(at, figure)| match (at, ours, figure) {
-                (1.., Some(ours), Some(theirs)) if ours.median > 0.0 => {
-                    format!("{theirs} ({:.1}×)", theirs.median / ours.median)
-                }
-                _ => show(*figure),
-            })
-            .collect();
-        println!("| {} | {} |", measurement.name, cells.join(" | "));
-    }
+    let is_chosen = |measurement: &&Measurement| names.is_empty() || names.iter().any(|name| name == measurement.name);
+    Ok(measure::ALL.iter().filter(is_chosen).collect())
 }

@@ -1,13 +1,15 @@
 //! The systems that are compared: hakudo, and Pacemaker on Corosync from Debian's packages.
 
-use super::site::{Site, address, name};
+use super::machine::{INSIDE, Script, address};
+use super::site::{Site, name};
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A cluster software with its tuning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum System {
     /// This project, default settings.
     Hakudo,
@@ -16,12 +18,14 @@ pub(super) enum System {
 }
 
 /// What the clusters run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Workload {
-    /// Resources of the recording agent, called r1, r2, ….
+    /// Resources, called r1, r2, ….
     pub(super) resources: usize,
     /// Seconds between monitors.
     pub(super) monitor_seconds: u32,
+    /// The type of the agent: `Record` or `Dummy`.
+    pub(super) agent: &'static str,
 }
 
 impl System {
@@ -39,74 +43,60 @@ impl System {
     pub(super) fn title(self) -> String {
         match self {
             System::Hakudo => "hakudo".into(),
-            System::Pacemaker { token_ms: None } => "Pacemaker".into(),
+            System::Pacemaker { token_ms: None } => "Pacemaker, default".into(),
             System::Pacemaker { token_ms: Some(token) } => format!("Pacemaker, token={token}"),
         }
     }
 
     /// Whether it can be run here; else why not.
-    pub(super) fn is_available(self) -> Result<()> {
-        match self {
-            System::Hakudo => Ok(()),
-            System::Pacemaker { .. } => {
-                for program in ["/usr/sbin/corosync", "/usr/sbin/pacemakerd", "/usr/sbin/cibadmin"] {
-                    fs::metadata(program)
-                        .with_context(|| format!("{program} is missing: apt-get install pacemaker"))?;
-                }
-                Ok(())
-            }
+    pub(super) fn check_available(self) -> Result<()> {
+        let needed: &[&str] = match self {
+            System::Hakudo => &[],
+            System::Pacemaker { .. } => &["/usr/sbin/corosync", "/usr/sbin/pacemakerd", "/usr/sbin/cibadmin"],
+        };
+        for program in needed {
+            fs::metadata(program).with_context(|| format!("{program} is missing: apt-get install pacemaker"))?;
         }
+        Ok(())
     }
 
-    /// Machines on which a node of this system runs, in a cluster of `count`.
+    /// Machines on which the nodes of this system run, in a cluster of `count`.
     pub(super) fn site(self, count: usize) -> Result<Site> {
-        match self {
+        let script: Script = match self {
             System::Hakudo => {
                 let program = program()?;
-                Site::new(Box::new(move |node| hakudo_script(&program, node, count)))
+                Arc::new(move |site, _| hakudo_script(&program, site, count))
             }
-            System::Pacemaker { token_ms } => Site::new(Box::new(move |_| pacemaker_script(count, token_ms))),
-        }
+            System::Pacemaker { token_ms } => Arc::new(move |site, _| pacemaker_script(site, count, token_ms)),
+        };
+        Site::new(count, script)
     }
 
-    /// Whether a node answers its administrator.
-    pub(super) fn is_up(self, site: &Site, node: usize) -> bool {
-        match self {
-            System::Hakudo => site.inside(node, &[&hakudo(), "status"]).is_ok(),
-            System::Pacemaker { .. } => site.inside(node, &["/usr/sbin/cibadmin", "-Q"]).is_ok(),
-        }
-    }
-
-    /// Loads the configuration.
-    pub(super) fn configure(self, site: &Site, node: usize, count: usize, workload: &Workload) -> Result<()> {
-        let file = PathBuf::from(super::site::SHARED).join("configuration.xml");
-        let file = file.to_str().context("a path of ours is UTF-8")?;
+    /// Loads the configuration, by a node.
+    pub(super) fn configure(self, site: &Site, node: usize, workload: Workload) -> Result<()> {
+        let inside = format!("{INSIDE}/configuration.xml");
+        let file = site.folder().join("configuration.xml");
         match self {
             System::Hakudo => {
-                let configuration = configuration("fencing", count, workload);
+                let configuration = configuration("fencing", site.count(), workload);
                 fs::write(file, format!(r#"<cib validate-with="pacemaker-4.0">{configuration}<status/></cib>"#))?;
-                site.inside(node, &[&hakudo(), "config", "load", file])?;
+                site.inside(node, &[&hakudo(), "config", "load", &inside])?;
             }
             System::Pacemaker { .. } => {
-                fs::write(file, configuration("stonith", count, workload))?;
-                site.inside(node, &["/usr/sbin/cibadmin", "--replace", "--scope", "configuration", "-x", file])?;
+                fs::write(file, configuration("stonith", site.count(), workload))?;
+                site.inside(node, &["/usr/sbin/cibadmin", "--replace", "--scope", "configuration", "-x", &inside])?;
             }
         }
         Ok(())
     }
 
-    /// The node that decides (the DC).
-    pub(super) fn leader(self, site: &Site, node: usize) -> Result<usize> {
+    /// What a node says of the cluster.
+    pub(super) fn look(self, site: &Site, node: usize) -> Result<Look> {
         let text = match self {
             System::Hakudo => site.inside(node, &[&hakudo(), "status"])?,
             System::Pacemaker { .. } => site.inside(node, &["/usr/sbin/crm_mon", "-1"])?,
         };
-        let line = text.lines().find(|l| l.contains("Current DC:")).context("the status names no DC")?;
-        let word = line.split("Current DC:").nth(1).and_then(|rest| rest.split_whitespace().next());
-        match word.and_then(|word| word.strip_prefix('n')).and_then(|n| n.parse().ok()) {
-            Some(leader) => Ok(leader),
-            None => bail!("no leader yet: {line}"),
-        }
+        Ok(Look::read(&text))
     }
 
     /// Moves a resource.
@@ -132,6 +122,32 @@ impl System {
     }
 }
 
+/// A cluster as one of its nodes shows it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// The node that decides (the DC).
+    pub(super) leader: Option<usize>,
+    /// The nodes that are there and may run resources.
+    pub(super) online: Vec<usize>,
+}
+
+impl Look {
+    /// Reads the text that `crm_mon -1` prints, and `hakudo status` alike.
+    fn read(text: &str) -> Self {
+        let node = |word: &str| word.strip_prefix('n').and_then(|n| n.parse().ok());
+        let mut look = Self::default();
+        for line in text.lines() {
+            if let Some((_, rest)) = line.split_once("Current DC:") {
+                look.leader = rest.split_whitespace().next().and_then(node);
+            }
+            if let Some((_, rest)) = line.split_once("* Online: [") {
+                look.online = rest.split_whitespace().filter_map(node).collect();
+            }
+        }
+        look
+    }
+}
+
 fn program() -> Result<PathBuf> {
     let program = std::env::current_dir()?.join("target/release/hakudo");
     if !program.exists() {
@@ -145,10 +161,9 @@ fn hakudo() -> String {
     program().map(|p| p.display().to_string()).unwrap_or_default()
 }
 
-fn hakudo_script(program: &std::path::Path, _node: usize, count: usize) -> String {
-    let nodes: Vec<String> = (1..=count)
-        .map(|n| format!(r#"{{"id": {n}, "name": "{}", "addresses": ["{}"]}}"#, name(n), address(n)))
-        .collect();
+fn hakudo_script(program: &Path, site: usize, count: usize) -> String {
+    let node = |n| format!(r#"{{"id": {n}, "name": "{}", "addresses": ["{}"]}}"#, name(n), address(site, n));
+    let nodes: Vec<String> = (1..=count).map(node).collect();
     let program = program.display();
     format!(
         r#"cat > /etc/hakudo/cluster.json <<JSON
@@ -164,12 +179,12 @@ while true; do wait -n || sleep 1; done
     )
 }
 
-fn pacemaker_script(count: usize, token_ms: Option<u32>) -> String {
+fn pacemaker_script(site: usize, count: usize, token_ms: Option<u32>) -> String {
     let mut nodes = String::new();
     for node in 1..=count {
+        let (name, address) = (name(node), address(site, node));
         // Writing to a string cannot fail.
-        let _ =
-            write!(nodes, " node {{\n  nodeid: {node}\n  name: {}\n  ring0_addr: {}\n }}\n", name(node), address(node));
+        let _ = write!(nodes, " node {{\n  nodeid: {node}\n  name: {name}\n  ring0_addr: {address}\n }}\n");
     }
     let token = token_ms.map(|t| format!(" token: {t}\n")).unwrap_or_default();
     let two_node = if count == 2 { " two_node: 1\n" } else { "" };
@@ -188,15 +203,15 @@ quorum {{
 {two_node}}}
 logging {{
  to_logfile: yes
- logfile: /var/log/cluster/corosync.log
+ logfile: /var/log/corosync.log
  to_syslog: no
 }}
 nodelist {{
 {nodes}}}
 CONF
-export PCMK_logfile=/var/log/pacemaker/pacemaker.log
+export PCMK_logfile=/var/log/pacemaker.log
 corosync -f &
-until [ -e /run/corosync.pid ] || corosync-cfgtool -s >/dev/null 2>&1; do sleep 0.02; done
+until corosync-cfgtool -s >/dev/null 2>&1; do sleep 0.05; done
 pacemakerd &
 while true; do wait -n || sleep 1; done
 "#
@@ -204,19 +219,31 @@ while true; do wait -n || sleep 1; done
 }
 
 /// The same configuration for all, but for the name of fencing's options.
-fn configuration(fencing: &str, count: usize, workload: &Workload) -> String {
-    let mut resources = String::new();
-    for n in 1..=workload.resources {
+fn configuration(fencing: &str, count: usize, workload: Workload) -> String {
+    let Workload { resources, monitor_seconds, agent } = workload;
+    let mut primitives = String::new();
+    for n in 1..=resources {
         let _ = write!(
-            resources,
-            r#"<primitive id="r{n}" class="ocf" provider="hkbench" type="Record"><operations><op id="r{n}-m" name="monitor" interval="{}s" timeout="20s"/></operations></primitive>"#,
-            workload.monitor_seconds
+            primitives,
+            r#"<primitive id="r{n}" class="ocf" provider="hkbench" type="{agent}"><operations><op id="r{n}-m" name="monitor" interval="{monitor_seconds}s" timeout="20s"/></operations></primitive>"#,
         );
     }
     let nodes: String = (1..=count).map(|n| format!(r#"<node id="{n}" uname="{}"/>"#, name(n))).collect();
     let hosts: Vec<String> = (1..=count).map(name).collect();
+    let hosts = hosts.join(" ");
     format!(
-        r#"<configuration><crm_config><cluster_property_set id="cib-bootstrap-options"><nvpair id="o1" name="{fencing}-enabled" value="true"/></cluster_property_set></crm_config><nodes>{nodes}</nodes><resources><primitive id="power" class="stonith" type="fence_hkbench"><instance_attributes id="power-i"><nvpair id="power-l" name="pcmk_host_list" value="{}"/></instance_attributes><operations><op id="power-m" name="monitor" interval="60s" timeout="20s"/></operations></primitive>{resources}</resources><constraints/></configuration>"#,
-        hosts.join(" ")
+        r#"<configuration><crm_config><cluster_property_set id="cib-bootstrap-options"><nvpair id="o1" name="{fencing}-enabled" value="true"/></cluster_property_set></crm_config><nodes>{nodes}</nodes><resources><primitive id="power" class="stonith" type="fence_hkbench"><instance_attributes id="power-i"><nvpair id="power-l" name="pcmk_host_list" value="{hosts}"/></instance_attributes><operations><op id="power-m" name="monitor" interval="60s" timeout="20s"/></operations></primitive>{primitives}</resources><constraints/></configuration>"#,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read() {
+        let text = "  * Current DC: n2 (version 2.1.5) - partition with quorum\nNode List:\n  * Node n1: UNCLEAN (offline)\n  * Online: [ n2 n3 ]\n";
+        assert_eq!(Look::read(text), Look { leader: Some(2), online: vec![2, 3] });
+        assert_eq!(Look::read("  * Current DC: NONE\n"), Look::default());
+    }
 }

@@ -1,0 +1,62 @@
+//! What agent calls cost without a cluster around them.
+
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Where the agent's record goes when no node has it.
+const FOLDER: &str = super::machine::INSIDE;
+
+/// Seconds that these calls of an agent take on all cores of this machine, as fast as they go: as many at once as executors
+/// run, with nothing between.
+pub(super) fn seconds(operations: &[String], agent: &str) -> Result<f64> {
+    ensure!(!Path::new(FOLDER).exists(), "{FOLDER} exists");
+    fs::create_dir_all(FOLDER)?;
+    let taken = run(operations, agent);
+    fs::remove_dir_all(FOLDER)?;
+    taken
+}
+
+fn run(operations: &[String], agent: &str) -> Result<f64> {
+    let threads = 2 * std::thread::available_parallelism()?.get();
+    let next = AtomicUsize::new(0);
+    let state = format!("{FOLDER}/state");
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let worker = || -> Result<()> {
+            while let Some(operation) = operations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let environment = BTreeMap::from([
+                    ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+                    ("OCF_ROOT", "/usr/lib/ocf"),
+                    ("OCF_RESOURCE_INSTANCE", "bare"),
+                    ("OCF_RESOURCE_TYPE", "Dummy"),
+                    ("OCF_RESOURCE_PROVIDER", "hkbench"),
+                    ("OCF_RA_VERSION_MAJOR", "1"),
+                    ("OCF_RA_VERSION_MINOR", "1"),
+                    ("OCF_RESKEY_state", state.as_str()),
+                    ("HA_RSCTMP", FOLDER),
+                ]);
+                Command::new(agent)
+                    .arg(operation)
+                    .env_clear()
+                    .envs(environment)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status()
+                    .with_context(|| format!("cannot run {agent}"))?;
+            }
+            Ok(())
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(began.elapsed().as_secs_f64())
+}
