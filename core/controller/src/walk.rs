@@ -249,11 +249,7 @@ impl Walk {
 
     /// Real actions of the whole graph.
     pub(crate) fn size(&self) -> u32 {
-        let real = self
-            .transition
-            .synapses
-            .iter()
-            .filter(|s| !is_point(&s.action));
+        let real = self.transition.synapses.iter().filter(|s| !is_point(&s.action));
         u32::try_from(real.count()).unwrap_or(u32::MAX)
     }
 

@@ -75,6 +75,9 @@ pub struct Config {
     pub cluster_name: String,
     /// The secret that all nodes share.
     pub key: ClusterKey,
+    /// A second key that is accepted, so that the key can be changed while the cluster runs: first every node is given the
+    /// new key as its second, then as its first with the old one as second, then alone.
+    pub second_key: Option<ClusterKey>,
     /// All nodes, this one among them, at most [`MAX_NODES`].
     pub nodes: Vec<NodeEntry>,
     /// Which links carry messages.
@@ -96,6 +99,7 @@ impl Config {
             local,
             cluster_name: cluster_name.to_owned(),
             key,
+            second_key: None,
             nodes,
             link_mode: LinkMode::default(),
             heartbeat: Duration::from_millis(100),
@@ -149,6 +153,11 @@ impl Config {
         }
         quorum::Quorum::new(&self.quorum, self.local, &self.votes(), quorum::Persisted::default())?;
         Ok(())
+    }
+
+    /// The keys that are accepted, first the one that is used to open sessions.
+    pub(crate) fn keys(&self) -> Vec<ClusterKey> {
+        [Some(&self.key), self.second_key.as_ref()].into_iter().flatten().cloned().collect()
     }
 
     /// The votes of all nodes.
@@ -214,6 +223,9 @@ pub enum ConfigError {
     /// The quorum options contradict each other.
     #[error(transparent)]
     Quorum(#[from] quorum::OptionsError),
+    /// The state on disk is damaged.
+    #[error("the state says epoch {0}, which no cluster can have reached: it is damaged")]
+    EpochOutOfRange(u64),
     /// The warning comes between the first heartbeat and death.
     #[error("warn_after must lie between the heartbeat and dead_after")]
     WarnOutOfRange,

@@ -28,6 +28,12 @@ pub enum Input {
     /// An operator overrides the quorum rule. It takes effect at every member, at the same place in the order; where the
     /// answer changes, a new view with the same members follows.
     Quorum(QuorumOverride),
+    /// The quorum device says whether it votes for this node's side. A shell that does not hear the device any more says
+    /// `false`. Counts at every member, at the same place in the order.
+    Device {
+        /// It votes for this side.
+        votes: bool,
+    },
     /// Say goodbye: this node runs nothing any more. [`Effect::Left`] follows.
     Leave,
 }

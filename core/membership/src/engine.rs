@@ -129,10 +129,13 @@ impl Engine {
         sealing: Sealing,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        persisted.runs += 1;
+        if persisted.epoch_limit > ViewId::LAST_EPOCH {
+            return Err(ConfigError::EpochOutOfRange(persisted.epoch_limit));
+        }
+        persisted.runs = persisted.runs.wrapping_add(1);
         // No id up to the limit comes again: to promise it makes all others use higher ones.
         let promised = ViewId { epoch: persisted.epoch_limit, leader: 0 };
-        let sessions = Sessions::new(sealing, config.local, Entropy::new(seed, persisted.runs));
+        let sessions = Sessions::new(sealing, config.local, config.keys(), Entropy::new(seed, persisted.runs));
         let detector = Detector::new(Instant::ZERO, &config, config.digest(), sessions.boot());
         let quorum = Quorum::new(&config.quorum, config.local, &config.votes(), persisted.quorum)?;
         let mut engine = Self {
@@ -305,6 +308,11 @@ impl Engine {
                 };
                 self.broadcast_step(step, effects);
             }
+            Input::Device { votes } => {
+                if let Some(word) = self.quorum.hear_device(votes) {
+                    self.broadcast_step(QuorumStep::Device(word), effects);
+                }
+            }
             Input::Leave => {
                 self.leave.get_or_insert((now, false));
             }
@@ -351,9 +359,10 @@ impl Engine {
             effects.push(Effect::Event(Event::ConfigRefused { reason: error.to_string() }));
             return;
         }
-        if config.key != self.config.key || config.cluster_name != self.config.cluster_name {
+        if config.cluster_name != self.config.cluster_name {
             self.sessions.forget();
         }
+        self.sessions.use_keys(config.keys());
         self.detector.configure(now, &config, config.digest());
         self.delivered.retain(|node, _| config.node(*node).is_some());
         self.config = config;
@@ -365,7 +374,7 @@ impl Engine {
     // ---------------------------------------------------------------- what comes in
 
     fn take_datagram(&mut self, now: Instant, link: u8, bytes: &[u8], effects: &mut Vec<Effect>) {
-        let opened = self.sessions.open(now, bytes, &self.config.key, &self.config.cluster_name);
+        let opened = self.sessions.open(now, bytes, &self.config.cluster_name);
         match opened {
             Opened::Answer { to, bytes } => effects.push(Effect::Transmit { to, link, bytes }),
             Opened::Established { from, boot } => {
@@ -595,6 +604,10 @@ impl Engine {
             }
             Some(QuorumStep::SetExpectedVotes(votes)) => self.quorum.set_expected_votes(votes).err(),
             Some(QuorumStep::CancelWaitForAll) => self.quorum.cancel_wait_for_all().err(),
+            Some(QuorumStep::Device(word)) => {
+                self.quorum.device_said(from, word);
+                None
+            }
             None => None,
         };
         if let Some(error) = refused.filter(|_| from == self.config.local) {
@@ -651,7 +664,7 @@ impl Engine {
     fn open_session(&mut self, now: Instant, node: NodeId, regular: bool, effects: &mut Vec<Effect>) {
         let is_silent = self.detector.living_run(node).is_none();
         let ask = is_silent && regular && self.detector.round().is_multiple_of(ROUNDS_BETWEEN_OPENINGS);
-        let opening = self.sessions.opening(now, node, ask, &self.config.key, &self.config.cluster_name);
+        let opening = self.sessions.opening(now, node, ask, &self.config.cluster_name);
         let Some(bytes) = opening else { return };
         for link in self.detector.links(node) {
             effects.push(Effect::Transmit { to: node, link, bytes: bytes.clone() });

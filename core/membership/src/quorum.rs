@@ -43,8 +43,18 @@ pub struct Persisted {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     votes: u32,
-    device_votes: u32,
+    device: DeviceWord,
     state: State,
+}
+
+/// What the quorum device said to one node last. It goes through the order of messages, so that all members of a view
+/// count the same votes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWord {
+    /// Grows with each word that this run of the node was given: what comes late changes nothing.
+    number: u64,
+    /// The device votes for the side of this node.
+    votes: bool,
 }
 
 /// The state of the rule in one view, the same at each member.
@@ -86,6 +96,8 @@ pub enum Ground {
     TwoNode,
     /// Exactly half, with the tie-breaker.
     TieBreaker,
+    /// The quorum device votes for this side, by `master_wins`.
+    Device,
     /// Too few votes are here.
     TooFewVotes,
     /// `wait_for_all`: not all were seen since the start, or since quorum was lost.
@@ -95,7 +107,7 @@ pub enum Ground {
 impl Ground {
     /// Whether this gives quorum.
     pub fn grants(self) -> bool {
-        matches!(self, Ground::Majority | Ground::TwoNode | Ground::TieBreaker)
+        matches!(self, Ground::Majority | Ground::TwoNode | Ground::TieBreaker | Ground::Device)
     }
 }
 
@@ -138,6 +150,7 @@ impl fmt::Display for Decision {
             Ground::Majority => write!(f, "{total} of {expected} votes, {needed} needed"),
             Ground::TwoNode => write!(f, "{total} of {expected} votes, two_node"),
             Ground::TieBreaker => write!(f, "{total} of {expected} votes with the auto_tie_breaker node"),
+            Ground::Device => write!(f, "{total} of {expected} votes with that of the quorum device, master_wins"),
             Ground::TooFewVotes => write!(f, "{total} of {expected} votes, {needed} needed"),
             Ground::WaitingForAll => write!(f, "{total} of {expected} votes, wait_for_all waits for the others"),
         }
@@ -170,13 +183,14 @@ pub enum OverrideError {
 pub struct Quorum {
     rules: Rules,
     votes: u32,
-    device_votes: u32,
+    /// What the device said to this node last.
+    device: DeviceWord,
     highest_expected: u32,
     state: State,
     /// The votes of the members of the current view.
     present: Votes,
-    /// The votes of a device that are given to this view.
-    device_here: u32,
+    /// What the device said to the members of the current view.
+    devices: BTreeMap<NodeId, DeviceWord>,
     ground: Ground,
     deadline: Option<Instant>,
 }
@@ -192,7 +206,7 @@ impl Quorum {
         let expected = rules.expected.max(remembered);
         Ok(Self {
             votes: nodes.get(&me).copied().unwrap_or(1),
-            device_votes: 0,
+            device: DeviceWord::default(),
             highest_expected: expected,
             state: State {
                 expected,
@@ -201,7 +215,7 @@ impl Quorum {
                 ..State::default()
             },
             present: BTreeMap::new(),
-            device_here: 0,
+            devices: BTreeMap::new(),
             ground: if rules.wait_for_all { Ground::WaitingForAll } else { Ground::TooFewVotes },
             deadline: None,
             rules,
@@ -241,14 +255,14 @@ impl Quorum {
 
     /// What this node says of itself in the next view change.
     pub fn report(&self) -> Report {
-        Report { votes: self.votes, device_votes: self.device_votes, state: self.state.clone() }
+        Report { votes: self.votes, device: self.device, state: self.state.clone() }
     }
 
     /// A view was installed: its members with their reports, this node among them, and those nodes that left cleanly.
     pub fn members_changed(&mut self, now: Instant, members: &BTreeMap<NodeId, Report>, left_cleanly: &[NodeId]) {
         let groups = self.groups(members, left_cleanly);
         self.present = members.iter().map(|(id, report)| (*id, report.votes)).collect();
-        self.device_here = members.values().map(|report| report.device_votes).max().unwrap_or(0);
+        self.devices = members.iter().map(|(id, report)| (*id, report.device)).collect();
 
         self.meet(&groups);
         self.state.loss_stands |= self.rules.last_man_standing && self.ground == Ground::TieBreaker;
@@ -278,13 +292,31 @@ impl Quorum {
         self.state.expected != before
     }
 
-    /// The quorum device was heard of, or lost: whether it gives its votes to this node's side. Counts from the next view
-    /// on for the others, and at once for this node.
-    pub fn device_changed(&mut self, alive: bool, casts_vote: bool) {
-        self.device_votes = if alive && casts_vote { self.rules.device_votes } else { 0 };
-        self.device_here = self.device_votes;
+    /// The quorum device said whether it votes for this node's side; one that is silent does not. What comes back is to be
+    /// said to all members of the view, where anything changed; [`Quorum::device_said`] applies it there.
+    pub fn hear_device(&mut self, votes: bool) -> Option<DeviceWord> {
+        if votes == self.device.votes || self.rules.device_votes == 0 {
+            return None;
+        }
+        self.device = DeviceWord { number: self.device.number + 1, votes };
+        Some(self.device)
+    }
+
+    /// What the device said to a member. Every member of the view must apply it at the same place in the order of messages.
+    /// The view has the votes of the device as long as any member is given them.
+    pub fn device_said(&mut self, member: NodeId, word: DeviceWord) {
+        let Some(known) = self.devices.get_mut(&member).filter(|known| known.number < word.number) else { return };
+        *known = word;
         self.judge_again(false);
         self.remember();
+    }
+
+    fn device_here(&self) -> u32 {
+        self.device_votes_of(self.devices.values().any(|word| word.votes))
+    }
+
+    fn device_votes_of(&self, votes: bool) -> u32 {
+        if votes { self.rules.device_votes } else { 0 }
     }
 
     /// An operator sets how many votes are expected (`corosync-quorumtool -e`). Every member of the view must apply it at
@@ -380,7 +412,7 @@ impl Quorum {
             let least = group.state.floor.max(sum(&group.present));
             group.state.expected = group.state.expected.saturating_sub(gone).max(least);
         }
-        let ground = self.judge(&group.state, &group.present, group.device_votes);
+        let ground = self.judge(&group.state, &group.present, self.device_votes_of(group.device));
         group.state.quorate &= ground.grants();
         let enough = group.present.len() as u64 >= u64::from(self.needed(&group.state, group.present.len()));
         group.state.loss_stands |= self.rules.last_man_standing && enough;
@@ -414,16 +446,19 @@ impl Quorum {
         if self.rules.wait_for_all && !state.quorate && total < state.expected {
             return Ground::WaitingForAll;
         }
-        self.judge_votes(state, present, total)
+        self.judge_votes(state, present, device_votes)
     }
 
-    fn judge_votes(&self, state: &State, present: &Votes, total: u32) -> Ground {
+    fn judge_votes(&self, state: &State, present: &Votes, device_votes: u32) -> Ground {
+        let total = sum(present).saturating_add(device_votes);
         if total >= majority_of(state.expected) {
             Ground::Majority
         } else if total >= self.needed(state, present.len()) {
             Ground::TwoNode
         } else if total == state.expected / 2 && self.has_tie_breaker(state, present) {
             Ground::TieBreaker
+        } else if self.rules.master_wins && device_votes > 0 {
+            Ground::Device
         } else {
             Ground::TooFewVotes
         }
@@ -447,12 +482,12 @@ impl Quorum {
 
     /// Judges the current view anew after its state changed.
     fn judge_again(&mut self, without_waiting: bool) {
-        let total = self.total();
-        self.state.expected = self.state.expected.max(total);
+        self.state.expected = self.state.expected.max(self.total());
+        let device = self.device_here();
         self.ground = if without_waiting {
-            self.judge_votes(&self.state, &self.present, total)
+            self.judge_votes(&self.state, &self.present, device)
         } else {
-            self.judge(&self.state, &self.present, self.device_here)
+            self.judge(&self.state, &self.present, device)
         };
         self.state.quorate = self.ground.grants();
         if self.ground == Ground::Majority && self.state.majority.members != self.present {
@@ -463,7 +498,11 @@ impl Quorum {
 
     fn is_exclusive(&self) -> bool {
         let all = self.rules.configured.max(self.state.expected);
-        self.state.quorate && (all - self.total().min(all) < self.least_of_a_rival() || self.ties_exclude())
+        // The side that the device votes for may be quorate with a single node.
+        let no_rival_by_device = !self.rules.master_wins || self.device_here() > 0;
+        self.state.quorate
+            && no_rival_by_device
+            && (all - self.total().min(all) < self.least_of_a_rival() || self.ties_exclude())
     }
 
     /// The fewest votes with which another view could be quorate, whatever it may have been through.
@@ -496,7 +535,7 @@ impl Quorum {
     }
 
     fn total(&self) -> u32 {
-        sum(&self.present).saturating_add(self.device_here)
+        sum(&self.present).saturating_add(self.device_here())
     }
 
     fn remember(&mut self) {
@@ -508,23 +547,20 @@ impl Quorum {
 struct Group {
     state: State,
     present: Votes,
-    device_votes: u32,
+    /// The quorum device votes for one of them.
+    device: bool,
 }
 
 impl Group {
     fn of(id: NodeId, report: &Report) -> Self {
-        Self {
-            state: report.state.clone(),
-            present: BTreeMap::from([(id, report.votes)]),
-            device_votes: report.device_votes,
-        }
+        Self { state: report.state.clone(), present: BTreeMap::from([(id, report.votes)]), device: report.device.votes }
     }
 
     /// One more node of the group. States of one view may differ for a moment, where one node's window is over a little
     /// earlier than another's: then the more careful of them holds.
     fn take(&mut self, id: NodeId, report: &Report) {
         self.present.insert(id, report.votes);
-        self.device_votes = self.device_votes.max(report.device_votes);
+        self.device |= report.device.votes;
         let (ours, theirs) = (&mut self.state, &report.state);
         ours.expected = ours.expected.max(theirs.expected);
         ours.floor = ours.floor.max(theirs.floor);

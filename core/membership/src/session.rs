@@ -296,6 +296,8 @@ struct Session {
     theirs: u32,
     boot: u64,
     opened_here: bool,
+    /// The cluster key with which it was opened.
+    key: ClusterKey,
     sent: u64,
     window: ReplayWindow,
     born: Instant,
@@ -303,6 +305,7 @@ struct Session {
 
 struct Pending {
     handshake: Handshake,
+    key: ClusterKey,
     session: u32,
     bytes: Vec<u8>,
     born: Instant,
@@ -360,6 +363,8 @@ pub(crate) struct Sessions {
     entropy: Entropy,
     peers: BTreeMap<NodeId, Peer>,
     rekey_packets: u64,
+    /// The cluster keys that are accepted, first the one that is used to open sessions.
+    keys: Vec<ClusterKey>,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -369,9 +374,10 @@ impl std::fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(sealing: Sealing, local: NodeId, mut entropy: Entropy) -> Self {
+    pub(crate) fn new(sealing: Sealing, local: NodeId, keys: Vec<ClusterKey>, mut entropy: Entropy) -> Self {
         let boot = entropy.next_u64();
-        Self { sealing, local, boot, attempts: 0, entropy, peers: BTreeMap::new(), rekey_packets: REKEY_PACKETS }
+        let peers = BTreeMap::new();
+        Self { sealing, local, boot, attempts: 0, entropy, peers, rekey_packets: REKEY_PACKETS, keys }
     }
 
     /// The name of this run.
@@ -385,7 +391,26 @@ impl Sessions {
         self.peers = peers.map(|id| (id, old.remove(&id).unwrap_or_default())).collect();
     }
 
-    /// Forgets all sessions: the cluster key changed.
+    /// Only these keys are accepted from now on, and the first one is used: sessions of other keys end. Those of a key
+    /// that is still accepted go on until they are replaced.
+    pub(crate) fn use_keys(&mut self, keys: Vec<ClusterKey>) {
+        if keys == self.keys {
+            return;
+        }
+        for peer in self.peers.values_mut() {
+            for session in [&mut peer.current, &mut peer.previous, &mut peer.next] {
+                session.take_if(|session| !keys.contains(&session.key));
+            }
+            if peer.pending.as_ref().is_some_and(|pending| keys.first() != Some(&pending.key)) {
+                peer.pending = None;
+            }
+            // An answer may have been made with a key that counts no more.
+            peer.answered = None;
+        }
+        self.keys = keys;
+    }
+
+    /// Forgets all sessions: the cluster's name changed.
     pub(crate) fn forget(&mut self) {
         self.peers.values_mut().for_each(|peer| *peer = Peer::default());
     }
@@ -405,18 +430,12 @@ impl Sessions {
 
     /// The datagram that opens a session, if one is needed: there is none, it is worn out, or the peer is silent (`silent`)
     /// and may have lost it.
-    pub(crate) fn opening(
-        &mut self,
-        now: Instant,
-        to: NodeId,
-        silent: bool,
-        key: &ClusterKey,
-        cluster_name: &str,
-    ) -> Option<Vec<u8>> {
-        let rekey_packets = self.rekey_packets;
+    pub(crate) fn opening(&mut self, now: Instant, to: NodeId, silent: bool, cluster_name: &str) -> Option<Vec<u8>> {
+        let (rekey_packets, key) = (self.rekey_packets, self.keys.first()?.clone());
         let peer = self.peers.get_mut(&to)?;
         let worn_out = |session: &Session| {
-            session.opened_here && (session.sent >= rekey_packets || now.since(session.born) >= REKEY_AFTER)
+            let old = session.sent >= rekey_packets || now.since(session.born) >= REKEY_AFTER;
+            session.opened_here && (old || session.key != key)
         };
         if !silent && peer.current.as_ref().is_some_and(|session| !worn_out(session)) {
             return None;
@@ -426,22 +445,22 @@ impl Sessions {
             self.attempts += 1;
             let entropy = self.entropy.fork();
             let header = header(OPEN, self.local, to);
-            let mut handshake = Handshake::new(self.sealing, key, &header, entropy, true)?;
+            let mut handshake = Handshake::new(self.sealing, &key, &header, entropy, true)?;
             let cluster_name = cluster_name.to_owned();
             let opening = Opening { boot: self.boot, attempt: self.attempts, session, cluster_name };
             let message = handshake.write(&postcard::to_stdvec(&opening).ok()?)?;
             let bytes = [&header[..], &message].concat();
-            self.peers.get_mut(&to)?.pending = Some(Pending { handshake, session, bytes, born: now });
+            self.peers.get_mut(&to)?.pending = Some(Pending { handshake, key, session, bytes, born: now });
         }
         Some(self.peers.get(&to)?.pending.as_ref()?.bytes.clone())
     }
 
     /// Opens a datagram from anywhere.
-    pub(crate) fn open(&mut self, now: Instant, bytes: &[u8], key: &ClusterKey, cluster_name: &str) -> Opened {
+    pub(crate) fn open(&mut self, now: Instant, bytes: &[u8], cluster_name: &str) -> Opened {
         let result = match bytes {
             _ if bytes.len() > MAX_DATAGRAM => Err(Rejection::Malformed),
             [VERSION, DATA, ..] => self.open_data(bytes),
-            [VERSION, OPEN, ..] => self.open_opening(now, bytes, key, cluster_name),
+            [VERSION, OPEN, ..] => self.open_opening(now, bytes, cluster_name),
             [VERSION, ANSWER, ..] => self.open_answer(now, bytes, cluster_name),
             _ => Err(Rejection::Malformed),
         };
@@ -469,22 +488,19 @@ impl Sessions {
         Ok(Opened::Payload { from, boot, confirms, bytes: payload })
     }
 
-    fn open_opening(
-        &mut self,
-        now: Instant,
-        bytes: &[u8],
-        key: &ClusterKey,
-        cluster_name: &str,
-    ) -> Result<Opened, Rejection> {
+    fn open_opening(&mut self, now: Instant, bytes: &[u8], cluster_name: &str) -> Result<Opened, Rejection> {
         let (from, to, message) = addresses(bytes).ok_or(Rejection::Malformed)?;
         if to != self.local || !self.peers.contains_key(&from) {
             return Err(Rejection::Forged { claimed: None });
         }
         let claimed = Some(from);
-        let entropy = self.entropy.fork();
-        let mut handshake = Handshake::new(self.sealing, key, &header(OPEN, from, to), entropy, false)
-            .ok_or(Rejection::Forged { claimed })?;
-        let payload = handshake.read(message).ok_or(Rejection::Forged { claimed })?;
+        let (sealing, entropy) = (self.sealing, &mut self.entropy);
+        let read = self.keys.iter().find_map(|key| {
+            let mut handshake = Handshake::new(sealing, key, &header(OPEN, from, to), entropy.fork(), false)?;
+            let payload = handshake.read(message)?;
+            Some((key.clone(), handshake, payload))
+        });
+        let (key, mut handshake, payload) = read.ok_or(Rejection::Forged { claimed })?;
         let opening: Opening = decode(&payload).ok_or(Rejection::Malformed)?;
         if opening.cluster_name != cluster_name {
             return Err(foreign(from, opening.cluster_name));
@@ -517,6 +533,7 @@ impl Sessions {
             theirs: opening.session,
             boot: opening.boot,
             opened_here: false,
+            key,
             sent: 0,
             window: ReplayWindow::new(),
             born: now,
@@ -549,6 +566,7 @@ impl Sessions {
             theirs: answer.session,
             boot: answer.boot,
             opened_here: true,
+            key: pending.key,
             sent: 0,
             window: ReplayWindow::new(),
             born: now,
@@ -596,17 +614,17 @@ mod tests {
     const B: NodeId = NodeId(2);
 
     fn sessions(local: NodeId, seed: u8) -> Sessions {
-        let mut sessions = Sessions::new(Sealing::Noise, local, Entropy::new([seed; 32], 1));
+        let mut sessions = Sessions::new(Sealing::Noise, local, vec![KEY], Entropy::new([seed; 32], 1));
         sessions.set_peers([A, B].into_iter().filter(|id| *id != local));
         sessions
     }
 
     fn opening(from: &mut Sessions, to: NodeId) -> Vec<u8> {
-        from.opening(NOW, to, false, &KEY, "c").unwrap()
+        from.opening(NOW, to, false, "c").unwrap()
     }
 
     fn open(by: &mut Sessions, bytes: &[u8]) -> Opened {
-        by.open(NOW, bytes, &KEY, "c")
+        by.open(NOW, bytes, "c")
     }
 
     fn answer(by: &mut Sessions, bytes: &[u8]) -> Vec<u8> {
@@ -645,7 +663,7 @@ mod tests {
         let by_b = answer(&mut b, &opening(&mut a, B));
         open(&mut a, &by_b);
         for _ in 0..5 {
-            assert!(a.opening(NOW, B, false, &KEY, "c").is_none());
+            assert!(a.opening(NOW, B, false, "c").is_none());
             assert!(says(&mut a, &mut b));
         }
         let late = a.seal(B, b"late").unwrap();
@@ -673,6 +691,37 @@ mod tests {
         assert_eq!(open(&mut b, &recorded), Opened::Rejected(Rejection::Replayed), "the old run is over");
         let old = a.seal(B, b"old").unwrap();
         assert_eq!(open(&mut b, &old), Opened::Rejected(Rejection::UnknownSession));
+    }
+
+    /// Opens a session where one is due, and gives whether both understand each other then.
+    fn meet(a: &mut Sessions, b: &mut Sessions) -> bool {
+        if let Some(opening) = a.opening(NOW, b.local, false, "c")
+            && let Opened::Answer { bytes, .. } = open(b, &opening)
+        {
+            open(a, &bytes);
+        }
+        a.peers[&b.local].current.is_some() && says(a, b) && says(b, a)
+    }
+
+    #[test]
+    fn the_key_changes_while_the_session_serves() {
+        const NEW: ClusterKey = ClusterKey::new([4; 32]);
+        let (mut a, mut b) = (sessions(A, 1), sessions(B, 2));
+        assert!(meet(&mut a, &mut b));
+        // One node after the other is given the new key as its second, then as its first, then alone.
+        for keys in [vec![KEY, NEW], vec![NEW, KEY], vec![NEW]] {
+            a.use_keys(keys.clone());
+            assert!(says(&mut a, &mut b) && says(&mut b, &mut a), "{keys:?} at one");
+            assert!(meet(&mut a, &mut b) && meet(&mut b, &mut a));
+            b.use_keys(keys.clone());
+            assert!(says(&mut a, &mut b) && says(&mut b, &mut a), "{keys:?} at both");
+            assert!(meet(&mut a, &mut b) && meet(&mut b, &mut a));
+        }
+        let mut old = sessions(A, 3);
+        assert!(matches!(open(&mut b, &opening(&mut old, B)), Opened::Rejected(Rejection::Forged { .. })));
+        a.use_keys(vec![KEY]);
+        assert!(a.seal(B, b"word").is_none(), "a session of a key that counts no more is over");
+        assert!(!meet(&mut a, &mut b));
     }
 
     #[test]

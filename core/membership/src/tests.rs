@@ -5,7 +5,9 @@ mod checks;
 mod network;
 mod storm;
 
-use crate::{Event, Input, QuorumOverride};
+use crate::quorum::DeviceOptions;
+use crate::wire::{Message, Packet};
+use crate::{ClusterKey, Config, ConfigError, Engine, Event, Input, PersistedState, QuorumOverride, ViewId};
 use hakudo_base::NodeId;
 use network::{Network, Weather, config};
 use std::time::Duration;
@@ -284,6 +286,73 @@ fn a_node_is_added_while_all_runs() {
     let time = network.run_until(SECOND, Network::is_whole).unwrap();
     assert!(time < ms(200), "{time:?}");
     network.history.check(true);
+}
+
+#[test]
+fn the_key_is_changed_while_all_runs() {
+    let mut network = Network::new(17, 3, 1);
+    network.sealed = true;
+    (1..=3).for_each(|id| network.start(NodeId(id)));
+    network.run_for(SECOND);
+    let (old, new) = (config(NodeId(1), 3, 1).key, ClusterKey::new([9; 32]));
+    let steps = [(&old, Some(&new)), (&new, Some(&old)), (&new, None)];
+    for (key, second) in steps {
+        for id in 1..=3 {
+            let config = Config { key: key.clone(), second_key: second.cloned(), ..config(NodeId(id), 3, 1) };
+            network.give(NodeId(id), Input::Configure(config));
+            network.run_for(SECOND);
+        }
+    }
+    for id in 1..=3 {
+        assert_eq!(network.history.views(NodeId(id)).len(), 1, "nobody was put out");
+        let engine = network.machines[&NodeId(id)].engine.as_ref().unwrap();
+        assert_eq!((engine.counters().forged, engine.config().second_key.clone()), (0, None));
+    }
+    // Who still has the old key alone is not heard any more.
+    network.give(NodeId(3), Input::Configure(config(NodeId(3), 3, 1)));
+    let time = network.run_until(SECOND * 2, |network| network.view(NodeId(1)).unwrap().members.len() == 2).unwrap();
+    assert!(time < ms(800), "{time:?}");
+    network.history.check(true);
+}
+
+#[test]
+fn a_device_is_heard_by_all_through_one() {
+    let mut network = Network::new(18, 4, 1);
+    for machine in network.machines.values_mut() {
+        machine.config.quorum.device = Some(DeviceOptions { votes: Some(1), ..DeviceOptions::default() });
+    }
+    (1..=4).for_each(|id| network.start(NodeId(id)));
+    network.run_for(SECOND);
+    network.split(&[1, 2], &[3, 4]);
+    network.run_for(SECOND * 2);
+    let quorate =
+        |network: &Network| (1..=4).filter(|id| network.view(NodeId(*id)).unwrap().quorate).collect::<Vec<_>>();
+    assert_eq!(quorate(&network), []);
+    network.give(NodeId(4), Input::Device { votes: true });
+    network.run_for(ms(100));
+    assert_eq!(quorate(&network), [3, 4]);
+    assert_eq!(network.view(NodeId(3)).unwrap().together, [NodeId(3), NodeId(4)]);
+    // Said again it is no news; a device that is not heard any more does not vote.
+    let views = network.history.views(NodeId(3)).len();
+    network.give(NodeId(4), Input::Device { votes: true });
+    network.run_for(ms(100));
+    assert_eq!(network.history.views(NodeId(3)).len(), views);
+    network.give(NodeId(4), Input::Device { votes: false });
+    network.run_for(ms(100));
+    assert_eq!(quorate(&network), []);
+    network.history.check(true);
+}
+
+#[test]
+fn impossible_epochs_are_refused() {
+    let damaged = PersistedState { epoch_limit: ViewId::LAST_EPOCH + 1, ..PersistedState::default() };
+    let refused = Engine::new(config(NodeId(1), 3, 1), damaged, [0; 32]).unwrap_err();
+    assert_eq!(refused, ConfigError::EpochOutOfRange(ViewId::LAST_EPOCH + 1));
+    let fetch =
+        |epoch| Packet { link: 0, message: Message::Fetch { view: ViewId { epoch, leader: 1 }, first: 1, last: 1 } };
+    let read = |packet: &Packet| Packet::decode(&postcard::to_stdvec(packet).unwrap());
+    assert_eq!(read(&fetch(ViewId::LAST_EPOCH)), Some(fetch(ViewId::LAST_EPOCH)));
+    assert_eq!(read(&fetch(ViewId::LAST_EPOCH + 1)), None);
 }
 
 #[test]

@@ -2,15 +2,29 @@
 //! engine over Corosync can, too.
 
 use hakudo_base::NodeId;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The name of a view. No two views of a cluster have the same id; ids grow along the history of every node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ViewId {
-    /// Grows with every view.
+    /// Grows with every view, up to [`ViewId::LAST_EPOCH`].
+    #[serde(deserialize_with = "possible_epoch")]
     pub epoch: u64,
     /// The node that proposed the view, and leads it: it orders the messages, and its controller is the DC.
     pub leader: u32,
+}
+
+impl ViewId {
+    /// No cluster lives long enough to come here by growing: a message or a file that says more is damaged, and believing it
+    /// would leave no epochs for the views to come.
+    pub const LAST_EPOCH: u64 = 1 << 48;
+}
+
+fn possible_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let epoch = u64::deserialize(deserializer)?;
+    let impossible = || D::Error::custom(format_args!("epoch {epoch} is impossible"));
+    if epoch <= ViewId::LAST_EPOCH { Ok(epoch) } else { Err(impossible()) }
 }
 
 /// Who is here. Every member of a view gets the same view, and then the same messages in the same order.

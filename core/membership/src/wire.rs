@@ -183,6 +183,8 @@ pub(crate) enum QuorumStep {
     WindowOver,
     SetExpectedVotes(u32),
     CancelWaitForAll,
+    /// What the quorum device said to the sender.
+    Device(quorum::DeviceWord),
 }
 
 /// Everything before `next` is here.

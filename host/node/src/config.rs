@@ -46,6 +46,10 @@ pub struct NodeConfig {
     /// The file with the cluster key ([`KEY_BYTES`] bytes, readable by the owner alone).
     #[serde(default = "default_key_file")]
     pub key_file: PathBuf,
+    /// A second key that is accepted, while the key is changed from one node to the next. First every node is given the new
+    /// key here; then as its first with the old one here; then alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_key_file: Option<PathBuf>,
     /// Where configuration and history are kept.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
@@ -211,6 +215,7 @@ impl NodeConfig {
             dead_after_ms: default_dead_after_ms(),
             quorum: QuorumConfig::default(),
             key_file: default_key_file(),
+            second_key_file: None,
             state_dir: default_state_dir(),
             runtime_dir: default_runtime_dir(),
             admin_group: default_admin_group(),
@@ -333,8 +338,10 @@ impl NodeConfig {
             votes: node.votes,
         });
         let key = hakudo_membership::ClusterKey::new(self.key()?);
+        let second = self.second_key_file.as_deref().map(read_key).transpose()?;
         let mut config =
             hakudo_membership::Config::new(NodeId(self.local().id), &self.cluster_name, key, nodes.collect());
+        config.second_key = second.map(hakudo_membership::ClusterKey::new);
         config.link_mode = match self.link_mode {
             LinkMode::Passive => hakudo_membership::LinkMode::Passive,
             LinkMode::Active => hakudo_membership::LinkMode::Active,
@@ -376,16 +383,19 @@ impl NodeConfig {
     /// # Errors
     /// Where the file is missing, of another length, or readable by others.
     pub fn key(&self) -> Result<[u8; KEY_BYTES]> {
-        use std::os::unix::fs::PermissionsExt;
-        let file = &self.key_file;
-        let metadata = std::fs::metadata(file).with_context(|| format!("cannot read the key {}", file.display()))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            bail!("{}: others may read the cluster key; run: chmod 600 {}", file.display(), file.display());
-        }
-        let bytes = std::fs::read(file).with_context(|| format!("cannot read the key {}", file.display()))?;
-        let length = bytes.len();
-        bytes.try_into().map_err(|_| anyhow::anyhow!("{}: the key has {length} bytes, not {KEY_BYTES}", file.display()))
+        read_key(&self.key_file)
     }
+}
+
+fn read_key(file: &Path) -> Result<[u8; KEY_BYTES]> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::metadata(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        bail!("{}: others may read the cluster key; run: chmod 600 {}", file.display(), file.display());
+    }
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read the key {}", file.display()))?;
+    let length = bytes.len();
+    bytes.try_into().map_err(|_| anyhow::anyhow!("{}: the key has {length} bytes, not {KEY_BYTES}", file.display()))
 }
 
 #[cfg(test)]
@@ -420,7 +430,7 @@ mod tests {
         check(
             r#"{"cluster_name": "c", "node": "a", "nodez": []}"#,
             &expect![
-                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path` at line 1 column 42"
+                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path` at line 1 column 42"
             ],
         );
     }

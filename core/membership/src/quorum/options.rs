@@ -46,6 +46,8 @@ pub enum TieBreaker {
 pub struct DeviceOptions {
     /// Its votes; without a number, one less than there are nodes (each of which must then have one vote).
     pub votes: Option<u32>,
+    /// `master_wins`: the side for which the device votes is quorate, however few nodes are there.
+    pub master_wins: bool,
 }
 
 impl Default for Options {
@@ -118,6 +120,7 @@ pub(super) struct Rules {
     pub(super) allow_downscale: bool,
     pub(super) tracking: bool,
     pub(super) device_votes: u32,
+    pub(super) master_wins: bool,
     /// What was asked for and does not hold, with the reason, for people.
     pub(super) notes: Vec<String>,
 }
@@ -172,6 +175,7 @@ impl Rules {
             allow_downscale: options.allow_downscale,
             tracking: options.expected_votes_tracking || options.allow_downscale,
             device_votes,
+            master_wins: options.device.as_ref().is_some_and(|device| device.master_wins),
             notes,
         })
     }

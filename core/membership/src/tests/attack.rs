@@ -99,7 +99,7 @@ fn item() -> impl Strategy<Value = Item> {
 }
 
 fn view() -> impl Strategy<Value = ViewId> {
-    (any::<u64>(), any::<u32>()).prop_map(|(epoch, leader)| ViewId { epoch, leader })
+    (0..=ViewId::LAST_EPOCH, any::<u32>()).prop_map(|(epoch, leader)| ViewId { epoch, leader })
 }
 
 fn message() -> impl Strategy<Value = Message> {

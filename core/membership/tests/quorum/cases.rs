@@ -7,7 +7,7 @@ use hakudo_membership::quorum::{DeviceOptions, Options, TieBreaker};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Reads `up 3`, `down 1`, `leave 2`, `split 1:3,4`, `join 0 1`, `wait 5`, `expect 0 3`, `cancel 0`.
+/// Reads `up 3`, `down 1`, `leave 2`, `split 1:3,4`, `join 0 1`, `wait 5`, `expect 0 3`, `cancel 0`, `device yes 1`.
 fn step(line: &str) -> Step {
     let words: Vec<&str> = line.split_whitespace().collect();
     let number = |word: &str| word.parse::<u32>().expect("a number");
@@ -28,6 +28,7 @@ fn step(line: &str) -> Step {
         ["join", into, from] => Step::Join(number(into), number(from)),
         ["wait", seconds] => Step::Wait(u64::from(number(seconds)) * 1000),
         ["expect", partition, votes] => Step::Expect(number(partition), number(votes)),
+        ["device", word @ ("yes" | "no"), node] => Step::Device(number(node), *word == "yes"),
         ["cancel", partition] => Step::Cancel(number(partition)),
         _ => panic!("what is {line:?}?"),
     }
@@ -478,8 +479,88 @@ fn an_operator_lowers_what_is_expected() {
 }
 
 #[test]
+fn a_device_votes_for_one_side() {
+    // Without a number the device has one vote less than there are nodes: one node with the device is enough.
+    check(
+        Options { device: Some(DeviceOptions::default()), ..Options::default() },
+        &[1, 1, 1, 1],
+        &["device yes 2", "split 1:3,4", "down 1", "device no 2", "device yes 4"],
+        expect![[r#"
+            start
+              1 2 3 4: quorate: 4 of 7 votes, 4 needed
+            device yes 2
+              1 2 3 4: quorate: 7 of 7 votes, 4 needed
+            split 1:3,4
+              1 2: quorate: 5 of 7 votes, 4 needed
+              3 4: no quorum: 2 of 7 votes, 4 needed
+            down 1
+              2: quorate: 4 of 7 votes, 4 needed
+              3 4: no quorum: 2 of 7 votes, 4 needed
+            device no 2
+              2: no quorum: 1 of 7 votes, 4 needed
+              3 4: no quorum: 2 of 7 votes, 4 needed
+            device yes 4
+              2: no quorum: 1 of 7 votes, 4 needed
+              3 4: quorate: 5 of 7 votes, 4 needed
+        "#]],
+    );
+    // With one vote it only decides a tie.
+    check(
+        Options {
+            device: Some(DeviceOptions { votes: Some(1), ..DeviceOptions::default() }),
+            wait_for_all: Some(true),
+            ..Options::default()
+        },
+        &[1, 1],
+        &["device yes 1", "split 1:2", "device no 1", "device yes 2", "join 0 1", "device yes 1"],
+        expect![[r#"
+            start
+              1 2: no quorum: 2 of 3 votes, wait_for_all waits for the others
+            device yes 1
+              1 2: quorate: 3 of 3 votes, 2 needed
+            split 1:2
+              1: quorate: 2 of 3 votes, 2 needed
+              2: no quorum: 1 of 3 votes, wait_for_all waits for the others
+            device no 1
+              1: no quorum: 1 of 3 votes, wait_for_all waits for the others
+              2: no quorum: 1 of 3 votes, wait_for_all waits for the others
+            device yes 2
+              1: no quorum: 1 of 3 votes, wait_for_all waits for the others
+              2: no quorum: 2 of 3 votes, wait_for_all waits for the others
+            join 0 1
+              1 2: quorate: 3 of 3 votes, 2 needed
+            device yes 1
+              1 2: quorate: 3 of 3 votes, 2 needed
+        "#]],
+    );
+}
+
+#[test]
+fn the_side_of_a_device_that_is_master_wins() {
+    check(
+        Options { device: Some(DeviceOptions { votes: Some(1), master_wins: true }), ..Options::default() },
+        &[1, 1, 1, 1],
+        &["device yes 4", "split 1:4", "device no 4", "join 0 1"],
+        expect![[r#"
+            start
+              1 2 3 4: quorate: 4 of 5 votes, 3 needed, not exclusive
+            device yes 4
+              1 2 3 4: quorate: 5 of 5 votes, 3 needed
+            split 1:4
+              1 2 3: quorate: 3 of 5 votes, 3 needed, not exclusive
+              4: quorate: 2 of 5 votes with that of the quorum device, master_wins, not exclusive
+            device no 4
+              1 2 3: quorate: 3 of 5 votes, 3 needed, not exclusive
+              4: no quorum: 1 of 5 votes, 3 needed
+            join 0 1
+              1 2 3 4: quorate: 4 of 5 votes, 3 needed, not exclusive
+        "#]],
+    );
+}
+
+#[test]
 fn options_that_contradict_each_other_are_refused_or_said() {
-    let device = Some(DeviceOptions { votes: None });
+    let device = Some(DeviceOptions::default());
     let refused = [
         (Options::default(), vec![]),
         (Options { expected_votes: Some(0), ..Options::default() }, vec![1]),
@@ -490,7 +571,7 @@ fn options_that_contradict_each_other_are_refused_or_said() {
         (Options { device, ..Options::default() }, vec![1, 2]),
         (
             Options {
-                device: Some(DeviceOptions { votes: Some(2) }),
+                device: Some(DeviceOptions { votes: Some(2), ..DeviceOptions::default() }),
                 expected_votes: Some(3),
                 last_man_standing_window: Duration::ZERO,
                 ..Options::default()

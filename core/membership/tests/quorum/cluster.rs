@@ -25,6 +25,8 @@ pub(crate) enum Step {
     Expect(u32, u32),
     /// An operator ends waiting for all in a partition.
     Cancel(u32),
+    /// The quorum device says to a node whether it votes for its side.
+    Device(u32, bool),
 }
 
 /// A node that is up.
@@ -103,6 +105,16 @@ impl Cluster {
                 for node in self.nodes.values_mut().filter(|node| node.partition == *partition) {
                     let _refused = node.quorum.set_expected_votes(*votes);
                 }
+            }
+            Step::Device(node, votes) => {
+                let Some(heard) = self.nodes.get_mut(&NodeId(*node)) else { return };
+                let (partition, word) = (heard.partition, heard.quorum.hear_device(*votes));
+                for other in self.nodes.values_mut().filter(|other| other.partition == partition) {
+                    if let Some(word) = word {
+                        other.quorum.device_said(NodeId(*node), word);
+                    }
+                }
+                self.install_all(BTreeSet::from([partition]));
             }
             Step::Cancel(partition) => {
                 for node in self.nodes.values_mut().filter(|node| node.partition == *partition) {
