@@ -23,7 +23,13 @@ impl Cluster {
     pub(super) fn boot(system: System, count: usize) -> Result<Self> {
         let cluster = Self { system, site: system.site(count)? };
         cluster.site.start(1..=count)?;
-        cluster.with_logs(|| cluster.wait_until_whole())?;
+        cluster.with_logs(|| {
+            if system == System::Hakudo {
+                // Its status shows the nodes that are configured.
+                cluster.configure(Workload { resources: 0, monitor_seconds: 10, agent: "Record" })?;
+            }
+            cluster.wait_until_whole()
+        })?;
         Ok(cluster)
     }
 

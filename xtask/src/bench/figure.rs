@@ -65,7 +65,9 @@ impl Line {
             Line::ManyStartRatio => "… from the first call, in times of the bare agent calls",
             Line::ManyReturn => "power cut of one of these nodes, to all its resources back, s",
             Line::ManyReturnRatio => "… from the first start, in times of the bare agent calls",
-            Line::IdleDaemons => "idle with 10 resources a node, monitor 10 s, % of a core a node: the cluster's processes",
+            Line::IdleDaemons => {
+                "idle with 10 resources a node, monitor 10 s, % of a core a node: the cluster's processes"
+            }
             Line::IdleAll => "… with the agents that they run",
             Line::Memory => "… resident memory of the cluster's processes, MiB a node",
             Line::RoundTrip => "ordered message of 200 bytes, 3 nodes, to its own delivery, ms",

@@ -56,7 +56,7 @@ fn three_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
         cold_start(table, &cluster, runs.of(system).min(5))?;
         vanish(table, &cluster, runs.ours.min(10))?;
         move_around(table, &cluster, runs.ours.min(10))?;
-        let mut cuts = |line, leads| -> Result<()> {
+        let cuts = |line, leads| -> Result<()> {
             let mut took = Vec::new();
             for _ in 0..runs.of(system) {
                 took.push(cut_where(&cluster, leads)?);
@@ -180,13 +180,22 @@ fn many(table: &Table, system: System, _: Runs) -> Result<()> {
         cluster.site.kill(victim)?;
         let last = cluster.all_started(lost.len(), since)?;
         table.note(Line::ManyReturn, system, Figure::one(last - since));
-        let began = cluster.site.record.since(since).iter().filter(|e| e.what == "start").map(|e| e.time).reduce(f64::min);
+        let began =
+            cluster.site.record.since(since).iter().filter(|e| e.what == "start").map(|e| e.time).reduce(f64::min);
         let began = began.context("nothing was started")?;
         Ok((start, Burst::between(&cluster.site.record.since(began), last)?))
     })?;
     drop(cluster);
-    table.note(Line::ManyStartRatio, system, Figure::one(start.seconds / bare::seconds(&start.calls, agents::DUMMY_AGENT)?));
-    table.note(Line::ManyReturnRatio, system, Figure::one(back.seconds / bare::seconds(&back.calls, agents::DUMMY_AGENT)?));
+    table.note(
+        Line::ManyStartRatio,
+        system,
+        Figure::one(start.seconds / bare::seconds(&start.calls, agents::DUMMY_AGENT)?),
+    );
+    table.note(
+        Line::ManyReturnRatio,
+        system,
+        Figure::one(back.seconds / bare::seconds(&back.calls, agents::DUMMY_AGENT)?),
+    );
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use figure::Table;
 use measure::{Measurement, Runs};
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use systems::System;
 
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     /// Only these: hakudo, pacemaker (default tuning), pacemaker-1000 (token=1000).
     #[arg(long, value_delimiter = ',', default_value = "hakudo,pacemaker,pacemaker-1000")]
     systems: Vec<String>,
+    /// Measure this program instead of building one.
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 /// Measures, and prints a table.
@@ -52,7 +56,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     packages::install_peer()?;
     systems.iter().try_for_each(|system| system.check_available())?;
     if systems.contains(&System::Hakudo) {
-        process::run(&["cargo", "build", "--release", "--quiet", "--package", "hakudo"])?;
+        if arguments.program.is_none() {
+            process::run(&["cargo", "build", "--release", "--quiet", "--package", "hakudo"])?;
+        }
+        systems::choose_program(arguments.program.as_deref().unwrap_or(Path::new("target/release/hakudo")))?;
     }
     site::sweep()?;
     let _agents = agents::Installed::install()?;
@@ -78,7 +85,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     failures += std::thread::scope(|scope| {
         let threads: Vec<_> = peers
             .iter()
-            .map(|system| scope.spawn(|| waiting.iter().map(|measurement| measure(measurement, *system)).sum::<usize>()))
+            .map(|system| {
+                scope.spawn(|| waiting.iter().map(|measurement| measure(measurement, *system)).sum::<usize>())
+            })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or(1)).sum::<usize>()
     });

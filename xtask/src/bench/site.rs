@@ -64,11 +64,6 @@ impl Site {
         self.count
     }
 
-    /// The address of a node.
-    pub(super) fn address(&self, node: usize) -> String {
-        machine::address(self.number, node)
-    }
-
     /// A place for files that both the benchmark (by this path) and the nodes (see [`INSIDE`](machine::INSIDE)) can read.
     pub(super) fn folder(&self) -> PathBuf {
         folder(self.number)

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A cluster software with its tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ impl System {
         let script: Script = match self {
             System::Hakudo => {
                 let program = program()?;
-                Arc::new(move |site, _| hakudo_script(&program, site, count))
+                Arc::new(move |site, _| hakudo_script(program, site, count))
             }
             System::Pacemaker { token_ms } => Arc::new(move |site, _| pacemaker_script(site, count, token_ms)),
         };
@@ -148,12 +148,21 @@ impl Look {
     }
 }
 
-fn program() -> Result<PathBuf> {
-    let program = std::env::current_dir()?.join("target/release/hakudo");
-    if !program.exists() {
-        bail!("{} is missing: cargo build --release", program.display());
-    }
-    Ok(program)
+/// The program that is measured.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Chooses the program that is measured.
+///
+/// # Errors
+/// There is none.
+pub(super) fn choose_program(program: &Path) -> Result<()> {
+    let program = fs::canonicalize(program).with_context(|| format!("there is no {}", program.display()))?;
+    PROGRAM.get_or_init(|| program);
+    Ok(())
+}
+
+fn program() -> Result<&'static Path> {
+    PROGRAM.get().map(PathBuf::as_path).context("no program was chosen")
 }
 
 /// The program by a name without blanks; [`System::site`] has seen that it is there.
