@@ -18,4 +18,4 @@ pub mod xpath;
 
 pub use document::{Attribute, Descendants, Document, Element, Node, Position};
 pub use reader::ParseError;
-pub use validate::{Problem, validate};
+pub use validate::{Problem, new_errors, validate};

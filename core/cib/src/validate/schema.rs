@@ -142,7 +142,8 @@ pub(super) const ELEMENTS: &[ElementRule] = &[
         ],
         &["configuration", "status"],
     )
-    .choose(&[&[&["<configuration"]], &[&["<status"]]]),
+    // A file need not hold the status: no person writes it.
+    .choose(&[&[&["<configuration"]]]),
     element(
         "configuration",
         &[],
