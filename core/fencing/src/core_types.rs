@@ -93,6 +93,8 @@ pub enum Input {
         /// On which node the monitor of a device runs, by the device's id: there its agent is known to work.
         monitored: BTreeMap<String, String>,
     },
+    /// This node leads no longer: what it was asked for is another's business now. Its agents are not stopped.
+    Resign,
     /// A node is to be fenced.
     Fence(Request),
     /// The administrator's word that a node is down and runs nothing (`stonith_admin --confirm`).

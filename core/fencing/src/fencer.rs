@@ -1,21 +1,20 @@
 //! The state machine: requests come in, agents are run, answers go out.
+//!
+//! Here is what is done for a request, step after step. What must be asked before a device can be used, and where it runs,
+//! is in `asking`; what the answers of agents mean, and when a target is given up, in `judging`.
 
-use crate::agent::{self, Metadata};
-use crate::config::{Configuration, Device, HostCheck};
-use crate::core_types::{Action, Effect, Failure, Fenced, HistoryEntry, Input, Request, Run};
-use crate::operation::{Half, Operation, Progress, Route, Step};
-use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus};
+mod asking;
+mod judging;
+
+use crate::config::Configuration;
+use crate::core_types::{Action, Effect, Failure, Input, Request};
+use crate::operation::{Half, Operation, Route, Step};
+use asking::{Known, List, REMEMBERED, Verdict};
+use hakudo_base::agent::{AgentName, ExecutionStatus};
 use hakudo_base::{Instant, Random, Severity};
+use judging::{Failures, no_answer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-/// How long an answer of `list`, and a failure to get metadata, count.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// How long an agent may take for its metadata.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
-/// After some failures the next try waits this long, then twice as long, up to the longest.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The fencing core of one node. Only the leader's is given requests; those of the others already learn what the agents can
 /// do, so that a new leader need not ask first.
@@ -32,23 +31,8 @@ pub struct Fencer {
     /// In the order of their requests.
     operations: BTreeMap<u64, Operation>,
     next_operation: u64,
-    failures: BTreeMap<String, Failures>,
-}
-
-/// What is known of an agent.
-#[derive(Debug)]
-enum Known {
-    Asked { tried: BTreeSet<String> },
-    Metadata(Metadata),
-    Failed { at: Instant },
-}
-
-/// The newest answer of a device's `list`.
-#[derive(Debug, Default)]
-struct List {
-    hosts: Option<BTreeSet<String>>,
-    at: Option<Instant>,
-    failure: Option<String>,
+    /// By target, and whether it was to be switched on: that it cannot be says nothing of whether it can be fenced.
+    failures: BTreeMap<(String, bool), Failures>,
 }
 
 /// A run of an agent that has not ended.
@@ -67,29 +51,6 @@ enum Purpose {
     List,
     Status { operation: u64 },
     Fence { operation: u64, target: String },
-}
-
-/// The failures of a target since something last changed.
-#[derive(Debug)]
-struct Failures {
-    count: u32,
-    last: Instant,
-    gave_up: Option<GaveUp>,
-}
-
-#[derive(Debug)]
-struct GaveUp {
-    reason: String,
-    until: Instant,
-}
-
-/// Whether a device can fence a target.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Yes,
-    No(String),
-    /// That must be asked first.
-    Ask(Purpose),
 }
 
 /// What is next in an operation.
@@ -128,6 +89,7 @@ impl Fencer {
                 let monitored = std::mem::take(&mut self.monitored);
                 self.set_members(now, nodes, monitored, effects);
             }
+            Input::Resign => self.resign(),
             Input::Fence(request) => self.request(now, request, effects),
             Input::Confirm { target, user } => self.confirm(now, &target, &user, effects),
             Input::Result(result) => self.result(now, &result, effects),
@@ -152,7 +114,15 @@ impl Fencer {
 
     /// Targets that could not be fenced, with the reason, for people.
     pub fn unfenced(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.failures.iter().filter_map(|(target, f)| f.gave_up.as_ref().map(|g| (target.as_str(), g.reason.as_str())))
+        let fencing = self.failures.iter().filter(|((_, on), _)| !on);
+        fencing.filter_map(|((target, _), f)| f.gave_up.as_ref().map(|g| (target.as_str(), g.reason.as_str())))
+    }
+
+    /// Requests are the next leader's business. What was learnt of agents and devices stays.
+    fn resign(&mut self) {
+        self.operations.clear();
+        self.failures.clear();
+        self.calls.retain(|_, call| matches!(call.purpose, Purpose::Metadata(_)));
     }
 
     fn configure(&mut self, config: Configuration, effects: &mut Vec<Effect>) {
@@ -190,17 +160,9 @@ impl Fencer {
             self.result(now, &no_answer(call, ExecutionStatus::NotConnected, "the node was lost"), effects);
         }
         if joined {
-            self.agents.retain(|_, known| !matches!(known, Known::Failed { .. }));
+            // Agents that nobody could run may be there.
+            self.agents.retain(|_, known| matches!(known, Known::Metadata(_)));
             self.forgive(effects);
-        }
-    }
-
-    /// Something changed: what could not be fenced may be tried again.
-    fn forgive(&mut self, effects: &mut Vec<Effect>) {
-        for (target, failures) in std::mem::take(&mut self.failures) {
-            if failures.gave_up.is_some() {
-                effects.push(Effect::MayTryAgain { target });
-            }
         }
     }
 
@@ -212,7 +174,7 @@ impl Fencer {
             operation.requests.push(request);
             return;
         }
-        let failures = self.failures.get(&request.target).filter(|_| request.action != Action::On);
+        let failures = self.failures.get(&(request.target.clone(), request.action == Action::On));
         if request.user.is_none()
             && let Some(gave_up) = failures.and_then(|failures| failures.gave_up.as_ref())
         {
@@ -229,171 +191,6 @@ impl Fencer {
         operation.not_before = pause.filter(|until| now < *until);
         self.operations.insert(self.next_operation, operation);
         self.next_operation += 1;
-    }
-
-    fn confirm(&mut self, now: Instant, target: &str, user: &str, effects: &mut Vec<Effect>) {
-        let settled = |o: &Operation| o.target == target && o.action != Action::On && !o.is_answered();
-        let numbers: Vec<u64> = self.operations.iter().filter(|(_, o)| settled(o)).map(|(number, _)| *number).collect();
-        effects.push(Effect::Event {
-            severity: Severity::Warning,
-            kind: "fenced",
-            target: Some(target.to_owned()),
-            device: None,
-            took: None,
-            text: format!("{user} says that {target} is down and runs nothing: it counts as fenced"),
-        });
-        for number in numbers {
-            if let Some(mut operation) = self.operations.remove(&number) {
-                operation.done.clear();
-                operation.by = Some(user.to_owned());
-                self.answer(now, &mut operation, None, effects);
-            }
-        }
-        if self.failures.remove(target).is_some_and(|failures| failures.gave_up.is_some()) {
-            effects.push(Effect::MayTryAgain { target: target.to_owned() });
-        }
-    }
-
-    /// Ends what the time has ended.
-    fn time_passed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let silent: Vec<u64> = self.calls.iter().filter(|(_, call)| call.until <= now).map(|(n, _)| *n).collect();
-        for call in silent {
-            let reason = "nothing was heard of it, not even that it took too long";
-            self.result(now, &no_answer(call, ExecutionStatus::Timeout, reason), effects);
-        }
-        let over = |failures: &Failures| failures.gave_up.as_ref().is_some_and(|gave_up| gave_up.until <= now);
-        let again: Vec<String> = self.failures.iter().filter(|(_, f)| over(f)).map(|(t, _)| t.clone()).collect();
-        for target in again {
-            self.failures.remove(&target);
-            effects.push(Effect::MayTryAgain { target });
-        }
-    }
-
-    fn result(&mut self, now: Instant, result: &AgentResult, effects: &mut Vec<Effect>) {
-        let Some(call) = self.calls.remove(&result.call) else { return };
-        match call.purpose {
-            Purpose::Metadata(agent) => self.metadata_answered(now, agent, &call.on, result),
-            Purpose::List => self.list_answered(now, call.device, result),
-            Purpose::Status { operation } => {
-                if let Some(operation) = self.operations.get_mut(&operation) {
-                    operation.statuses.insert(call.device, agent::status_knows(result));
-                }
-            }
-            Purpose::Fence { operation, .. } => {
-                if let Some(mut fencing) = self.operations.remove(&operation)
-                    && self.fence_answered(now, &mut fencing, &call.on, result, effects)
-                {
-                    self.operations.insert(operation, fencing);
-                }
-            }
-        }
-    }
-
-    fn metadata_answered(&mut self, now: Instant, agent: AgentName, on: &str, result: &AgentResult) {
-        let known = match (agent::succeeded(result), self.agents.remove(&agent)) {
-            (true, _) => match Metadata::parse(&result.output) {
-                Ok(metadata) => Known::Metadata(metadata),
-                Err(_) => Known::Failed { at: now },
-            },
-            (false, Some(Known::Asked { mut tried })) if agent::could_not_run(result) => {
-                tried.insert(on.to_owned());
-                Known::Asked { tried }
-            }
-            (false, _) => Known::Failed { at: now },
-        };
-        self.agents.insert(agent, known);
-    }
-
-    fn list_answered(&mut self, now: Instant, device: String, result: &AgentResult) {
-        for operation in self.operations.values_mut() {
-            operation.lists_asked.insert(device.clone());
-        }
-        let list = self.lists.entry(device).or_default();
-        if agent::succeeded(result) {
-            *list = List { hosts: Some(agent::listed(&result.output)), at: Some(now), failure: None };
-        } else {
-            list.failure = Some(agent::complaint(result));
-        }
-    }
-
-    /// Returns whether the operation goes on.
-    fn fence_answered(
-        &mut self,
-        now: Instant,
-        operation: &mut Operation,
-        on: &str,
-        result: &AgentResult,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Some(step) = operation.step.as_mut() else { return true };
-        step.running = None;
-        if agent::succeeded(result) {
-            return match operation.succeeded() {
-                Progress::More => true,
-                Progress::Fenced => {
-                    self.answer(now, operation, None, effects);
-                    true
-                }
-                Progress::Finished => {
-                    self.answer(now, operation, None, effects);
-                    false
-                }
-            };
-        }
-        let complaint = format!("{} on {on}: {}", step.device, agent::complaint(result));
-        effects.push(Effect::Event {
-            severity: Severity::Warning,
-            kind: "fence-failed",
-            target: Some(operation.target.clone()),
-            device: Some(step.device.clone()),
-            took: Some(Duration::from_millis(result.exec_time_ms)),
-            text: format!("{} of {} failed: {complaint}", step.action, operation.target),
-        });
-        step.tries += 1;
-        let (device, action) = (step.device.clone(), step.action);
-        let cannot_run = agent::could_not_run(result);
-        let time = self.config.devices.get(&device).map(|device| {
-            let name = self.operation_name(device, action);
-            (device.tries(name), self.timeout(device, name))
-        });
-        // As Pacemaker: another run only if a good part of the time is left.
-        let again = !cannot_run
-            && result.status != ExecutionStatus::Timeout
-            && time.is_some_and(|(tries, timeout)| {
-                step.tries < tries && step.started.is_some_and(|started| (now - started) * 10 < timeout * 7)
-            });
-        if again {
-            return true;
-        }
-        (step.tries, step.started) = (0, None);
-        operation.complain(complaint);
-        operation.tried.entry(device.clone()).or_default().insert(on.to_owned());
-        if !cannot_run {
-            operation.failed(&device);
-        }
-        true
-    }
-
-    /// Asks agents for their metadata as soon as they are known, so that nothing need be asked when it matters.
-    fn learn_agents(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let devices: Vec<Device> = self.config.devices.values().cloned().collect();
-        for device in devices {
-            let tried = match self.agents.get(&device.agent) {
-                None => BTreeSet::new(),
-                Some(Known::Asked { tried }) => tried.clone(),
-                Some(_) => continue,
-            };
-            let purpose = Purpose::Metadata(device.agent.clone());
-            if self.is_asked(&purpose, &device.id) || self.nodes.is_empty() {
-                continue;
-            }
-            let Some(on) = self.node_for(&device, None, &tried) else {
-                self.agents.insert(device.agent.clone(), Known::Failed { at: now });
-                continue;
-            };
-            self.agents.insert(device.agent.clone(), Known::Asked { tried });
-            self.run(now, &device, "metadata", None, purpose, on, METADATA_TIMEOUT, effects);
-        }
     }
 
     /// Takes every operation as far as it gets.
@@ -563,118 +360,6 @@ impl Fencer {
         }
     }
 
-    /// Whether a device can fence the target of an operation.
-    fn verdict(&self, now: Instant, number: u64, id: &str, action: Action, operation: &Operation) -> Verdict {
-        let Some(device) = self.config.devices.get(id) else {
-            let why = self.config.disabled.get(id).map_or("there is no such device", String::as_str);
-            return Verdict::No(why.to_owned());
-        };
-        let metadata = match self.agents.get(&device.agent) {
-            Some(Known::Metadata(metadata)) => Some(metadata),
-            Some(Known::Failed { .. }) => None,
-            _ => return Verdict::Ask(Purpose::Metadata(device.agent.clone())),
-        };
-        let supports = |name| metadata.is_some_and(|metadata| metadata.supports(name));
-        if action == Action::On && metadata.is_some() && !supports("on") {
-            return Verdict::No("its agent cannot switch on".into());
-        }
-        let list = self.lists.get(id);
-        let failed_list = list.filter(|list| list.hosts.is_none()).and_then(|list| list.failure.as_ref());
-        let check = match device.check {
-            Some(check) => check,
-            None if device.has_list() => HostCheck::StaticList,
-            None if supports("list") && failed_list.is_none() => HostCheck::DynamicList,
-            None if supports("status") => HostCheck::Status,
-            None => HostCheck::None,
-        };
-        let target = operation.target.as_str();
-        match check {
-            HostCheck::None => Verdict::Yes,
-            HostCheck::StaticList => {
-                let named =
-                    device.port(target).is_some() || device.hosts.iter().any(|h| h.eq_ignore_ascii_case(target));
-                if named {
-                    Verdict::Yes
-                } else {
-                    Verdict::No(format!("its pcmk_host_list and pcmk_host_map do not name {target}"))
-                }
-            }
-            HostCheck::DynamicList => {
-                let fresh = list.and_then(|list| list.at).is_some_and(|at| now - at < REMEMBERED);
-                if !fresh && !operation.lists_asked.contains(id) {
-                    return Verdict::Ask(Purpose::List);
-                }
-                let name = device.port(target).unwrap_or(target).to_ascii_lowercase();
-                match list.and_then(|list| list.hosts.as_ref()) {
-                    Some(hosts) if hosts.contains(&name) => Verdict::Yes,
-                    Some(_) => Verdict::No(format!("its list does not name {name}")),
-                    None => {
-                        let why = list.and_then(|list| list.failure.as_deref()).unwrap_or("it could not be asked");
-                        Verdict::No(format!("its list failed: {why}"))
-                    }
-                }
-            }
-            HostCheck::Status => match operation.statuses.get(id) {
-                Some(Ok(true)) => Verdict::Yes,
-                Some(Ok(false)) => Verdict::No(format!("its status does not know {target}")),
-                Some(Err(why)) => Verdict::No(format!("its status failed: {why}")),
-                None => Verdict::Ask(Purpose::Status { operation: number }),
-            },
-        }
-    }
-
-    /// Asks what a verdict depends on. Returns whether there is something to wait for; else the verdict is another now.
-    fn ask(
-        &mut self,
-        now: Instant,
-        id: &str,
-        purpose: Purpose,
-        operation: &mut Operation,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        if self.is_asked(&purpose, id) {
-            return true;
-        }
-        let Some(device) = self.config.devices.get(id).cloned() else { return false };
-        let (name, target) = match &purpose {
-            Purpose::Metadata(agent) => {
-                // It is asked in any case, if there is anybody to ask.
-                self.learn_agents(now, effects);
-                if !self.is_asked(&purpose, id) {
-                    self.agents.insert(agent.clone(), Known::Failed { at: now });
-                    return false;
-                }
-                return true;
-            }
-            Purpose::List => ("list", None),
-            _ => ("status", Some(operation.target.as_str())),
-        };
-        let on = self.node_for(&device, Some(&operation.target), &BTreeSet::new());
-        let Some(on) = on else {
-            let why = "no node is left that could ask".to_owned();
-            if purpose == Purpose::List {
-                operation.lists_asked.insert(id.to_owned());
-                self.lists.entry(id.to_owned()).or_default().failure = Some(why);
-            } else {
-                operation.statuses.insert(id.to_owned(), Err(why));
-            }
-            return false;
-        };
-        if self.is_busy(&device) {
-            return true;
-        }
-        let timeout = self.timeout(&device, name);
-        self.run(now, &device, name, target, purpose, on, timeout, effects);
-        true
-    }
-
-    fn is_asked(&self, purpose: &Purpose, device: &str) -> bool {
-        self.calls.values().any(|call| match (&call.purpose, purpose) {
-            (Purpose::Metadata(asked), Purpose::Metadata(wanted)) => asked == wanted,
-            (asked, wanted) => asked == wanted && call.device == device,
-        })
-    }
-
     /// Runs the present step if its time has come and its device is free; an error is the device and why nobody can run it.
     fn try_step(
         &mut self,
@@ -724,94 +409,6 @@ impl Fencer {
         Ok(())
     }
 
-    /// The nodes that may run a device for an operation, best first: those where its monitor runs, then the others. A target
-    /// runs its own fencing only if nobody else is left.
-    fn candidates(&self, id: &str, operation: &Operation) -> Vec<String> {
-        let Some(device) = self.config.devices.get(id) else { return Vec::new() };
-        let action = operation.step.as_ref().map_or(operation.action, |step| step.action);
-        let name = self.operation_name(device, action);
-        let target = operation.target.as_str();
-        let free = |node: &&String| !operation.has_tried(id, node);
-        let on_target = match self.agents.get(&device.agent) {
-            Some(Known::Metadata(metadata)) => metadata.is_on_target(name),
-            _ => false,
-        };
-        let alone = self.nodes.iter().all(|node| node == target);
-        if on_target || (alone && operation.action != Action::On) {
-            return self.nodes.get(target).into_iter().filter(free).cloned().collect();
-        }
-        let monitored = self.monitored.get(id);
-        let mut nodes: Vec<&String> = self.nodes.iter().filter(|node| *node != target).filter(free).collect();
-        nodes.sort_by_key(|node| Some(*node) != monitored);
-        nodes.into_iter().cloned().collect()
-    }
-
-    /// A node to ask something of a device, best the one where its monitor runs, and the target only if nobody else is left.
-    fn node_for(&self, device: &Device, target: Option<&str>, tried: &BTreeSet<String>) -> Option<String> {
-        let monitored = self.monitored.get(&device.id);
-        let key = |node: &&String| (Some(node.as_str()) == target, Some(*node) != monitored);
-        self.nodes.iter().filter(|node| !tried.contains(*node)).min_by_key(key).cloned()
-    }
-
-    /// `pcmk_action_limit` is reached.
-    fn is_busy(&self, device: &Device) -> bool {
-        let counts = |call: &&Call| call.device == device.id && !matches!(call.purpose, Purpose::Metadata(_));
-        device.limit.is_some_and(|limit| self.calls.values().filter(counts).count() >= limit)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a different thing, and there is no smaller whole among them"
-    )]
-    fn run(
-        &mut self,
-        now: Instant,
-        device: &Device,
-        operation: &str,
-        target: Option<&str>,
-        purpose: Purpose,
-        on: String,
-        timeout: Duration,
-        effects: &mut Vec<Effect>,
-    ) -> u64 {
-        let call = self.next_call;
-        self.next_call += 1;
-        let metadata = match self.agents.get(&device.agent) {
-            Some(Known::Metadata(metadata)) => Some(metadata),
-            _ => None,
-        };
-        let parameters = match purpose {
-            Purpose::Metadata(_) => BTreeMap::new(),
-            _ => agent::parameters(device, metadata, target),
-        };
-        effects.push(Effect::Run(Run {
-            call,
-            on: on.clone(),
-            device: device.id.clone(),
-            agent: device.agent.clone(),
-            operation: operation.to_owned(),
-            target: target.map(str::to_owned),
-            parameters,
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        }));
-        // The executor stops it in time. Where not even that is heard, something is wrong with the node.
-        let until = now + timeout + timeout / 5 + Duration::from_secs(2);
-        self.calls.insert(call, Call { purpose, on, device: device.id.clone(), until });
-        call
-    }
-
-    /// `reboot` is `off` for an agent that knows no reboot.
-    fn operation_name(&self, device: &Device, action: Action) -> &'static str {
-        match self.agents.get(&device.agent) {
-            Some(Known::Metadata(metadata)) if action == Action::Reboot && !metadata.supports("reboot") => "off",
-            _ => action.name(),
-        }
-    }
-
-    fn timeout(&self, device: &Device, operation: &str) -> Duration {
-        device.timeout(operation).unwrap_or(self.config.timeout)
-    }
-
     /// Until when a device waits. What the request asks for counts for the first device only.
     fn delay(&mut self, now: Instant, operation: &mut Operation, device: &str, action: Action) -> Option<Instant> {
         let asked = operation.delay?;
@@ -824,113 +421,5 @@ impl Fencer {
         let drawn = if most > least { self.random.between(millis(least), millis(most)) } else { millis(least) };
         let delay = asked + Duration::from_millis(drawn);
         (!delay.is_zero()).then_some(now + delay)
-    }
-
-    /// What is to be said of an operation that failed, and whether it is given up.
-    fn give_reason(&mut self, now: Instant, operation: &Operation) -> Failure {
-        let (target, action) = (&operation.target, operation.action);
-        let mut complaints = operation.complaints.clone();
-        let what_to_do = "configure a device for it, or confirm that it is down";
-        let reason = if operation.used.is_empty() {
-            let disabled = self.config.disabled.iter().map(|(device, why)| format!("{device}: {why}"));
-            complaints.extend(disabled);
-            if complaints.is_empty() {
-                complaints.push("none is configured".into());
-            }
-            format!("no fence device can fence {target}: {}; {what_to_do}", complaints.join("; "))
-        } else {
-            format!("{action} of {target} failed: {}", complaints.join("; "))
-        };
-        if action == Action::On {
-            // That a node cannot be switched on says nothing of whether it can be switched off.
-            return Failure { reason, gave_up: operation.used.is_empty() };
-        }
-        let failures = self.failures.entry(target.clone()).or_insert(Failures { count: 0, last: now, gave_up: None });
-        failures.count += 1;
-        failures.last = now;
-        let too_many = self.config.attempts.is_some_and(|most| failures.count >= most);
-        if !operation.used.is_empty() && !too_many {
-            return Failure { reason, gave_up: false };
-        }
-        let reason = if operation.used.is_empty() {
-            reason
-        } else {
-            format!(
-                "{reason}; that was attempt {} (fencing-max-attempts), mend the device or confirm that it is down",
-                failures.count
-            )
-        };
-        failures.gave_up = Some(GaveUp { reason: reason.clone(), until: now + self.config.recheck });
-        Failure { reason, gave_up: true }
-    }
-
-    /// Answers all requests of an operation.
-    fn answer(&mut self, now: Instant, operation: &mut Operation, failure: Option<Failure>, effects: &mut Vec<Effect>) {
-        let requests = std::mem::take(&mut operation.requests);
-        if requests.is_empty() {
-            return;
-        }
-        let (target, action) = (operation.target.clone(), operation.action);
-        let took = operation.began.map(|began| now - began).unwrap_or_default();
-        let by = operation.by.clone();
-        let text = match &failure {
-            None => format!(
-                "{target} was fenced ({action}) by {} with {}",
-                by.as_deref().unwrap_or("nobody"),
-                if operation.done.is_empty() { "their word".to_owned() } else { operation.done.join(", ") }
-            ),
-            Some(failure) => failure.reason.clone(),
-        };
-        effects.push(Effect::Event {
-            severity: if failure.is_none() { Severity::Info } else { Severity::Error },
-            kind: if failure.is_none() { "fenced" } else { "fence-failed" },
-            target: Some(target.clone()),
-            device: None,
-            took: Some(took),
-            text,
-        });
-        effects.push(Effect::History(HistoryEntry {
-            target: target.clone(),
-            action,
-            devices: if failure.is_none() { operation.done.clone() } else { operation.used.clone() },
-            by: by.clone().filter(|_| failure.is_none()),
-            user: requests.iter().find_map(|request| request.user.clone()),
-            failure: failure.as_ref().map(|failure| failure.reason.clone()),
-            took,
-        }));
-        if failure.is_none() && action != Action::On {
-            self.failures.remove(&target);
-        }
-        for request in requests {
-            let result = match &failure {
-                Some(failure) => Err(failure.clone()),
-                None => Ok(Fenced { devices: operation.done.clone(), by: by.clone().unwrap_or_default(), took }),
-            };
-            effects.push(Effect::Done { id: request.id, target: target.clone(), action, result });
-        }
-    }
-}
-
-impl Failures {
-    /// How long the next try waits: not at all after the first failure.
-    fn pause(&self) -> Duration {
-        match self.count {
-            0 | 1 => Duration::ZERO,
-            count => SHORTEST_PAUSE.saturating_mul(1 << (count - 2).min(10)).min(LONGEST_PAUSE),
-        }
-    }
-}
-
-/// A result made here, where none will come.
-fn no_answer(call: u64, status: ExecutionStatus, reason: &str) -> AgentResult {
-    AgentResult {
-        call,
-        status,
-        exit_code: hakudo_base::agent::exit_code::ERROR,
-        exit_reason: reason.to_owned(),
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
     }
 }

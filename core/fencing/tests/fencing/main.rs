@@ -2,4 +2,7 @@
 
 mod cases;
 mod chance;
+mod choice;
+mod failure;
+mod order;
 mod script;
