@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use crate::request::{Change, ChangeOperation, ClusterState, NodeState, Reply, Request};
+use crate::request::{Change, ChangeOperation, ClusterState, NodeState, Refusal, RefusalKind, Reply, Request};
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,11 @@ struct MadeChange {
     forced: bool,
 }
 
+/// The refusal of a word that is no fencing action.
+pub(crate) fn no_action(word: &str) -> Refusal {
+    Refusal::new(RefusalKind::Usage, format!("{word} is no fencing action: off, reboot or on"))
+}
+
 fn reply(effects: &mut Vec<Effect>, client: u64, reply: Reply) {
     effects.push(Effect::Reply { client, reply: Box::new(reply) });
 }
@@ -42,7 +47,9 @@ impl Controller {
                 self.clients.watching.insert(client, after);
                 Ok(None)
             }
-            Request::Events { .. } => Err("events are kept by the daemon of the node".to_owned()),
+            Request::Events { .. } => {
+                Err(Refusal::new(RefusalKind::Usage, "events are kept by the daemon of the node"))
+            }
             Request::Change(change) => {
                 self.want(client, Ok(Command::Change { user, time: self.time().seconds(), change }))
             }
@@ -57,13 +64,13 @@ impl Controller {
             Request::Fence { node, action } => {
                 let target = self.find(&node);
                 let known = matches!(&*action, "off" | "reboot" | "on");
-                let target =
-                    if known { target } else { Err(format!("{action} is no fencing action: off, reboot or on")) };
+                let target = if known { target } else { Err(no_action(&action)) };
                 self.want(client, target.map(|target| Command::FenceRequest { target, action, user }))
             }
             Request::ConfirmFenced { node } => {
                 let target = self.find(&node);
-                self.want(client, target.map(|target| Command::Confirm { target, user }))
+                let time = self.time().seconds();
+                self.want(client, target.map(|target| Command::Confirm { target, user, time }))
             }
             Request::Leave if self.view.is_none() => {
                 effects.push(Effect::Leave);
@@ -79,20 +86,23 @@ impl Controller {
         match answer {
             Ok(Some(answer)) => reply(effects, client, answer),
             Ok(None) => {}
-            Err(reason) => reply(effects, client, Reply::Refused { reason }),
+            Err(refusal) => reply(effects, client, refusal.into()),
         }
     }
 
-    fn find(&self, name: &str) -> Result<NodeId, String> {
+    fn find(&self, name: &str) -> Result<NodeId, Refusal> {
         let known = || self.names.values().map(String::as_str).collect::<Vec<_>>().join(", ");
-        self.node_named(name).ok_or_else(|| format!("there is no node {name}; the nodes are {}", known()))
+        self.node_named(name).ok_or_else(|| {
+            Refusal::new(RefusalKind::NoSuch, format!("there is no node {name}; the nodes are {}", known()))
+        })
     }
 
     /// Says a command for a client, who is answered once it was carried out.
-    fn want(&mut self, client: u64, command: Result<Command, String>) -> Result<Option<Reply>, String> {
+    fn want(&mut self, client: u64, command: Result<Command, Refusal>) -> Result<Option<Reply>, Refusal> {
         let command = command?;
         if self.view.is_none() {
-            return Err("this node is not part of a cluster yet: wait until it has joined".to_owned());
+            let reason = "this node is not part of a cluster yet: wait until it has joined";
+            return Err(Refusal::new(RefusalKind::NotConnected, reason));
         }
         let number = self.say(command);
         self.clients.waiting.insert(number, client);
@@ -114,9 +124,9 @@ impl Controller {
     }
 
     /// A command was refused by all alike.
-    pub(crate) fn refused(&mut self, from: NodeId, number: u64, reason: String, effects: &mut Vec<Effect>) {
+    pub(crate) fn refused(&mut self, from: NodeId, number: u64, refusal: Refusal, effects: &mut Vec<Effect>) {
         if let Some(client) = self.client_of(from, number) {
-            reply(effects, client, Reply::Refused { reason });
+            reply(effects, client, refusal.into());
         }
     }
 
@@ -147,7 +157,7 @@ impl Controller {
         let changed = self.may_change(change.force).and_then(|()| self.replica.change(change, &origin, user, time));
         let changed = match changed {
             Ok(changed) => changed,
-            Err(reason) => return self.refused(from, number, reason, effects),
+            Err(refusal) => return self.refused(from, number, refusal, effects),
         };
         if let Some(client) = self.client_of(from, number) {
             let made = MadeChange { generation: self.replica.generation, forced: change.force };
@@ -162,22 +172,22 @@ impl Controller {
         let text = format!("{user} on {origin} changed the configuration to version {}", self.replica.version());
         effects.push(Effect::Event(self.event("config", Severity::Info, text)));
         self.persist(effects);
-        self.reconfigure_fencing(effects);
+        self.ready_fencing(effects);
         self.add_missing_nodes();
         self.think_again("the configuration changed");
     }
 
     /// The configuration may change where no other side can change it at the same time.
-    fn may_change(&self, force: bool) -> Result<(), String> {
+    fn may_change(&self, force: bool) -> Result<(), Refusal> {
         if force {
             return Ok(());
         }
         let Some(view) = self.view.as_ref().filter(|view| view.quorate) else {
-            return Err(
+            return Err(Refusal::new(
+                RefusalKind::NoQuorum,
                 "this side of the cluster is not quorate, and its changes would give way to the other side's: \
-                        bring more nodes back, or force the change"
-                    .to_owned(),
-            );
+                 bring more nodes back, or force the change",
+            ));
         };
         if view.exclusive || !self.replica.options().fencing {
             return Ok(());
@@ -186,10 +196,13 @@ impl Controller {
         if lost.is_empty() {
             return Ok(());
         }
-        Err(format!(
-            "{} may be alive and may change the configuration too: wait until fencing confirmed its death, confirm it by \
-             hand, or force the change",
-            lost.join(", ")
+        Err(Refusal::new(
+            RefusalKind::Unsafe,
+            format!(
+                "{} may be alive and may change the configuration too: wait until fencing confirmed its death, confirm \
+                 it by hand, or force the change",
+                lost.join(", ")
+            ),
         ))
     }
 
@@ -308,6 +321,7 @@ impl Controller {
             actions_left: self.actions_left,
             settled: self.settled,
             alerts,
+            fencing: self.replica.status.fencing.newest_first(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! sender notices, and says again what still matters there.
 
 use crate::request::Change;
-use crate::status::{NodeStatus, Order, Report, Status};
+use crate::status::{FencingHistory, NodeStatus, Order, Report, Status};
 use hakudo_base::agent::AgentCall;
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::ViewId;
@@ -46,6 +46,8 @@ pub(crate) struct Hello {
     pub(crate) ready: bool,
     /// The cluster it comes from had begun to act.
     pub(crate) started: bool,
+    /// What was fenced there.
+    pub(crate) fencing: FencingHistory,
 }
 
 /// Said by the member whose configuration counts, once all have said hello: what all take over.
@@ -70,6 +72,19 @@ pub(crate) struct Step {
     pub(crate) action: u32,
 }
 
+/// Fencing of a node begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FenceBegun {
+    /// The node.
+    pub(crate) target: NodeId,
+    /// `off`, `reboot` or `on`.
+    pub(crate) action: String,
+    /// Seconds since 1970.
+    pub(crate) time: i64,
+    /// The node on which a person wanted it, and that person.
+    pub(crate) wanted_by: Option<(NodeId, String)>,
+}
+
 /// How fencing of a node ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FenceDone {
@@ -79,6 +94,8 @@ pub(crate) struct FenceDone {
     pub(crate) action: String,
     /// The node whose executor did it, or who confirmed it by hand.
     pub(crate) by: Option<String>,
+    /// The devices that did it.
+    pub(crate) devices: Vec<String>,
     /// Why it failed.
     pub(crate) failed: Option<String>,
     /// Seconds since 1970.
@@ -89,8 +106,8 @@ pub(crate) struct FenceDone {
     pub(crate) began: u64,
     /// The step that this was.
     pub(crate) step: Option<Step>,
-    /// The node and the number of the command by which a person asked.
-    pub(crate) asked_by: Option<(NodeId, u64)>,
+    /// Where a person asked: the node and the number of the command there, and the user.
+    pub(crate) asked_by: Option<(NodeId, u64, String)>,
     /// Attributes that the node gets with it.
     pub(crate) attributes: Vec<(String, String)>,
 }
@@ -227,6 +244,8 @@ pub(crate) enum Command {
         target: NodeId,
         /// Who said it.
         user: String,
+        /// Seconds since 1970.
+        time: i64,
     },
     /// Run a fence agent.
     FenceRun {
@@ -234,18 +253,22 @@ pub(crate) enum Command {
         target: Option<NodeId>,
         /// The node that runs the agent.
         on: NodeId,
-        /// The leader's own number of the call.
+        /// The leader's number of the call, which no other leader gives.
         number: u64,
         /// The call; its number and epoch are given by the node that runs it.
         call: Box<AgentCall>,
     },
     /// How a fence agent ended.
     FenceResult {
-        /// The leader's own number of the call.
+        /// The leader that asked for it.
+        leader: NodeId,
+        /// Its number of the call.
         number: u64,
         /// The result.
         result: hakudo_base::agent::AgentResult,
     },
+    /// Fencing of a node begins.
+    FenceBegun(Box<FenceBegun>),
     /// Fencing of a node ended.
     FenceDone(Box<FenceDone>),
     /// Nothing is left to be done.

@@ -37,8 +37,8 @@ pub struct Controller {
     pub(crate) disk: Disk,
     pub(crate) node: Node,
     pub(crate) leader: Leader,
-    /// Only on the leader.
-    pub(crate) fencing: Option<Box<Fencing>>,
+    /// Ready on every node, at work only on the leader.
+    pub(crate) fencing: Box<Fencing>,
     pub(crate) clients: Clients,
     pub(crate) alerts: BTreeMap<String, (Severity, String)>,
     /// Actions of the running plan that did not end yet, as far as this node heard.
@@ -56,6 +56,8 @@ impl Controller {
     /// A controller that knows no view yet.
     pub fn new(config: Config, seed: u64) -> Self {
         let (replica, unreadable) = Replica::new(config.persisted);
+        let mut leader = Leader::new(Random::new(seed));
+        let fencing = Box::new(Fencing::new(leader.seed()));
         Self {
             local: config.node,
             names: config.nodes,
@@ -71,8 +73,8 @@ impl Controller {
             outbox: Outbox::default(),
             disk: Disk::default(),
             node: Node::default(),
-            leader: Leader::new(Random::new(seed)),
-            fencing: None,
+            leader,
+            fencing,
             clients: Clients::default(),
             alerts: BTreeMap::new(),
             actions_left: 0,
@@ -119,7 +121,7 @@ impl Controller {
 
     /// When [`Input::Timer`] is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let parts = [self.retry_broadcast, self.disk.deadline(), self.lead_deadline()];
+        let parts = [self.retry_broadcast, self.disk.deadline(), self.fence_deadline(), self.lead_deadline()];
         parts.into_iter().flatten().min()
     }
 
@@ -128,7 +130,8 @@ impl Controller {
             self.retry_broadcast = None;
         }
         self.write_again(effects);
-        self.lead_timer(effects);
+        self.fence_timer(effects);
+        self.lead_timer();
     }
 
     fn do_what_is_possible(&mut self, effects: &mut Vec<Effect>) {

@@ -94,10 +94,15 @@ impl Controller {
             Command::FenceRequest { target, action, user } => {
                 self.hear_fence_request(from, number, (target, &action, user), effects);
             }
-            Command::Confirm { target, user } => self.hear_confirm(from, number, target, &user, effects),
-            Command::FenceRun { target, on, number, call } => self.hear_fence_run(target, on, number, *call, effects),
-            Command::FenceResult { number, result } => self.hear_fence_result(number, result, effects),
-            Command::FenceDone(done) => self.hear_fence_done(*done, effects),
+            Command::Confirm { target, user, time } => {
+                self.hear_confirm((from, number), target, &user, time, effects);
+            }
+            Command::FenceBegun(begun) => self.hear_fence_begun(from, *begun),
+            Command::FenceRun { target, on, number, call } => {
+                self.hear_fence_run((from, number), target, on, *call, effects);
+            }
+            Command::FenceResult { leader, number, result } => self.hear_fence_result(leader, number, result, effects),
+            Command::FenceDone(done) => self.hear_fence_done(from, *done, effects),
             Command::Settled => {
                 self.started |= self.quorate();
                 self.settled = true;

@@ -1,15 +1,19 @@
 //! Fencing, as far as it concerns the state of the cluster: who asked for it, how it ended, and what follows from that.
 //!
-//! Which device does it, where and how often is the [`Fencer`]'s business. The leader keeps one as long as it leads, gives
-//! it the fencing steps of its plans and the wishes of people, and has its agents run through the total order. That a
-//! node was fenced is said to all: every member forgets what the node ran, and its membership need not wait for it.
+//! Which device does it, where and how often is the [`Fencer`]'s business. Every node has one that knows the configuration
+//! and what the agents can do, so that a new leader can fence at once. The leader gives it the fencing steps of its plans
+//! and the wishes of people, and has its agents run through the total order. That a node was fenced is said to all: every
+//! member forgets what the node ran and writes it into the history, and its membership need not wait for the node.
 //!
 //! A node that cannot be fenced is asked for again when the fencer says that it may help, not sooner: until then the step
 //! stays open, what depends on it does not begin, and an alert says why.
 
-use crate::command::{Command, FenceDone, Step};
+use crate::clients::no_action;
+use crate::command::{Command, FenceBegun, FenceDone, Step};
 use crate::controller::Controller;
 use crate::core_types::Effect;
+use crate::node::FenceCaller;
+use crate::request::{self, FencingState, Refusal, RefusalKind};
 use hakudo_base::agent::{AgentCall, AgentResult, exit_code};
 use hakudo_base::{Instant, NodeId, Severity};
 use hakudo_cib::values;
@@ -19,14 +23,19 @@ use hakudo_scheduler::Action;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The leader's fencing.
+/// A node's fencing.
 #[derive(Debug)]
 pub(crate) struct Fencing {
     fencer: Fencer,
+    /// Added to the fencer's numbers of calls: an answer that this node's former life waited for is not taken for another.
+    base: u64,
+    /// This node leads.
+    leads: bool,
     requests: u64,
     open: BTreeMap<u64, Open>,
-    /// Targets for which asking has no sense at the moment, by name, and the steps that wait for them.
-    hopeless: BTreeMap<String, Vec<(Step, Wish)>>,
+    /// Targets for which asking has no sense at the moment, by name, and the steps that wait for them: to be switched on
+    /// (true), or to be fenced.
+    hopeless: BTreeMap<(String, bool), Vec<(Step, Wish)>>,
     /// The configuration that the fencer knows.
     configured: Option<u64>,
 }
@@ -36,8 +45,8 @@ pub(crate) struct Fencing {
 struct Open {
     wish: Wish,
     step: Option<Step>,
-    /// The node and the number of the command by which a person asked.
-    asked_by: Option<(NodeId, u64)>,
+    /// Where a person asked: the node and the number of the command there, and the user.
+    asked_by: Option<(NodeId, u64, String)>,
     since: Instant,
     epoch: u64,
 }
@@ -55,11 +64,19 @@ impl Fencing {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             fencer: Fencer::new(seed),
+            base: seed >> 1,
+            leads: false,
             requests: 0,
             open: BTreeMap::new(),
             hopeless: BTreeMap::new(),
             configured: None,
         }
+    }
+
+    /// Targets for which asking has no sense at the moment.
+    #[cfg(test)]
+    pub(crate) fn hopeless_targets(&self) -> impl Iterator<Item = &(String, bool)> {
+        self.hopeless.keys()
     }
 
     /// The walk was given up: its steps mean nothing any more, while fencing goes on.
@@ -70,36 +87,41 @@ impl Fencing {
 }
 
 impl Controller {
-    /// Whether this node has to see to fencing in a new view, and with which nodes.
-    pub(crate) fn lead_fencing(&mut self, effects: &mut Vec<Effect>) {
-        if !self.leads() {
-            self.fencing = None;
-            return;
+    /// The members of a new view agree: the leader sees to fencing now, and all others have done with it.
+    pub(crate) fn prepare_fencing(&mut self, effects: &mut Vec<Effect>) {
+        let (leads, led) = (self.leads(), self.fencing.leads);
+        self.fencing.leads = leads;
+        self.fencing.forget_steps();
+        if led && !leads {
+            self.fencing.open.clear();
+            self.fencing.hopeless.clear();
+            self.fencer(fencing::Input::Resign, effects);
         }
-        let seed = self.leader.seed();
-        self.fencing.get_or_insert_with(|| Box::new(Fencing::new(seed))).forget_steps();
         self.configure_fencing(effects);
     }
 
-    /// The fencer hears of a new configuration, of members, and of where its devices are known to work.
+    /// The fencer hears of a new configuration, of the nodes that can run agents, and of where its devices are known to work.
+    /// Who does not lead only asks its own agents what they can do.
     fn configure_fencing(&mut self, effects: &mut Vec<Effect>) {
-        let (cib, now) = (self.cib(), self.time());
-        let nodes = self.view.iter().flat_map(|view| &view.members).map(|node| self.name(*node)).collect();
-        let monitored = self.monitored_devices();
-        let generation = self.replica.generation;
-        let Some(fencing) = &mut self.fencing else { return };
         let mut wanted = Vec::new();
-        if fencing.configured != Some(generation) {
-            fencing.configured = Some(generation);
-            fencing.fencer.handle(self.now, fencing::Input::Configure { cib, now }, &mut wanted);
+        let generation = self.replica.generation;
+        if self.fencing.configured != Some(generation) {
+            self.fencing.configured = Some(generation);
+            let (cib, now) = (self.cib(), self.time());
+            self.fencing.fencer.handle(self.now, fencing::Input::Configure { cib, now }, &mut wanted);
         }
-        fencing.fencer.handle(self.now, fencing::Input::Members { nodes, monitored }, &mut wanted);
+        let leads = self.fencing.leads;
+        let agents = |node: &&NodeId| leads || (**node == self.local && self.node.is_connected());
+        let members = self.view.iter().flat_map(|view| &view.members);
+        let nodes = members.filter(agents).map(|node| self.name(*node)).collect();
+        let monitored = if leads { self.monitored_devices() } else { BTreeMap::new() };
+        self.fencing.fencer.handle(self.now, fencing::Input::Members { nodes, monitored }, &mut wanted);
         self.carry_out_fencing(wanted, effects);
     }
 
-    /// The configuration changed.
-    pub(crate) fn reconfigure_fencing(&mut self, effects: &mut Vec<Effect>) {
-        if self.fencing.is_some() {
+    /// The configuration changed, or this node's executor came or went.
+    pub(crate) fn ready_fencing(&mut self, effects: &mut Vec<Effect>) {
+        if self.synced {
             self.configure_fencing(effects);
         }
     }
@@ -120,9 +142,8 @@ impl Controller {
     }
 
     fn fencer(&mut self, input: fencing::Input, effects: &mut Vec<Effect>) {
-        let Some(fencing) = &mut self.fencing else { return };
         let mut wanted = Vec::new();
-        fencing.fencer.handle(self.now, input, &mut wanted);
+        self.fencing.fencer.handle(self.now, input, &mut wanted);
         self.carry_out_fencing(wanted, effects);
     }
 
@@ -147,13 +168,17 @@ impl Controller {
     }
 
     fn run_somewhere(&mut self, run: &fencing::Run, effects: &mut Vec<Effect>) {
+        let call = Box::new(run.agent_call(self.epoch()));
+        let number = self.fencing.base + run.call;
+        if !self.fencing.leads {
+            return self.run_fence_agent(FenceCaller::Local(number), *call, effects);
+        }
         let Some(on) = self.node_named(&run.on) else {
             let reason = format!("there is no node {}", run.on);
             return self.fencer(fencing::Input::Result(crate::node::never_ran(run.call, &reason)), effects);
         };
         let target = run.target.as_ref().and_then(|name| self.node_named(name));
-        let call = Box::new(run.agent_call(self.epoch()));
-        self.say(Command::FenceRun { target, on, number: run.call, call });
+        self.say(Command::FenceRun { target, on, number, call });
     }
 
     /// A fencing step of the plan begins.
@@ -183,10 +208,11 @@ impl Controller {
         effects: &mut Vec<Effect>,
     ) {
         let name = self.name(wish.target);
-        let (now, epoch) = (self.now, self.epoch());
-        let Some(fencing) = &mut self.fencing else { return };
+        let of = (name.clone(), wish.action == fencing::Action::On);
+        let (now, epoch, time) = (self.now, self.epoch(), self.time().seconds());
+        let fencing = &mut self.fencing;
         let user = asked_by.as_ref().map(|(_, _, user)| user.clone());
-        if let Some(waiting) = fencing.hopeless.get_mut(&name).filter(|_| user.is_none()) {
+        if let Some(waiting) = fencing.hopeless.get_mut(&of).filter(|_| user.is_none()) {
             waiting.extend(step.map(|step| (step, wish)));
             return;
         }
@@ -200,8 +226,10 @@ impl Controller {
         fencing.requests += 1;
         let id = fencing.requests;
         let request = fencing::Request { id, target: name, action: wish.action, delay: wish.delay, user };
-        let asked_by = asked_by.map(|(node, number, _)| (node, number));
+        let wanted_by = asked_by.as_ref().map(|(node, _, user)| (*node, user.clone()));
+        let begun = FenceBegun { target: wish.target, action: wish.action.name().to_owned(), time, wanted_by };
         fencing.open.insert(id, Open { wish, step, asked_by, since: now, epoch });
+        self.say(Command::FenceBegun(Box::new(begun)));
         self.fencer(fencing::Input::Fence(request), effects);
     }
 
@@ -213,20 +241,21 @@ impl Controller {
         result: Result<fencing::Fenced, fencing::Failure>,
     ) {
         let (time, now) = (self.time().seconds(), self.now);
-        let Some(fencing) = &mut self.fencing else { return };
+        let fencing = &mut self.fencing;
         let Some(open) = fencing.open.remove(&id) else { return };
         if result.as_ref().is_err_and(|failure| failure.gave_up) {
-            fencing.hopeless.entry(name.to_owned()).or_default();
+            fencing.hopeless.entry((name.to_owned(), action == fencing::Action::On)).or_default();
         }
         let attributes = if result.is_ok() && action == fencing::Action::On { open.wish.digests } else { Vec::new() };
-        let (by, failed) = match result {
-            Ok(fenced) => (Some(fenced.by), None),
-            Err(failure) => (None, Some(failure.reason)),
+        let (by, devices, failed) = match result {
+            Ok(fenced) => (Some(fenced.by), fenced.devices, None),
+            Err(failure) => (None, Vec::new(), Some(failure.reason)),
         };
         self.say(Command::FenceDone(Box::new(FenceDone {
             target: open.wish.target,
             action: action.name().to_owned(),
             by,
+            devices,
             failed,
             time,
             took_ms: milliseconds(now.since(open.since)),
@@ -239,8 +268,8 @@ impl Controller {
 
     /// Something changed, and a node that could not be fenced may be tried again.
     fn fence_again(&mut self, name: &str, effects: &mut Vec<Effect>) {
-        let Some(waiting) = self.fencing.as_mut().and_then(|fencing| fencing.hopeless.remove(name)) else { return };
-        for (step, wish) in waiting {
+        let waiting = [false, true].map(|on| self.fencing.hopeless.remove(&(name.to_owned(), on)));
+        for (step, wish) in waiting.into_iter().flatten().flatten() {
             self.ask_fencer(wish, Some(step), None, effects);
         }
     }
@@ -255,9 +284,9 @@ impl Controller {
     ) {
         let (target, action, user) = wish;
         let Ok(action) = action.parse() else {
-            return self.refused(from, number, format!("{action} is no fencing action: off, reboot or on"), effects);
+            return self.refused(from, number, no_action(action), effects);
         };
-        if self.fencing.is_some() {
+        if self.fencing.leads {
             self.configure_fencing(effects);
             let wish = Wish { target, action, delay: None, digests: Vec::new() };
             self.ask_fencer(wish, None, Some((from, number, user)), effects);
@@ -267,15 +296,15 @@ impl Controller {
     /// A person says that a node is down.
     pub(crate) fn hear_confirm(
         &mut self,
-        from: NodeId,
-        number: u64,
+        (from, number): (NodeId, u64),
         target: NodeId,
         user: &str,
+        time: i64,
         effects: &mut Vec<Effect>,
     ) {
         if self.view.as_ref().is_some_and(|view| view.members.contains(&target)) {
             let reason = format!("{} is a member of the cluster and alive", self.name(target));
-            return self.refused(from, number, reason, effects);
+            return self.refused(from, number, Refusal::new(RefusalKind::Unsafe, reason), effects);
         }
         let name = self.name(target);
         let mut event = self.event("fenced", Severity::Warning, format!("{user} confirmed that {name} is down"));
@@ -283,16 +312,60 @@ impl Controller {
         effects.push(Effect::Event(event));
         self.no_alert(&format!("fencing of {name}"));
         self.is_safe(target, effects);
+        let origin = self.name(from);
+        self.replica.status.fencing.note(request::Fencing {
+            time,
+            target: name.clone(),
+            action: "off".to_owned(),
+            state: FencingState::Succeeded,
+            devices: Vec::new(),
+            // As Pacemaker calls it.
+            by: Some("a human".to_owned()),
+            client: user.to_owned(),
+            origin,
+            reason: None,
+            took_ms: 0,
+        });
         self.fencer(fencing::Input::Confirm { target: name, user: user.to_owned() }, effects);
         self.think_again("a node was confirmed to be down");
         self.finished(from, number, effects);
     }
 
+    /// The leader begins to see to a fencing.
+    pub(crate) fn hear_fence_begun(&mut self, from: NodeId, begun: FenceBegun) {
+        let FenceBegun { target, action, time, wanted_by } = begun;
+        let entry = self.history_entry(target, action, time, (from, wanted_by));
+        self.replica.status.fencing.note(entry);
+    }
+
+    /// A fencing that begins, as the history has it; wanted by a person at a node, or by the leader.
+    fn history_entry(
+        &self,
+        target: NodeId,
+        action: String,
+        time: i64,
+        (leader, wanted_by): (NodeId, Option<(NodeId, String)>),
+    ) -> request::Fencing {
+        let (origin, client) = wanted_by.unwrap_or_else(|| (leader, "hakudo".to_owned()));
+        request::Fencing {
+            time,
+            target: self.name(target),
+            action,
+            state: FencingState::Pending,
+            devices: Vec::new(),
+            by: None,
+            client,
+            origin: self.name(origin),
+            reason: None,
+            took_ms: 0,
+        }
+    }
+
     pub(crate) fn hear_fence_run(
         &mut self,
+        (leader, number): (NodeId, u64),
         target: Option<NodeId>,
         on: NodeId,
-        number: u64,
         call: AgentCall,
         effects: &mut Vec<Effect>,
     ) {
@@ -305,17 +378,26 @@ impl Controller {
             effects.push(Effect::Event(event));
         }
         if on == self.local {
-            self.run_fence_agent(number, call, effects);
+            self.run_fence_agent(FenceCaller::Leader(leader, number), call, effects);
         }
     }
 
-    pub(crate) fn hear_fence_result(&mut self, number: u64, mut result: AgentResult, effects: &mut Vec<Effect>) {
-        result.call = number;
+    /// An agent ended that a leader asked for: this node in this life, or another one.
+    pub(crate) fn hear_fence_result(
+        &mut self,
+        leader: NodeId,
+        number: u64,
+        mut result: AgentResult,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(call) = number.checked_sub(self.fencing.base).filter(|_| leader == self.local) else { return };
+        result.call = call;
         self.fencer(fencing::Input::Result(result), effects);
     }
 
-    pub(crate) fn hear_fence_done(&mut self, done: FenceDone, effects: &mut Vec<Effect>) {
-        let FenceDone { target, action, by, failed, time, took_ms, began, step, asked_by, attributes } = done;
+    pub(crate) fn hear_fence_done(&mut self, from: NodeId, done: FenceDone, effects: &mut Vec<Effect>) {
+        self.note_fenced(from, &done);
+        let FenceDone { target, action, by, failed, time, took_ms, began, step, asked_by, attributes, .. } = done;
         let name = self.name(target);
         let about = format!("fencing of {name}");
         let (kind, severity, text) = match &failed {
@@ -346,10 +428,25 @@ impl Controller {
             (None, Some(_)) => {}
         }
         match (asked_by, failed) {
-            (Some((node, number)), None) => self.finished(node, number, effects),
-            (Some((node, number)), Some(reason)) => self.refused(node, number, reason, effects),
+            (Some((node, number, _)), None) => self.finished(node, number, effects),
+            (Some((node, number, _)), Some(reason)) => {
+                self.refused(node, number, Refusal::new(RefusalKind::Failed, reason), effects);
+            }
             (None, _) => {}
         }
+    }
+
+    fn note_fenced(&mut self, from: NodeId, done: &FenceDone) {
+        let wanted_by = done.asked_by.as_ref().map(|(node, _, user)| (*node, user.clone()));
+        let begun = self.history_entry(done.target, done.action.clone(), done.time, (from, wanted_by));
+        self.replica.status.fencing.note(request::Fencing {
+            state: if done.failed.is_none() { FencingState::Succeeded } else { FencingState::Failed },
+            devices: done.devices.clone(),
+            by: done.by.clone(),
+            reason: done.failed.clone(),
+            took_ms: done.took_ms,
+            ..begun
+        });
     }
 
     /// The node became a member after its fencing began: what was fenced was its former life, and what it told when it
@@ -376,7 +473,7 @@ impl Controller {
     }
 
     pub(crate) fn fence_deadline(&self) -> Option<Instant> {
-        self.fencing.as_ref().and_then(|fencing| fencing.fencer.deadline())
+        self.fencing.fencer.deadline()
     }
 
     pub(crate) fn fence_timer(&mut self, effects: &mut Vec<Effect>) {

@@ -182,9 +182,7 @@ impl Controller {
     fn end_walk(&mut self) {
         let Some(walk) = self.leader.walk.take() else { return };
         self.leader.calls.clear();
-        if let Some(fencing) = &mut self.fencing {
-            fencing.forget_steps();
-        }
+        self.fencing.forget_steps();
         if walk.failed() {
             return self.walk_failed(walk.fingerprint());
         }
@@ -293,16 +291,15 @@ impl Controller {
         let idle = self.leader.walk.is_none() && self.leader.asked.is_none();
         let again = self.leader.look_again.filter(|_| idle);
         let walk = self.leader.walk.as_ref().and_then(Walk::deadline);
-        [start.filter(|at| *at > self.now), again, walk, self.fence_deadline()].into_iter().flatten().min()
+        [start.filter(|at| *at > self.now), again, walk].into_iter().flatten().min()
     }
 
-    pub(crate) fn lead_timer(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn lead_timer(&mut self) {
         if self.leader.look_again.is_some_and(|at| at <= self.now) && self.leader.walk.is_none() {
             self.leader.look_again = None;
             self.think_again("it was time to look again");
         }
         self.give_up_overdue();
-        self.fence_timer(effects);
     }
 
     fn give_up_overdue(&mut self) {

@@ -39,6 +39,7 @@ mod status;
 mod views;
 mod walk;
 
+pub use change::changed;
 pub use controller::Controller;
 pub use core_types::{Config, Effect, Input, PersistedState};
 pub use hakudo_base::agent::{ExecutorInput, Known};

@@ -20,8 +20,17 @@ pub(crate) struct Node {
     results: Vec<AgentResult>,
     /// The number of the newest report.
     reported: u64,
-    /// Calls of fence agents for the leader: our call number and the leader's.
-    pub(crate) fencing: BTreeMap<u64, u64>,
+    /// Calls of fence agents that have not ended, by our call number.
+    fencing: BTreeMap<u64, FenceCaller>,
+}
+
+/// Who wants the result of a fence agent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FenceCaller {
+    /// A leader, with its number of the call.
+    Leader(NodeId, u64),
+    /// This node's own fencer, with its number of the call.
+    Local(u64),
 }
 
 /// The first call number of fence agents that run for the leader; those of resources stay far below.
@@ -39,12 +48,11 @@ impl Controller {
             ExecutorInput::Connected { known } => self.executor_connected(&known, effects),
             ExecutorInput::Lost => {
                 self.node.connected = false;
+                self.ready_fencing(effects);
                 self.alert("executor", Severity::Error, format!("the executor of {} is away", self.name(self.local)));
             }
             ExecutorInput::Result(result) => match self.node.fencing.remove(&result.call) {
-                Some(number) => {
-                    self.say(Command::FenceResult { number, result });
-                }
+                Some(caller) => self.fence_agent_ended(caller, result, effects),
                 None => self.node.results.push(result),
             },
         }
@@ -55,9 +63,10 @@ impl Controller {
     fn executor_connected(&mut self, known: &[Known], effects: &mut Vec<Effect>) {
         self.node.connected = true;
         self.no_alert("executor");
-        for number in std::mem::take(&mut self.node.fencing).into_values() {
-            self.say(Command::FenceResult { number, result: never_ran(0, "the executor was restarted") });
+        for caller in std::mem::take(&mut self.node.fencing).into_values() {
+            self.fence_agent_ended(caller, never_ran(0, "the executor was restarted"), effects);
         }
+        self.ready_fencing(effects);
         let name = self.name(self.local);
         let old = self.replica.status.node_mut(self.local, &name);
         let through = self.node.held.keys().next().map_or(old.last_call, |first| first - 1);
@@ -138,18 +147,26 @@ impl Controller {
         }
     }
 
-    /// Runs a fence agent for the leader.
-    pub(crate) fn run_fence_agent(&mut self, number: u64, mut call: AgentCall, effects: &mut Vec<Effect>) {
+    /// Runs a fence agent.
+    pub(crate) fn run_fence_agent(&mut self, caller: FenceCaller, mut call: AgentCall, effects: &mut Vec<Effect>) {
         if !self.node.connected {
             let result = never_ran(call.call, "the executor is away");
-            self.say(Command::FenceResult { number, result });
-            return;
+            return self.fence_agent_ended(caller, result, effects);
         }
         self.node.reported += 1;
         call.call = FENCE_CALLS + self.node.reported;
         call.epoch = self.epoch();
-        self.node.fencing.insert(call.call, number);
+        self.node.fencing.insert(call.call, caller);
         effects.push(Effect::Execute { call, note: Vec::new() });
+    }
+
+    fn fence_agent_ended(&mut self, caller: FenceCaller, result: AgentResult, effects: &mut Vec<Effect>) {
+        match caller {
+            FenceCaller::Leader(leader, number) => {
+                self.say(Command::FenceResult { leader, number, result });
+            }
+            FenceCaller::Local(number) => self.hear_fence_result(self.local, number, result, effects),
+        }
     }
 
     /// Reports what ended since the last report, in one message with all that came meanwhile.

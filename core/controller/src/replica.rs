@@ -6,7 +6,7 @@ use crate::change;
 use crate::command::{Standing, Sync};
 use crate::core_types::PersistedState;
 use crate::options::Options;
-use crate::request::Change;
+use crate::request::{Change, Refusal};
 use crate::status::{FEATURE_SET, Status};
 use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::change::Version;
@@ -25,12 +25,9 @@ pub(crate) struct Replica {
     ids: BTreeMap<String, String>,
 }
 
-/// Why a configuration could not be taken over.
-pub(crate) type Refusal = String;
-
 impl Replica {
     /// From what the disk holds. An unreadable configuration counts as none; it is given back, to be kept aside.
-    pub(crate) fn new(persisted: Option<PersistedState>) -> (Self, Option<(String, Refusal)>) {
+    pub(crate) fn new(persisted: Option<PersistedState>) -> (Self, Option<(String, String)>) {
         let (document, lineage, unreadable) = match persisted {
             None => (empty(), 0, None),
             Some(state) => match change::read(&state.configuration) {
@@ -111,7 +108,7 @@ impl Replica {
     }
 
     /// Takes over what the winner has; the own configuration comes back where it was another one.
-    pub(crate) fn adopt(&mut self, sync: Sync) -> Result<Option<String>, Refusal> {
+    pub(crate) fn adopt(&mut self, sync: Sync) -> Result<Option<String>, String> {
         let document = change::read(&sync.configuration)?;
         let own = (document != self.configuration && self.has_configuration()).then(|| self.configuration.to_xml());
         self.configuration = document;

@@ -68,7 +68,7 @@ pub struct Change {
     pub operations: Vec<ChangeOperation>,
     /// Only if the version is still this one (`admin_epoch`, `epoch`, `num_updates`).
     pub if_version: Option<(u64, u64, u64)>,
-    /// Also without quorum, and also where lost nodes are not fenced yet.
+    /// Also without quorum, where lost nodes are not fenced yet, and where references lead nowhere.
     pub force: bool,
 }
 
@@ -124,6 +124,9 @@ pub enum Reply {
     },
     /// Not done, and nothing was changed.
     Refused {
+        /// What sort of refusal it is, for programs.
+        #[serde(default)]
+        kind: RefusalKind,
         /// What is wrong, where, why, and what to do next.
         reason: String,
     },
@@ -132,6 +135,57 @@ pub enum Reply {
         /// Why.
         reason: String,
     },
+}
+
+/// Why something was refused. Each has an exit code of Pacemaker's tools (`crm_error --list --exit`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// It was tried and did not work.
+    #[default]
+    Failed,
+    /// The request makes no sense.
+    Usage,
+    /// The client's user may not do this.
+    Denied,
+    /// This node is not part of a cluster at the moment.
+    NotConnected,
+    /// There is no quorum.
+    NoQuorum,
+    /// It is not safe now: a node may be alive.
+    Unsafe,
+    /// What was named does not exist.
+    NoSuch,
+    /// What was to be made exists already.
+    Exists,
+    /// What was sent cannot be read.
+    Malformed,
+    /// The configuration would be wrong.
+    Invalid,
+    /// The configuration is a newer one than the change was made for.
+    Outdated,
+}
+
+/// A refusal: its sort, and what people are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub kind: RefusalKind,
+    /// What is wrong, where, why, and what to do next.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(kind: RefusalKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(Refusal { kind, reason }: Refusal) -> Self {
+        Self::Refused { kind, reason }
+    }
 }
 
 /// What this node knows of the cluster.
@@ -159,6 +213,46 @@ pub struct ClusterState {
     pub settled: bool,
     /// What people should know, gravest first: unfenceable nodes, lost links, disks, plans that failed.
     pub alerts: Vec<(Severity, String)>,
+    /// What was fenced and is being fenced, newest first.
+    #[serde(default)]
+    pub fencing: Vec<Fencing>,
+}
+
+/// One fencing of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fencing {
+    /// When it ended, or when it began while it goes on: seconds since 1970.
+    pub time: i64,
+    /// The node, by name.
+    pub target: String,
+    /// `off`, `reboot` or `on`.
+    pub action: String,
+    /// How it stands.
+    pub state: FencingState,
+    /// The devices that did it.
+    pub devices: Vec<String>,
+    /// The node whose executor did it, or the person who confirmed it by hand.
+    pub by: Option<String>,
+    /// Who wanted it: a user, or `hakudo` for the cluster itself.
+    pub client: String,
+    /// The node on which it was wanted.
+    pub origin: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Milliseconds that it took.
+    pub took_ms: u64,
+}
+
+/// How a fencing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FencingState {
+    /// It goes on.
+    Pending,
+    /// The node was fenced.
+    Succeeded,
+    /// The node could not be fenced.
+    Failed,
 }
 
 /// A node and the links to it as this node sees them.

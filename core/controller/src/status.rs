@@ -6,9 +6,11 @@
 //!
 //! Everything here is replicated: a function of the commands delivered, never of a clock or of this node.
 
+mod fencing;
 mod history;
 mod write;
 
+pub(crate) use fencing::FencingHistory;
 pub(crate) use history::changes_state;
 pub(crate) use history::{Digests, History, Issued, Operation, Order, Outcome, Report};
 
@@ -26,6 +28,8 @@ pub(crate) const FEATURE_SET: &str = "3.20.5";
 pub(crate) struct Status {
     /// By node.
     pub(crate) nodes: BTreeMap<NodeId, NodeStatus>,
+    /// What was fenced.
+    pub(crate) fencing: FencingHistory,
 }
 
 /// How far a node came in joining (`join` of `<node_state>`).

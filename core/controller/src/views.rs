@@ -40,6 +40,7 @@ impl Controller {
         });
         self.commands_dropped(&dropped, effects);
         if leader != Some(view.leader()) {
+            self.replica.status.fencing.leader_gone();
             self.leader_gone(effects);
         }
         self.disk.holds.retain(|node, _| view.members.contains(node));
@@ -92,6 +93,7 @@ impl Controller {
             status: self.replica.status.node_mut(self.local, &name).clone(),
             ready: self.node.is_connected(),
             started: self.started,
+            fencing: self.replica.status.fencing.clone(),
             name,
         }
     }
@@ -143,6 +145,7 @@ impl Controller {
             let before = self.replica.status.nodes.insert(node, hello.status).filter(|status| status.in_view);
             let member_since = before.map_or_else(|| self.epoch(), |status| status.member_since);
             self.replica.status.joined(node, &hello.name, hello.ready, member_since);
+            self.replica.status.fencing.merge(hello.fencing);
         }
         self.synced = true;
         self.agreed(effects);
@@ -162,7 +165,7 @@ impl Controller {
         if view.quorate && self.replica.has_configuration() {
             self.replica.lineage = epoch;
         }
-        self.lead_fencing(effects);
+        self.prepare_fencing(effects);
         self.agreed_at = Some(self.now);
         if self.quorate() {
             self.first_quorate.get_or_insert(self.now);

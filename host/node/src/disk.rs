@@ -4,7 +4,7 @@ use crate::history::History;
 use crate::recording::Recorder;
 use crate::storage::Storage;
 use hakudo_controller::PersistedState;
-use hakudo_controller::request::{Event, Reply};
+use hakudo_controller::request::{Event, Refusal, RefusalKind, Reply};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -125,7 +125,9 @@ fn work(
             Job::Read { after, limit, answer } => {
                 let reply = match history.read(after, limit) {
                     Ok(events) => Reply::Events { events },
-                    Err(error) => Reply::Refused { reason: format!("the history cannot be read: {error:#}") },
+                    Err(error) => {
+                        Refusal::new(RefusalKind::Failed, format!("the history cannot be read: {error:#}")).into()
+                    }
                 };
                 // The client may have gone.
                 let _ = answer.send(reply);

@@ -5,7 +5,7 @@
 //! see the state of the cluster and its events, but not the configuration, which holds passwords.
 
 use anyhow::{Context, Result, bail};
-use hakudo_controller::request::{Reply, Request};
+use hakudo_controller::request::{Refusal, RefusalKind, Reply, Request};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,7 +73,7 @@ async fn serve_client(mut stream: UnixStream, group: &str, requests: &mpsc::Unbo
         };
         let reply = if length > LONGEST {
             let reason = format!("a request of {length} bytes is longer than {LONGEST}");
-            write(&mut stream, &Reply::Refused { reason: reason.clone() }).await?;
+            write(&mut stream, &Refusal::new(RefusalKind::Malformed, reason.clone()).into()).await?;
             bail!(reason);
         } else {
             let mut body = Vec::new();
@@ -83,7 +83,10 @@ async fn serve_client(mut stream: UnixStream, group: &str, requests: &mpsc::Unbo
             }
             match serde_json::from_slice::<Request>(&body) {
                 Ok(request) => answer(&client, request, requests).await,
-                Err(error) => Reply::Refused { reason: format!("this is not a request that I know: {error}") },
+                Err(error) => {
+                    let reason = format!("this is not a request that I know: {error}");
+                    Refusal::new(RefusalKind::Malformed, reason).into()
+                }
             }
         };
         write(&mut stream, &reply).await?;
@@ -92,7 +95,7 @@ async fn serve_client(mut stream: UnixStream, group: &str, requests: &mpsc::Unbo
 
 async fn answer(client: &Client, request: Request, requests: &mpsc::UnboundedSender<Asked>) -> Reply {
     if let Err(reason) = client.may(&request) {
-        return Reply::Refused { reason };
+        return Refusal::new(RefusalKind::Denied, reason).into();
     }
     let (answer, wait) = oneshot::channel();
     if requests.send(Asked { user: client.name.clone(), request, answer }).is_err() {

@@ -156,7 +156,7 @@ impl World {
         if !matches!(ask, Ask::Score(_)) {
             let text = match &reply {
                 Reply::Done => "done".into(),
-                Reply::Refused { reason } => format!("refused: {reason}"),
+                Reply::Refused { reason, .. } => format!("refused: {reason}"),
                 Reply::Unknown { reason } => format!("unknown: {reason}"),
                 _ => "something else".to_owned(),
             };
@@ -171,7 +171,7 @@ impl World {
                 self.sites.reach("change acknowledged");
                 self.acknowledged(node, client);
             }
-            Reply::Refused { reason } if is_change => {
+            Reply::Refused { reason, .. } if is_change => {
                 self.sites.reach("change refused");
                 self.checks.edits.refuse(client, &reason);
             }

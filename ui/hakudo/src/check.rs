@@ -4,8 +4,11 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::input;
 use crate::planning;
 use crate::world::World;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use hakudo_base::Severity;
-use hakudo_cib::{Document, Position, upgrade};
+use hakudo_cib::{Document, ParseError, Position, upgrade, validate};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Something that is wrong.
 #[derive(Debug)]
@@ -15,7 +18,19 @@ struct Finding {
     position: Option<Position>,
     /// The object, if the place is not known.
     id: String,
+    /// The attribute of the element at that place.
+    attribute: Option<String>,
     message: String,
+    /// What else belongs to it, and what to do.
+    notes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn new(severity: Severity, position: Option<Position>, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { severity, position, id: String::new(), attribute: None, message, notes: Vec::new(), hint: None }
+    }
 }
 
 /// Shows all findings; the exit code says whether there is an error among them.
@@ -25,16 +40,6 @@ pub(crate) fn run(text: &str, name: &str, world: &mut World) -> Outcome {
     let (errors, warnings) = count(&findings);
     writeln!(world.out, "{name}: {errors} error{}, {warnings} warning{}", plural(errors), plural(warnings))?;
     Ok(if errors > 0 { Exit::CONFIG } else { Exit::OK })
-}
-
-/// Shows findings only if there is an error among them.
-pub(crate) fn errors(text: &str, name: &str, world: &mut World) -> Outcome {
-    let findings = find(text, world.now);
-    if count(&findings).0 == 0 {
-        return Ok(Exit::OK);
-    }
-    show(&findings, text, name, world)?;
-    Ok(Exit::CONFIG)
 }
 
 fn count(findings: &[Finding]) -> (usize, usize) {
@@ -47,94 +52,151 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
+/// A text that cannot be read at all: shown at its place.
+pub(crate) fn unreadable(error: &ParseError, text: &str, name: &str, world: &mut World) -> Result<(), Failure> {
+    show(&[Finding::new(Severity::Error, Some(error.position), error.message.clone())], text, name, world)
+}
+
 fn find(text: &str, now: i64) -> Vec<Finding> {
-    let cib = match Document::parse(text) {
+    let cib = match input::read_configuration(text) {
         Ok(cib) => cib,
-        Err(error) => {
-            return vec![Finding {
-                severity: Severity::Error,
-                position: Some(error.position),
-                id: String::new(),
-                message: error.message,
-            }];
-        }
+        Err(error) => return vec![Finding::new(Severity::Error, Some(error.position), error.message)],
     };
-    let mut findings = Vec::new();
-    if let Err(failure) = input::check_root(&cib) {
-        findings.push(Finding {
-            severity: Severity::Error,
-            position: Some(cib.root().position()),
-            id: String::new(),
-            message: failure,
-        });
-        return findings;
-    }
-    let positions: std::collections::BTreeMap<&str, Position> =
-        cib.ids().into_iter().map(|(id, element)| (id, element.position())).collect();
-    let place = |id: &str| positions.get(id).copied();
-    match upgrade::upgrade(&cib) {
-        Err(error) => {
-            findings.push(Finding {
-                severity: Severity::Error,
-                position: Some(cib.root().position()),
-                id: String::new(),
-                message: error.to_string(),
-            });
-        }
-        Ok(upgraded) => {
-            findings.extend(upgraded.notes.into_iter().map(|note| Finding {
-                severity: note.severity,
-                position: place(&note.id),
-                id: note.id,
-                message: note.message,
-            }));
-            if let Ok(plan) = planning::plan(&upgraded.document, planning::execution_date(&cib).unwrap_or(now)) {
-                findings.extend(plan.problems.into_iter().map(|problem| Finding {
-                    severity: Severity::Warning,
-                    position: place(&problem.id),
-                    id: problem.id,
-                    message: problem.message,
-                }));
-            }
-        }
-    }
+    let mut findings: Vec<Finding> = validate(&cib)
+        .into_iter()
+        .map(|problem| Finding {
+            severity: problem.severity,
+            position: Some(problem.position),
+            id: problem.id,
+            attribute: problem.attribute,
+            message: problem.message,
+            notes: problem.related.into_iter().map(|(position, what)| format!("{what} is at {position}")).collect(),
+            hint: problem.hint,
+        })
+        .collect();
+    findings.extend(decided(&cib, now, &findings));
     findings.sort_by_key(|finding| (finding.position, finding.id.clone()));
     findings
 }
 
-/// Each finding with the line that it is about, and a mark under the column.
+/// What the upgrade and the scheduler have to say, of objects that are not known to be wrong already.
+fn decided(cib: &Document, now: i64, known: &[Finding]) -> Vec<Finding> {
+    let positions: BTreeMap<&str, Position> =
+        cib.ids().into_iter().map(|(id, element)| (id, element.position())).collect();
+    let wrong: BTreeSet<&str> = known.iter().map(|finding| finding.id.as_str()).collect();
+    let finding = |severity, id: String, message| Finding {
+        position: positions.get(id.as_str()).copied(),
+        id,
+        ..Finding::new(severity, None, message)
+    };
+    let Ok(upgraded) = upgrade::upgrade(cib) else { return Vec::new() };
+    let mut findings: Vec<Finding> =
+        upgraded.notes.into_iter().map(|note| finding(note.severity, note.id, note.message)).collect();
+    if let Ok(plan) = planning::plan(&upgraded.document, planning::execution_date(cib).unwrap_or(now)) {
+        let problems = plan.problems.into_iter().filter(|problem| !wrong.contains(problem.id.as_str()));
+        findings.extend(problems.map(|problem| finding(Severity::Warning, problem.id, problem.message)));
+    }
+    findings
+}
+
+/// Each finding with the line that it is about, and a mark under what is wrong there.
 fn show(findings: &[Finding], text: &str, name: &str, world: &mut World) -> Result<(), Failure> {
     let lines: Vec<&str> = text.lines().collect();
+    let renderer = if world.terminal { Renderer::styled() } else { Renderer::plain() };
     for finding in findings {
-        let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Info => "note",
+        let level = match finding.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            Severity::Info => Level::NOTE,
         };
-        let source = finding.position.filter(|position| position.line > 0);
+        let source =
+            finding.position.and_then(|position| Some((position, *lines.get(position.line.checked_sub(1)? as usize)?)));
+        let title = match (&source, finding.id.as_str()) {
+            (Some(_), _) | (None, "") => finding.message.clone(),
+            (None, id) => format!("{id}: {}", finding.message),
+        };
+        let mut group = Group::with_title(level.primary_title(title));
         match source {
-            None if finding.id.is_empty() => writeln!(world.out, "{name}: {severity}: {}", finding.message)?,
-            None => writeln!(world.out, "{name}: {severity}: {}: {}", finding.id, finding.message)?,
-            Some(position) => {
-                writeln!(world.out, "{name}:{position}: {severity}: {}", finding.message)?;
-                if let Some(line) = lines.get(position.line as usize - 1) {
-                    excerpt(line, position, world)?;
+            None => group = group.element(Origin::path(name)),
+            Some((position, line)) => {
+                let (excerpt, marked) = excerpt(line, position.column, finding.attribute.as_deref());
+                let number = position.line as usize;
+                let mut snippet = Snippet::source(excerpt).line_start(number);
+                if excerpt.len() == line.len() {
+                    snippet = snippet.path(name);
+                } else {
+                    // The columns of a line that was cut are not those of the file.
+                    group = group.element(Origin::path(name).line(number).char_column(position.column as usize));
                 }
+                group = group.element(snippet.annotation(AnnotationKind::Primary.span(marked)));
             }
         }
+        group = group.elements(finding.notes.iter().map(|note| Level::NOTE.message(note.as_str())));
+        group = group.elements(finding.hint.iter().map(|hint| Level::HELP.message(hint.as_str())));
+        writeln!(world.out, "{}\n", renderer.render(&[group]))?;
     }
     Ok(())
 }
 
-/// A line shortened to what fits, with the mark under the column.
-fn excerpt(line: &str, position: Position, world: &mut World) -> Result<(), Failure> {
-    const WIDTH: usize = 100;
-    let column = position.column.saturating_sub(1) as usize;
-    let indent = line.chars().take_while(|c| c.is_whitespace()).count().min(column);
-    let start = if column - indent > WIDTH / 2 { column - WIDTH / 4 } else { indent };
-    let shown: String = line.chars().skip(start).take(WIDTH).collect();
-    let number = position.line.to_string();
-    writeln!(world.out, "{number:>6} | {}", shown.trim_end())?;
-    writeln!(world.out, "       | {}^", " ".repeat(column - start))?;
-    Ok(())
+/// The part of a line that is shown, and the bytes in it that are marked: the attribute, or else the element's name.
+fn excerpt<'a>(line: &'a str, column: u32, attribute: Option<&str>) -> (&'a str, Range<usize>) {
+    /// In bytes, before and after the mark: a CIB may be one single line.
+    const AROUND: usize = 300;
+    let at = line.char_indices().nth(column.saturating_sub(1) as usize).map_or(line.len(), |(at, _)| at);
+    let marked = attribute.and_then(|name| attribute_in(line, at, name)).unwrap_or_else(|| {
+        let rest = &line[at..];
+        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap_or(rest.len());
+        at..at + end.max(rest.chars().next().map_or(0, char::len_utf8))
+    });
+    let from = line.floor_char_boundary(marked.start.saturating_sub(AROUND));
+    let to = line.ceil_char_boundary(marked.end.saturating_add(AROUND).min(line.len()));
+    (&line[from..to], marked.start - from..marked.end - from)
+}
+
+/// Where an attribute with its value stands in the start tag that begins at `at`, as far as the tag is in this line.
+fn attribute_in(line: &str, at: usize, name: &str) -> Option<Range<usize>> {
+    let mut place = at;
+    loop {
+        let rest = &line[place..];
+        let equals = rest.find(['=', '>'])?;
+        if rest[equals..].starts_with('>') {
+            return None;
+        }
+        let quote = rest[equals..].find(['"', '\''])? + equals;
+        let end = rest[quote + 1..].find(char::from(rest.as_bytes()[quote]))? + quote + 2;
+        let found = rest[..equals].trim_end();
+        let begin = found.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+        if &found[begin..] == name {
+            return Some(place + begin..place + end);
+        }
+        place += end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attribute_is_marked() {
+        let line = r#"  <op id="a=b" name = 'mon' interval="soon"/><op interval="10"/>"#;
+        let marked = |name: Option<&str>| {
+            let (text, range) = excerpt(line, 3, name);
+            text[range].to_owned()
+        };
+        assert_eq!(marked(Some("interval")), r#"interval="soon""#);
+        assert_eq!(marked(Some("name")), "name = 'mon'");
+        assert_eq!(marked(Some("timeout")), "<op");
+        assert_eq!(marked(None), "<op");
+        assert_eq!(excerpt("", 1, None), ("", 0..0));
+        assert_eq!(excerpt("ä", 9, None), ("ä", 2..2));
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        let line = format!("{}<x y='ü'/>{}", "ä".repeat(1000), "z".repeat(1000));
+        let (text, range) = excerpt(&line, 1001, Some("y"));
+        assert_eq!(&text[range], "y='ü'");
+        assert!(text.len() < 700);
+    }
 }

@@ -1,7 +1,7 @@
 //! Talking to the node of this machine: one request, one reply, each as JSON behind a 4-byte big-endian length.
 
 use crate::exit::{Exit, Failure};
-use hakudo_controller::request::{Change, ChangeOperation, ClusterState, Reply, Request};
+use hakudo_controller::request::{Change, ChangeOperation, ClusterState, Refusal, RefusalKind, Reply, Request};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ impl Client {
             )
         })?;
         match reply {
-            Reply::Refused { reason } => Err(Failure::new(refusal_exit(&reason), reason)),
+            Reply::Refused { kind, reason } => Err(refused(Refusal { kind, reason })),
             Reply::Unknown { reason } => Err(Failure::new(
                 Exit::INDETERMINATE,
                 format!(
@@ -141,15 +141,22 @@ impl Client {
     }
 }
 
-fn refusal_exit(reason: &str) -> Exit {
-    let reason = reason.to_ascii_lowercase();
-    if reason.contains("quorum") {
-        Exit::QUORUM
-    } else if reason.contains("not allowed") || reason.contains("may not") || reason.contains("permission") {
-        Exit::INSUFFICIENT_PRIVILEGES
-    } else {
-        Exit::ERROR
-    }
+/// A refusal as the failure of a command, with the exit code that Pacemaker's tools give it.
+pub(crate) fn refused(Refusal { kind, reason }: Refusal) -> Failure {
+    let exit = match kind {
+        RefusalKind::Failed => Exit::ERROR,
+        RefusalKind::Usage => Exit::USAGE,
+        RefusalKind::Denied => Exit::INSUFFICIENT_PRIVILEGES,
+        RefusalKind::NotConnected => Exit::DISCONNECTED,
+        RefusalKind::NoQuorum => Exit::QUORUM,
+        RefusalKind::Unsafe => Exit::UNSAFE,
+        RefusalKind::NoSuch => Exit::NO_SUCH,
+        RefusalKind::Exists => Exit::EXISTS,
+        RefusalKind::Malformed => Exit::DATA,
+        RefusalKind::Invalid => Exit::CONFIG,
+        RefusalKind::Outdated => Exit::OLD,
+    };
+    Failure::new(exit, reason)
 }
 
 pub(crate) fn unexpected(reply: &Reply) -> Failure {
@@ -205,8 +212,11 @@ mod tests {
     #[test]
     fn replies_are_read_and_refusals_are_failures() {
         assert_eq!(cib_from(framed(r#"{"reply":"cib","xml":"<cib/>"}"#)).unwrap(), "<cib/>");
+        let refused = cib_from(framed(r#"{"reply":"refused","kind":"no-quorum","reason":"alone"}"#)).unwrap_err();
+        assert_eq!((refused.exit, refused.message.as_str()), (Exit::QUORUM, "alone"));
+        // A node of before there were kinds.
         let refused = cib_from(framed(r#"{"reply":"refused","reason":"without quorum"}"#)).unwrap_err();
-        assert_eq!((refused.exit, refused.message.as_str()), (Exit::QUORUM, "without quorum"));
+        assert_eq!((refused.exit, refused.message.as_str()), (Exit::ERROR, "without quorum"));
         assert_eq!(cib_from(framed(r#"{"reply":"done"}"#)).unwrap_err().exit, Exit::PROTOCOL);
         assert_eq!(cib_from(framed("nonsense")).unwrap_err().exit, Exit::PROTOCOL);
     }

@@ -20,8 +20,10 @@ impl Exit {
     pub(crate) const PROTOCOL: Exit = Exit(76);
     pub(crate) const CONFIG: Exit = Exit(78);
     pub(crate) const DISCONNECTED: Exit = Exit(102);
+    pub(crate) const OLD: Exit = Exit(103);
     pub(crate) const NO_SUCH: Exit = Exit(105);
     pub(crate) const QUORUM: Exit = Exit(106);
+    pub(crate) const UNSAFE: Exit = Exit(107);
     pub(crate) const EXISTS: Exit = Exit(108);
     pub(crate) const INDETERMINATE: Exit = Exit(112);
     pub(crate) const TIMEOUT: Exit = Exit(124);

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::world::World;
-use hakudo_cib::{Document, upgrade};
+use hakudo_cib::{Document, Element, ParseError, upgrade};
 use hakudo_controller::request::ClusterState;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -116,10 +116,26 @@ pub(crate) fn parse_today(text: &str, name: &str, notes: &mut Vec<upgrade::Note>
     Ok(upgraded.document)
 }
 
+/// Reads a whole CIB, or a `<configuration>` alone, which becomes one of today's schema.
+///
+/// # Errors
+/// What is wrong, and where.
+pub(crate) fn read_configuration(text: &str) -> Result<Document, ParseError> {
+    let document = Document::parse(text)?;
+    if document.root().name() == "configuration" {
+        let cib = Element::new("cib").with("validate-with", upgrade::LATEST_SCHEMA);
+        return Ok(Document::new(cib.with_child(document.root().clone())));
+    }
+    check_root(&document).map_err(|message| ParseError { position: document.root().position(), message })?;
+    Ok(document)
+}
+
 /// Why a document cannot be a CIB.
-pub(crate) fn check_root(document: &Document) -> Result<(), String> {
+fn check_root(document: &Document) -> Result<(), String> {
     match document.root().name() {
         "cib" => Ok(()),
-        other => Err(format!("the root element is <{other}>, but a CIB is a <cib>: give the whole file")),
+        other => Err(format!(
+            "the root element is <{other}>, but a configuration is a <cib> or a <configuration>: give the whole file"
+        )),
     }
 }

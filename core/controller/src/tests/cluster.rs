@@ -247,7 +247,7 @@ impl Cluster {
             Effect::Reply { client, reply } => {
                 let text = match *reply {
                     Reply::Done => "done".to_owned(),
-                    Reply::Refused { reason } => format!("refused: {reason}"),
+                    Reply::Refused { kind, reason } => format!("refused ({kind:?}): {reason}"),
                     Reply::Unknown { reason } => format!("not known: {reason}"),
                     other => format!("{other:?}"),
                 };
@@ -275,7 +275,8 @@ impl Cluster {
     fn execute(&mut self, number: u32, call: AgentCall, note: Vec<u8>) {
         let name = spelled(&call, number);
         let machine = self.machines.get_mut(&number).unwrap();
-        if call.interval_ms == 0 {
+        // Calls of fence agents have no note, and none of them ends another.
+        if call.interval_ms == 0 && !note.is_empty() {
             machine.known.retain(|_, known| known.call.resource != call.resource || known.call.interval_ms > 0);
         }
         machine.known.insert(call.call, Known { call: call.clone(), note, result: None });
@@ -339,6 +340,17 @@ impl Cluster {
         for (number, call) in open {
             self.answer(number, call, exit_code);
         }
+        self.run();
+    }
+
+    /// The oldest call that hangs under this name ends at last, and that alone.
+    pub(crate) fn end_oldest(&mut self, name: &str, exit_code: i32) {
+        let hangs = |number: u32, known: &Known| known.result.is_none() && spelled(&known.call, number) == name;
+        let mut calls = self.machines.iter().flat_map(|(number, m)| m.known.values().map(|known| (*number, known)));
+        let found =
+            calls.find(|(number, known)| hangs(*number, known)).map(|(number, known)| (number, known.call.call));
+        let (number, call) = found.expect("something hangs");
+        self.answer(number, call, exit_code);
         self.run();
     }
 

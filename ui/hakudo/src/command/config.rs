@@ -8,7 +8,8 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::input::{self, Source};
 use crate::world::World;
 use clap::{Args, Subcommand};
-use hakudo_cib::Document;
+use hakudo_base::Severity;
+use hakudo_cib::{Document, Element, upgrade};
 use hakudo_controller::request::ChangeOperation;
 use std::path::PathBuf;
 
@@ -40,7 +41,7 @@ pub(crate) struct Show {
 /// Whether to insist.
 #[derive(Debug, Args)]
 pub(crate) struct Force {
-    /// Also without quorum, and while lost nodes are not fenced yet
+    /// Also without quorum, while lost nodes are not fenced yet, and with references to what does not exist
     #[arg(long)]
     force: bool,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Force {
 pub(crate) struct Load {
     /// The file; - is standard input
     cib: PathBuf,
-    /// Also without quorum, and while lost nodes are not fenced yet
+    /// Also without quorum, while lost nodes are not fenced yet, and with references to what does not exist
     #[arg(long)]
     force: bool,
 }
@@ -115,14 +116,14 @@ fn section(cib: &Document, path: &[&str], name: &str) -> Result<String, Failure>
         let there: Vec<&str> = cib
             .section(&["configuration"])
             .into_iter()
-            .flat_map(|configuration| configuration.children().map(hakudo_cib::Element::name))
+            .flat_map(|configuration| configuration.children().map(Element::name))
             .collect();
         Failure::no_such(format!("there is no section '{name}' in this configuration: there are {}", there.join(", ")))
     })?;
     Ok(element.to_xml())
 }
 
-/// Puts a configuration into effect after checking it.
+/// Puts a configuration into effect; the cluster refuses one that has more errors than the present one.
 fn load(
     text: &str,
     name: &str,
@@ -131,20 +132,34 @@ fn load(
     source: &Source,
     world: &mut World,
 ) -> Outcome {
-    let exit = check::errors(text, name, world)?;
-    if exit != Exit::OK {
-        return Err(Failure::new(
-            exit,
-            format!("{name} was not loaded, nothing was changed: mend what is wrong in it first"),
-        ));
+    let loaded = configuration(text, name, world)?;
+    let operations = vec![ChangeOperation::Replace { xml: loaded.to_xml() }];
+    match change::apply(source, operations, if_version, force, world) {
+        Ok(()) => Ok(Exit::OK),
+        // What the cluster says of objects, the file shows at their places.
+        Err(failure) if failure.exit == Exit::CONFIG => {
+            check::run(text, name, world)?;
+            Err(failure)
+        }
+        Err(failure) => Err(failure),
     }
-    let cib = input::parse(text, name)?;
-    let configuration = cib.section(&["configuration"]).ok_or_else(|| {
-        Failure::new(Exit::CONFIG, format!("{name} has no <configuration> in its <cib>: nothing was changed"))
-    })?;
-    let operations = vec![ChangeOperation::Replace { xml: configuration.to_xml() }];
-    change::apply(source, operations, if_version, force, world)?;
-    Ok(Exit::OK)
+}
+
+/// The `<configuration>` of a text, in the form of today's schema.
+fn configuration(text: &str, name: &str, world: &mut World) -> Result<Element, Failure> {
+    let refused = |why: &str| Failure::new(Exit::CONFIG, format!("{name} {why}: nothing was changed"));
+    let document = match input::read_configuration(text) {
+        Ok(document) => document,
+        Err(error) => {
+            check::unreadable(&error, text, name, world)?;
+            return Err(refused("cannot be read as a configuration"));
+        }
+    };
+    let today = upgrade::upgrade(&document).map_err(|error| refused(&format!("cannot be loaded ({error})")))?;
+    for note in today.notes.iter().filter(|note| note.severity != Severity::Info) {
+        writeln!(world.err, "{name}: {}: {}", note.id, note.message)?;
+    }
+    today.document.section(&["configuration"]).cloned().ok_or_else(|| refused("has no <configuration> in its <cib>"))
 }
 
 fn edit(force: bool, source: &Source, world: &mut World) -> Outcome {
@@ -190,9 +205,10 @@ fn edit(force: bool, source: &Source, world: &mut World) -> Outcome {
 
 fn diff(file: &Source, source: &Source, world: &mut World) -> Outcome {
     let (now, _) = source.cib()?;
-    let (new, _) = file.cib()?;
-    let text =
-        difference::unified(&shown(&now, false).to_xml(), &shown(&new, false).to_xml(), &source.name(), &file.name());
+    let (text, _) = file.text()?;
+    let new = configuration(&text, &file.name(), world)?;
+    let now = now.section(&["configuration"]).map(Element::to_xml).unwrap_or_default();
+    let text = difference::unified(&now, &new.to_xml(), &source.name(), &file.name());
     write!(world.out, "{text}")?;
     Ok(if text.is_empty() { Exit::OK } else { Exit::ERROR })
 }
@@ -200,26 +216,131 @@ fn diff(file: &Source, source: &Source, world: &mut World) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::testing::{self, TWO_NODES, TemporaryFile};
-    use expect_test::expect;
+    use expect_test::{Expect, expect};
+
+    fn checked(text: &str, expected: &Expect) {
+        let file = TemporaryFile::new(text);
+        expected.assert_eq(&testing::hakudo(&["config", "check", file.name()]).replace(file.name(), "CIB"));
+    }
 
     #[test]
     fn what_is_wrong_is_shown_at_its_place() {
-        let broken = TemporaryFile::new("<cib>\n  <configuration>\n    <resources>\n  </configuration>\n</cib>\n");
-        let said = testing::hakudo(&["config", "check", broken.name()]).replace(broken.name(), "CIB");
-        expect![[r#"
-            CIB:4:3: error: expected 'resources' tag, not 'configuration'
-                 4 | </configuration>
-                   | ^
+        checked(
+            "<cib>\n  <configuration>\n    <resources>\n  </configuration>\n</cib>\n",
+            &expect![[r#"
+            error: expected 'resources' tag, not 'configuration'
+             --> CIB:4:3
+              |
+             ::: 
+            4 |   </configuration>
+              |   ^
+
             CIB: 1 error, 0 warnings
             [exit 78]
-        "#]]
-        .assert_eq(&said);
-        let good = TemporaryFile::new(TWO_NODES);
-        let said = testing::hakudo(&["config", "check", good.name()]).replace(good.name(), "CIB");
-        expect![[r#"
+        "#]],
+        );
+        checked(
+            TWO_NODES,
+            &expect![[r#"
             CIB: 0 errors, 0 warnings
-        "#]]
-        .assert_eq(&said);
+        "#]],
+        );
+        let wrong = TWO_NODES
+            .replace("rsc=\"web\"", "rsc=\"wep\"")
+            .replace("interval=\"10s\"", "interval=\"soon\"")
+            .replace("uname=\"beta\"/>", "uname=\"alpha\"/>")
+            .replace("id=\"address-then-web\"", "id=\"9\" sore=\"1\"");
+        checked(
+            &wrong,
+            &expect![[r#"
+            error: the node name 'alpha' is used already
+              --> CIB:10:7
+               |
+              ::: 
+            10 |       <node id="2" uname="alpha"/>
+               |       ^^^^^
+               |
+               = note: the first one is at 9:7
+
+            error: 'soon' is no value for 'interval': it must be a time such as 10s, 500ms, 2min or PT1H
+              --> CIB:15:11
+               |
+              ::: 
+            15 |           <op id="address-monitor-10s" name="monitor" interval="soon" timeout="20s"/>
+               |                                                       ^^^^^^^^^^^^^^^
+
+            error: 'rsc' refers to 'wep', which does not exist
+              --> CIB:21:7
+               |
+              ::: 
+            21 |       <rsc_colocation id="web-with-address" rsc="wep" with-rsc="address" score="INFINITY"/>
+               |                                             ^^^^^^^^^
+               |
+               = help: is 'web' meant?
+
+            error: '9' is no value for 'id': an id starts with a letter or _, and goes on with these, digits, '.' and '-'
+              --> CIB:22:7
+               |
+              ::: 
+            22 |       <rsc_order id="9" sore="1" first="address" then="web"/>
+               |                  ^^^^^^
+
+            error: <rsc_order> has no attribute 'sore'
+              --> CIB:22:7
+               |
+              ::: 
+            22 |       <rsc_order id="9" sore="1" first="address" then="web"/>
+               |                         ^^^^^^^^
+               |
+               = help: is 'score' meant?
+
+            CIB: 5 errors, 0 warnings
+            [exit 78]
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_configuration_alone_is_enough() {
+        checked(
+            "<configuration>\n  <resources>\n    <primitiv/>\n  </resources>\n</configuration>",
+            &expect![[r#"
+            warning: fencing-enabled: no fence device is configured, so that no resource will be started
+            --> CIB
+
+            warning: primitiv: a <primitiv> without id is ignored
+            --> CIB
+
+            error: there is no element <primitiv>
+             --> CIB:3:5
+              |
+             ::: 
+            3 |     <primitiv/>
+              |     ^^^^^^^^^
+              |
+              = help: is <primitive> meant?
+
+            CIB: 1 error, 2 warnings
+            [exit 78]
+        "#]],
+        );
+        let cib = TemporaryFile::new(TWO_NODES);
+        let configuration = testing::hakudo(&["--file", cib.name(), "config", "show", "configuration"]);
+        let new = TemporaryFile::new(&configuration.replace("20s", "30s"));
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "load", new.name()]), "");
+        assert!(cib.text().contains("timeout=\"30s\"") && cib.text().contains("<node_state"), "{}", cib.text());
+    }
+
+    #[test]
+    fn an_older_configuration_is_upgraded() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let old = TWO_NODES.replace("pacemaker-4.0", "pacemaker-2.0").replace(
+            "<resources>",
+            "<resources><master id='m'><primitive id='p' class='ocf' provider='hakudo' type='Stateful'/></master>",
+        );
+        let old = TemporaryFile::new(&old);
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "load", old.name()]), "");
+        assert!(cib.text().contains("<clone id=\"m\"") && !cib.text().contains("<master"), "{}", cib.text());
     }
 
     #[test]
@@ -228,7 +349,13 @@ mod tests {
         let broken = TemporaryFile::new("<cib><configuration>");
         let said = testing::hakudo(&["--file", cib.name(), "config", "load", broken.name()]);
         assert!(said.contains("nothing was changed") && said.ends_with("[exit 78]\n"), "{said}");
+        let dangling = TemporaryFile::new(&TWO_NODES.replace("rsc=\"web\"", "rsc=\"wep\""));
+        let said = testing::hakudo(&["--file", cib.name(), "config", "load", dangling.name()]);
+        assert!(said.contains("web-with-address: 'rsc' refers to 'wep', which does not exist"), "{said}");
+        assert!(said.contains("is 'web' meant?") && said.ends_with("[exit 78]\n"), "{said}");
         assert_eq!(cib.text(), TWO_NODES);
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "load", "--force", dangling.name()]), "");
+        assert!(cib.text().contains("rsc=\"wep\""));
     }
 
     #[test]
@@ -239,6 +366,7 @@ mod tests {
         assert!(differs.contains("timeout=\"30s\"") && differs.ends_with("[exit 1]\n"), "{differs}");
         assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "load", new.name()]), "");
         assert!(cib.text().contains("timeout=\"30s\"") && cib.text().contains("epoch=\"6\""), "{}", cib.text());
+        assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "diff", new.name()]), "");
     }
 
     #[test]

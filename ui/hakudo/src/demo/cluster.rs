@@ -89,7 +89,7 @@ pub(super) async fn configure(layout: &Layout) -> Result<()> {
     for _ in 0..100 {
         match ask(&layout.socket(&layout.nodes[0]), &Request::Change(change.clone())).await {
             Ok(Reply::Done) => return Ok(()),
-            Ok(Reply::Refused { reason } | Reply::Unknown { reason }) => last = reason,
+            Ok(Reply::Refused { reason, .. } | Reply::Unknown { reason }) => last = reason,
             Ok(other) => last = format!("{other:?}"),
             Err(error) => last = format!("{error:#}"),
         }

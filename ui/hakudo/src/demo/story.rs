@@ -95,7 +95,7 @@ async fn fence(layout: &Layout, node: &str) -> Result<String> {
     for other in layout.nodes.iter().filter(|other| *other != node) {
         match cluster::ask(&layout.socket(other), &request).await {
             Ok(Reply::Done) => return Ok(format!("{node} is fenced.\n")),
-            Ok(Reply::Refused { reason } | Reply::Unknown { reason }) => bail!("{reason}"),
+            Ok(Reply::Refused { reason, .. } | Reply::Unknown { reason }) => bail!("{reason}"),
             Ok(other) => bail!("this is no answer: {other:?}"),
             // This node may be off: another one is asked.
             Err(_) => {}
