@@ -326,6 +326,13 @@ impl Planner {
         }
     }
 
+    /// The clone inside a bundle, then the parts of each replica.
+    pub(crate) fn inside_first(&self, bundle: ResourceId) -> Vec<ResourceId> {
+        let parts = |replica: Replica| [replica.ip, Some(replica.container), replica.remote];
+        let replicas = self.replicas(bundle).into_iter().flat_map(parts);
+        std::iter::once(self.bundled_clone(bundle)).chain(replicas).flatten().collect()
+    }
+
     /// The parts of a bundle in the order in which changes are told.
     pub(crate) fn parts_in_order(&self, bundle: ResourceId) -> Vec<ResourceId> {
         let parts = |replica: Replica| [replica.ip, Some(replica.container), replica.remote, replica.child];

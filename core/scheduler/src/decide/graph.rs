@@ -77,6 +77,13 @@ impl Planner {
     /// A clone's own actions stand behind those of its instances, a group's before those of its members: the order in which
     /// steps that are ready together are done.
     fn include_actions_of(&mut self, resource: ResourceId, included: &mut Vec<ActionIndex>) {
+        if self.resource(resource).is_bundle() {
+            // What runs inside before the containers; the bundle's own points stand behind everything.
+            for part in self.inside_first(resource) {
+                self.include_actions_of(part, included);
+            }
+            return;
+        }
         let children = self.resource(resource).children.clone();
         let children_first = self.resource(resource).is_clone();
         if children_first {
