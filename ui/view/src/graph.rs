@@ -78,7 +78,12 @@ fn details(mut element: Element, action: &Action) -> Element {
     }
     let mut attributes = Element::new("attributes");
     for (name, value) in &action.attributes {
-        attributes.set(name, value);
+        // A name that begins with a digit cannot be an attribute's.
+        if name.starts_with(|c: char| c.is_ascii_digit()) {
+            attributes.push(Element::new("param").with("name", name).with("value", value));
+        } else {
+            attributes.set(name, value);
+        }
     }
     element.push(attributes);
     let node = |id: &String| Element::new("node").with("id", id);
