@@ -128,6 +128,19 @@ pub struct AgentResult {
     pub queue_time_ms: u64,
     /// Seconds since 1970 when this run's outcome was known.
     pub finished: i64,
+    /// What the agent's meta-data makes of the call's parameters.
+    pub digests: ParameterDigests,
+}
+
+/// Digests of some of a call's parameters, by which the scheduler notices what kind of change was made to them. The
+/// executor makes them, because only it can ask the agent for its meta-data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParameterDigests {
+    /// Of an agent that can reload: the parameters whose change needs a restart (`op-force-restart`, names between
+    /// blanks), and the digest of their values (`op-restart-digest`).
+    pub restart: Option<(String, String)>,
+    /// Of an agent with secrets: their names (`op-secure-params`), and the digest of all others (`op-secure-digest`).
+    pub secure: Option<(String, String)>,
 }
 
 /// What an executor tells its node.

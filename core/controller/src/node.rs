@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::status::{Issued, NodeStatus, Order, Report, changes_state};
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code};
 use hakudo_base::{NodeId, Severity};
 use note::Note;
 use std::collections::BTreeMap;
@@ -227,6 +227,7 @@ pub(crate) fn never_ran(call: u64, reason: &str) -> AgentResult {
         exec_time_ms: 0,
         queue_time_ms: 0,
         finished: 0,
+        digests: ParameterDigests::default(),
     }
 }
 

@@ -2,7 +2,9 @@
 //! away. What was asked while it was away is answered with [`ExecutionStatus::NotConnected`].
 
 use crate::protocol::{self, Command, Message};
-use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
+use hakudo_base::agent::{
+    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -257,5 +259,6 @@ fn not_connected(call: &AgentCall, path: &Path) -> AgentResult {
         exec_time_ms: 0,
         queue_time_ms: 0,
         finished: crate::unix_seconds(),
+        digests: ParameterDigests::default(),
     }
 }

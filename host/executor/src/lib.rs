@@ -7,6 +7,7 @@
 pub mod agents;
 mod classes;
 pub mod client;
+mod declared;
 mod family;
 mod operations;
 mod process;

@@ -14,7 +14,7 @@
 //! operation ends or the resource is forgotten.
 
 use hakudo_base::Instant;
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, ParameterDigests, exit_code};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -408,6 +408,7 @@ impl Operations {
             exec_time_ms: 0,
             queue_time_ms: 0,
             finished: self.calendar,
+            digests: ParameterDigests::default(),
         }
     }
 }

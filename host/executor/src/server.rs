@@ -1,12 +1,15 @@
 //! The executor's one thread: clients, running agents and the clock, all brought to [`Operations`].
 
 use crate::classes::{self, Launch, Outcome};
+use crate::declared::Declarations;
 use crate::operations::{Effect, Input, Operations};
 use crate::process;
 use crate::protocol::{self, Command, Message};
 use crate::{Config, unix_seconds};
 use anyhow::Context;
-use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
+use hakudo_base::agent::{
+    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -22,7 +25,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks at a resource that is on its way to a state.
 const POLL: Duration = Duration::from_millis(250);
-/// How long meta-data may take.
+/// How long meta-data that a client asks for may take.
 const METADATA_TIMEOUT_MS: u64 = 30_000;
 /// Messages that may wait for a client to read them; one that lets more wait is cut off, and gets all of it anew when it
 /// connects again.
@@ -63,6 +66,7 @@ pub(crate) async fn serve(listener: StdListener, config: Config) -> io::Result<(
     let mut server = Server {
         config: Arc::new(config),
         operations: Operations::new(limit),
+        declarations: Arc::default(),
         started: Instant::now(),
         runs: BTreeMap::new(),
         attached: None,
@@ -109,6 +113,7 @@ struct Speaker {
 struct Server {
     config: Arc<Config>,
     operations: Operations,
+    declarations: Arc<Declarations>,
     started: Instant,
     /// How to end each running call.
     runs: BTreeMap<u64, oneshot::Sender<()>>,
@@ -162,7 +167,7 @@ impl Server {
             Command::Metadata { query, agent } => {
                 let config = self.config.clone();
                 tokio::spawn(async move {
-                    let result = metadata(&config, agent).await;
+                    let result = metadata(&config, agent, METADATA_TIMEOUT_MS).await;
                     let _ = speaker.messages.send(Message::Answer { query, result }).await;
                 });
             }
@@ -204,9 +209,12 @@ impl Server {
     fn run(&mut self, call: AgentCall, active: bool) {
         let (terminate, terminated) = oneshot::channel();
         self.runs.insert(call.call, terminate);
-        let (config, happenings) = (self.config.clone(), self.happenings.clone());
+        let (config, declarations, happenings) =
+            (self.config.clone(), self.declarations.clone(), self.happenings.clone());
         tokio::spawn(async move {
-            let result = carry_out(&config, &call, active, terminated).await;
+            let run = carry_out(&config, &call, active, terminated);
+            let (mut result, digests) = tokio::join!(run, declarations.digests(&config, &call));
+            result.digests = digests;
             let _ = happenings.send(Happening::Ended(result));
         });
     }
@@ -293,6 +301,7 @@ async fn carry_out(
         exec_time_ms: process::milliseconds_since(started),
         queue_time_ms: 0,
         finished: unix_seconds(),
+        digests: ParameterDigests::default(),
     }
 }
 
@@ -321,18 +330,27 @@ async fn outcome_of(
     }
 }
 
-async fn metadata(config: &Config, agent: AgentName) -> Result<String, String> {
-    let call = AgentCall {
+/// The call that asks an agent for its meta-data.
+pub(crate) fn metadata_call(agent: AgentName, timeout_ms: u64) -> AgentCall {
+    AgentCall {
         call: 0,
         epoch: 0,
         resource: agent.kind.clone(),
         agent,
         operation: "meta-data".to_owned(),
         interval_ms: 0,
-        timeout_ms: METADATA_TIMEOUT_MS,
+        timeout_ms,
         start_delay_ms: 0,
         parameters: BTreeMap::new(),
-    };
+    }
+}
+
+/// What an agent says of itself.
+///
+/// # Errors
+/// It said nothing: why, for people.
+pub(crate) async fn metadata(config: &Config, agent: AgentName, timeout_ms: u64) -> Result<String, String> {
+    let call = metadata_call(agent, timeout_ms);
     let (_never, terminated) = oneshot::channel();
     let result = carry_out(config, &call, false, terminated).await;
     if result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of these tests are tests")]
 
-use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, Known, exit_code};
+use hakudo_base::agent::{
+    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code,
+};
 use hakudo_executor::{Client, Config};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -58,9 +60,14 @@ impl Lab {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// An OCF agent whose body is `script`, with the operation in `$1`.
+    /// An OCF agent whose body is `script`, with the operation in `$1`; its meta-data are in a file beside it.
     fn agent(&self, name: &str, script: &str) {
-        self.write(&format!("resource.d/test/{name}"), &format!("#!/bin/sh\n{script}\n"));
+        let metadata = r#"[ "$1" = meta-data ] && { cat $0.xml 2>/dev/null; exit; }"#;
+        self.write(&format!("resource.d/test/{name}"), &format!("#!/bin/sh\n{metadata}\n{script}\n"));
+    }
+
+    fn metadata(&self, name: &str, text: &str) {
+        std::fs::write(self.directory.join(format!("resource.d/test/{name}.xml")), text).unwrap();
     }
 
     async fn connect(&self) -> (Node, Vec<Known>) {
@@ -360,7 +367,8 @@ async fn fence_agents_read_their_parameters_from_standard_input() {
     let lab = Lab::new();
     lab.write(
         "fence/fence_test",
-        "#!/bin/sh\ncat > $TEST_DIRECTORY/input\ngrep -q action=status $TEST_DIRECTORY/input && exit 2\nexit 0\n",
+        "#!/bin/sh\ninput=$(cat)\ncase $input in action=metadata*) exit 0;; esac\n\
+         echo \"$input\" > $TEST_DIRECTORY/input\ncase $input in action=status*) exit 2;; esac\nexit 0\n",
     );
     let (mut node, _) = lab.connect().await;
     let mut call = node.call("stonith", "fence_test", "f", "reboot");
@@ -396,7 +404,7 @@ async fn plugins_of_cluster_glue_are_fence_agents_too() {
     lab.write(
         "plugins/external/test",
         r#"#!/bin/sh
-echo "$* hostlist=$hostlist plug=$plug meta=$CRM_meta_timeout" >> $TEST_DIRECTORY/calls
+[ $1 = getinfo-xml ] || echo "$* hostlist=$hostlist plug=$plug meta=$CRM_meta_timeout" >> $TEST_DIRECTORY/calls
 case $1 in
 gethosts) for host in $hostlist; do echo $host; done;;
 status) [ -n "$hostlist" ] || { echo "no hosts" >&2; exit 1; };;
@@ -481,8 +489,9 @@ async fn init_scripts_and_services() {
 #[tokio::test]
 async fn metadata_and_lists_of_ocf_agents() {
     let lab = Lab::new();
-    lab.agent("Fine", "echo '<resource-agent/>'");
-    lab.agent("Broken", "echo ocf-exit-reason:no >&2; exit 1");
+    lab.agent("Fine", "exit 0");
+    lab.metadata("Fine", "<resource-agent/>\n");
+    lab.write("resource.d/test/Broken", "#!/bin/sh\necho ocf-exit-reason:no >&2; exit 1\n");
     let (node, _) = lab.connect().await;
     let agent = |kind: &str| AgentName { class: "ocf".into(), provider: Some("test".into()), kind: kind.into() };
     assert_eq!(node.client.metadata(agent("Fine")).await, Ok("<resource-agent/>\n".into()));
@@ -491,6 +500,53 @@ async fn metadata_and_lists_of_ocf_agents() {
     let all = node.client.list_agents("ocf".into(), None).await;
     assert_eq!(all, Ok(vec!["test:Broken".into(), "test:Fine".into()]));
     assert!(node.client.list_agents("nonsense".into(), None).await.is_err());
+}
+
+#[tokio::test]
+async fn results_tell_which_parameters_need_a_restart_and_which_are_secret() {
+    let lab = Lab::new();
+    lab.agent("Reloads", "exit 0");
+    let metadata = |reloadable: &str| {
+        format!(
+            "<resource-agent><version>1.1</version><parameters><parameter name='state' reloadable='{reloadable}'/>\
+             <parameter name='passwd' reloadable='1'/></parameters><actions><action name='reload-agent'/></actions>\
+             </resource-agent>"
+        )
+    };
+    lab.metadata("Reloads", &metadata("0"));
+    lab.agent("Silent", "exit 0");
+    let (mut node, _) = lab.connect().await;
+    let mut call = node.call("ocf", "Reloads", "r", "start");
+    call.parameters = [("state", "1"), ("passwd", "2")].map(|(name, value)| (name.into(), value.into())).into();
+    let digests = node.run(call.clone()).await.digests;
+    expect_test::expect![[r#"
+        ParameterDigests {
+            restart: Some(
+                (
+                    "  state  ",
+                    "ed45cb1d06848c4be31fe154d70e0ebc",
+                ),
+            ),
+            secure: Some(
+                (
+                    "  passwd  ",
+                    "ed45cb1d06848c4be31fe154d70e0ebc",
+                ),
+            ),
+        }
+    "#]]
+    .assert_debug_eq(&digests);
+    let stop = node.call("ocf", "Reloads", "r", "stop");
+    assert_eq!(node.run(stop).await.digests, ParameterDigests::default());
+    assert_eq!(node.ocf("Silent", "start").await.digests, ParameterDigests::default());
+
+    // Another agent was installed in its place.
+    lab.metadata("Reloads", &metadata("1"));
+    let file = std::fs::File::options().append(true).open(lab.directory.join("resource.d/test/Reloads")).unwrap();
+    file.set_modified(std::time::SystemTime::now() + Duration::from_secs(9)).unwrap();
+    drop(file);
+    call.call += 100;
+    assert_eq!(node.run(call).await.digests.restart.map(|(names, _)| names), Some(String::new()));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::executor::{Doing, Executor};
 use crate::mutation::Mutation;
 use crate::script::{Act, Ask, Mood};
 use crate::world::{AgentEnd, Happening, World};
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code};
 use hakudo_controller::Input as ControllerInput;
 use std::time::Duration;
 
@@ -88,6 +88,7 @@ impl World {
             exec_time_ms: ms,
             queue_time_ms: 0,
             finished: 0,
+            digests: ParameterDigests::default(),
         };
         let executor_run = self.machines[node].executor_run;
         let end = Box::new(AgentEnd { call, result, effective });

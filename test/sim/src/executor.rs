@@ -2,7 +2,7 @@
 //! one operation at a time for a resource, recurring operations report changes, calls of older views are refused — in the
 //! simplest way, and leaves to the world what an agent does.
 
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, ParameterDigests, exit_code};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What the executor wants.
@@ -202,5 +202,6 @@ fn not_run(call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResu
         exec_time_ms: 0,
         queue_time_ms: 0,
         finished: 0,
+        digests: ParameterDigests::default(),
     }
 }

@@ -5,7 +5,7 @@
 //! has not ended yet has an entry of its own (`…_pending_0`): what was known before it stays known until its result is here.
 
 use super::{FailCount, NodeStatus, Written};
-use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus, exit_code};
+use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,14 @@ pub(crate) struct Digests {
     pub(crate) restart: Option<(String, String)>,
     /// `op-secure-params` and `op-secure-digest`.
     pub(crate) secure: Option<(String, String)>,
+}
+
+impl Digests {
+    /// Takes over what the executor made of the agent's meta-data.
+    fn add(&mut self, made: &ParameterDigests) {
+        self.restart = made.restart.clone().or(self.restart.take());
+        self.secure = made.secure.clone().or(self.secure.take());
+    }
 }
 
 /// An operation that the leader wants on a node.
@@ -259,6 +267,7 @@ impl NodeStatus {
         let known = self.issued.get_mut(&result.call)?;
         let first = !known.answered;
         known.answered = true;
+        known.digests.add(&result.digests);
         let issued = known.clone();
         if issued.interval_ms == 0 || result.status == ExecutionStatus::Cancelled {
             self.issued.remove(&result.call);

@@ -120,3 +120,46 @@ impl Operation {
         element
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{Digests, Issued};
+    use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
+
+    #[test]
+    fn what_the_executor_learned_of_parameters_is_in_the_history() {
+        let mut status = NodeStatus::default();
+        let issued = Issued {
+            resource: "db".into(),
+            agent: AgentName { class: "ocf".into(), provider: Some("p".into()), kind: "Db".into() },
+            task: "start".into(),
+            interval_ms: 0,
+            target_rc: 0,
+            ignore_failure: false,
+            transition_key: "1:2:0:x".into(),
+            digests: Digests { all: Some("all".into()), ..Digests::default() },
+            migration: None,
+            answered: false,
+        };
+        status.note_issued(1, issued, 7);
+        let result = AgentResult {
+            call: 1,
+            status: ExecutionStatus::Done,
+            exit_code: exit_code::OK,
+            exit_reason: String::new(),
+            output: String::new(),
+            exec_time_ms: 3,
+            queue_time_ms: 0,
+            finished: 8,
+            digests: ParameterDigests {
+                restart: Some(("  state  ".into(), "r".into())),
+                secure: Some(("  passwd  ".into(), "s".into())),
+            },
+        };
+        status.result(&result, true);
+        let xml = status.write("1").to_compact_xml();
+        let digests = r#"op-digest="all" op-force-restart="  state  " op-restart-digest="r" op-secure-params="  passwd  " op-secure-digest="s""#;
+        assert!(xml.contains(digests), "{xml}");
+    }
+}

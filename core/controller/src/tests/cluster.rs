@@ -3,7 +3,7 @@
 use crate::core_types::{Config, Effect, Input, PersistedState};
 use crate::request::{Change, ChangeOperation, Reply, Request};
 use crate::{Controller, ExecutorInput, Known};
-use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ParameterDigests};
 use hakudo_base::{Instant, NodeId, UnixTime};
 use hakudo_cib::Document;
 use hakudo_membership::{Delivered, View, ViewId};
@@ -312,6 +312,7 @@ impl Cluster {
             exec_time_ms: 5,
             queue_time_ms: 0,
             finished: 1_700_000_000 + i64::try_from(self.now.as_millis() / 1000).unwrap(),
+            digests: ParameterDigests::default(),
         };
         if let Some(known) = self.machines.get_mut(&number).unwrap().known.get_mut(&call) {
             known.result = Some(result.clone());

@@ -4,7 +4,7 @@ use super::{Fencer, Purpose};
 use crate::agent;
 use crate::core_types::{Action, Effect, Failure, Fenced, HistoryEntry};
 use crate::operation::{Operation, Progress};
-use hakudo_base::agent::{AgentResult, ExecutionStatus};
+use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
 use hakudo_base::{Instant, Severity};
 use std::time::Duration;
 
@@ -261,5 +261,6 @@ pub(super) fn no_answer(call: u64, status: ExecutionStatus, reason: &str) -> Age
         exec_time_ms: 0,
         queue_time_ms: 0,
         finished: 0,
+        digests: ParameterDigests::default(),
     }
 }
