@@ -33,7 +33,7 @@ const KEPT: usize = 4;
 const LONGEST: u32 = 64 << 20;
 
 /// What a recording begins with.
-const MAGIC: &[u8; 8] = b"hakudo\0\x01";
+const MAGIC: &[u8; 8] = b"hakudo\0\x02";
 
 /// Where a recording begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -344,7 +344,10 @@ impl Replay {
                 let asked = self.questions.remove(&token);
                 self.questions.retain(|other, _| *other > token);
                 let (cib, now) = asked.with_context(|| {
-                    format!("record {} answers a question that the replay never asked: it went another way", self.number)
+                    format!(
+                        "record {} answers a question that the replay never asked: it went another way",
+                        self.number
+                    )
                 })?;
                 let plan = hakudo_scheduler::plan(&cib, UnixTime::from_seconds(now));
                 Input::Planned { token, result: Ok(Box::new(plan.transition)) }

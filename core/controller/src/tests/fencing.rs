@@ -183,7 +183,9 @@ fn an_answer_to_the_former_leader_is_not_one_to_its_successor() {
         cluster.same_document().contains(r#"uname="n1" in_ccm="false" crmd="offline" join="down" expected="member""#)
     );
     cluster.end_oldest("fence1 off n3", 0);
-    check(&mut cluster, expect![[r#"
+    check(
+        &mut cluster,
+        expect![[r#"
         [fenced] n1 was fenced (off) by n3
         n2 tells membership that n1 is dead
         n3 tells membership that n1 is dead
@@ -192,7 +194,8 @@ fn an_answer_to_the_former_leader_is_not_one_to_its_successor() {
         n2 runs A start n2: 0
         [action-done] A start on n2 is done
         [settled] nothing is left to be done
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
