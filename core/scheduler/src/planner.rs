@@ -8,6 +8,7 @@ use crate::decide::digest::KnownDigests;
 use crate::decide::location::LocationConstraint;
 use crate::decide::notify::CloneNotifications;
 use crate::decide::ordering::Ordering;
+use crate::decide::relations::Updates;
 use crate::decide::tickets::TicketConstraint;
 use crate::model::{Model, NodeIndex, Problem, Resource, ResourceId, Score};
 use crate::placement::{Placements, Share};
@@ -47,6 +48,9 @@ pub(crate) struct Planner {
     /// The union of all relations between two actions.
     pub(crate) relations: BTreeMap<(ActionIndex, ActionIndex), Relation>,
     pub(crate) task_names: Vec<String>,
+    pub(crate) updates: Updates,
+    /// How many resources are being placed, each for the one before.
+    pub(crate) assignments_under_way: usize,
 
     pub(crate) orderings: Vec<Ordering>,
     pub(crate) locations: Vec<LocationConstraint>,

@@ -245,8 +245,6 @@ flags! {
         ON_DC = 8;
         /// A recurring operation that runs with old parameters.
         RESCHEDULE = 9;
-        /// Seen by the walk that is under way.
-        VISITED = 10;
     }
 }
 

@@ -270,7 +270,7 @@ impl Planner {
 
     /// Relates two actions; false where the relation was there.
     pub(crate) fn relate(&mut self, first: ActionIndex, then: ActionIndex, flags: Relation) -> bool {
-        if flags == Relation::NONE {
+        if flags == Relation::NONE || first == then {
             return false;
         }
         let known = self.relations.entry((first, then)).or_default();

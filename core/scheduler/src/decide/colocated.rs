@@ -1,13 +1,14 @@
 //! What a colocation spreads: an action that cannot run, and who must be with whom.
 
 use super::action::{ActionFlags, ActionIndex, Task};
-use super::colocation::Affects;
+use super::colocation_effect::Affects;
 use crate::model::{Kind, ResourceId, Role, Score};
 use crate::planner::Planner;
+use std::collections::BTreeSet;
 
 impl Planner {
-    /// What must be with something that cannot start or be promoted cannot either.
-    pub(crate) fn block_colocation_dependents(&mut self, action: ActionIndex) {
+    /// Blocks what must be with the resource of an action, where nothing of that resource can start or be promoted.
+    pub(crate) fn block_dependents_of(&mut self, action: ActionIndex) {
         let subject = self.action(action);
         let task = subject.task;
         if subject.is(ActionFlags::RUNNABLE) || !matches!(task, Task::Start | Task::Promote) {
@@ -50,28 +51,33 @@ impl Planner {
         }
     }
 
-    /// The primitives that must be together with a resource, itself included.
-    pub(crate) fn colocated_resources(
-        &self,
-        resource: ResourceId,
-        original: Option<ResourceId>,
-        found: &mut Vec<ResourceId>,
-    ) {
-        let original = original.unwrap_or(resource);
-        let subject = self.resource(resource);
-        if let Kind::Group(group) = subject.kind
-            && (group.colocated || subject.parent.is_some_and(|parent| self.resource(parent).is_clone()))
-        {
-            found.insert(0, resource);
-            for &member in &subject.children {
-                self.colocated_resources(member, Some(original), found);
+    /// The primitives that must be together with a resource, itself included; the last found first.
+    pub(crate) fn colocated_resources(&self, original: ResourceId) -> Vec<ResourceId> {
+        let mut found = Vec::new();
+        let mut known = BTreeSet::new();
+        let mut unseen = vec![original];
+        while let Some(resource) = unseen.pop() {
+            let subject = self.resource(resource);
+            let first = known.insert(resource);
+            if let Kind::Group(group) = subject.kind
+                && (group.colocated || subject.parent.is_some_and(|parent| self.resource(parent).is_clone()))
+            {
+                found.push(resource);
+                unseen.extend(subject.children.iter().rev());
+            } else if first {
+                found.push(resource);
+                let mut with = self.must_be_with(resource, original);
+                with.reverse();
+                unseen.extend(with);
             }
-            return;
         }
-        if found.contains(&resource) {
-            return;
-        }
-        found.insert(0, resource);
+        found.reverse();
+        found
+    }
+
+    /// What a resource must be with, and what must be with it; not `original`, where the search began.
+    fn must_be_with(&self, resource: ResourceId, original: ResourceId) -> Vec<ResourceId> {
+        let mut with = Vec::new();
         for index in self.this_with_colocations(resource) {
             let colocation = &self.colocations[index.index()];
             let primary = colocation.primary;
@@ -79,19 +85,21 @@ impl Planner {
                 && colocation.score == Score::INFINITY
                 && self.affects(resource, primary, colocation, true) == Affects::Location
             {
-                self.colocated_resources(primary, Some(original), found);
+                with.push(primary);
             }
         }
+        let clone = self.resource(resource).is_clone();
         for index in self.with_this_colocations(resource) {
             let colocation = &self.colocations[index.index()];
             let dependent = colocation.dependent;
             if dependent != original
-                && (!subject.is_clone() || self.resource(dependent).is_clone())
+                && (!clone || self.resource(dependent).is_clone())
                 && colocation.score == Score::INFINITY
                 && self.affects(dependent, resource, colocation, true) == Affects::Location
             {
-                self.colocated_resources(dependent, Some(original), found);
+                with.push(dependent);
             }
         }
+        with
     }
 }

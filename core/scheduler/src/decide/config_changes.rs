@@ -5,7 +5,7 @@ use super::action::{ActionFlags, OpKey, Relation, Task};
 use super::digest::DigestState;
 use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
-use crate::read::failures::CountedFailures;
+use crate::read::failures::Failures;
 use crate::read::history::{EntryPlace, active_range};
 use std::collections::BTreeMap;
 
@@ -123,8 +123,7 @@ impl Planner {
                 self.clear_fail_count(resource, node, "resource parameters have changed");
             }
         } else if self.check_entry(resource, node, entry) {
-            let effective = CountedFailures { effective: true, launched: false };
-            if self.fail_count(resource, node, effective, None).0 != 0 {
+            if self.fail_count(resource, node, Failures::Effective, None).0 != 0 {
                 self.clear_fail_count(resource, node, "action definition changed");
             }
         }

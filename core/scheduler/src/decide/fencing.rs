@@ -6,17 +6,31 @@ use crate::planner::Planner;
 use crate::read::failures::seconds;
 
 impl Planner {
-    /// True where the cluster could fence the node.
+    /// True where the cluster could fence the node: a guest node where all hosts of its resource are there, or can be fenced.
     pub(crate) fn can_fence(&self, node: NodeIndex) -> bool {
+        let mut seen = vec![node];
+        let mut at = 0;
+        while let Some(&node) = seen.get(at) {
+            at += 1;
+            let peer = self.model.node(node);
+            match peer.launcher.filter(|_| peer.is_guest()) {
+                None if !self.can_fence_itself(node) => return false,
+                None => {}
+                Some(launcher) => {
+                    for &host in &self.resource(launcher).active_on {
+                        if !self.model.node(host).online && !seen.contains(&host) {
+                            seen.push(host);
+                        }
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn can_fence_itself(&self, node: NodeIndex) -> bool {
         let options = &self.model.options;
         let peer = self.model.node(node);
-        if let Some(launcher) = peer.launcher.filter(|_| peer.is_guest()) {
-            return self
-                .resource(launcher)
-                .active_on
-                .iter()
-                .all(|host| self.model.node(*host).online || self.can_fence(*host));
-        }
         if !options.fencing_enabled || !options.have_fencing {
             return false;
         }

@@ -6,7 +6,7 @@ use crate::planner::Planner;
 use crate::transition::{Action, ActionKind, NodeRef, ResourceRef, Synapse, Transition};
 use crate::values;
 use hakudo_base::agent::AgentName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Planner {
     pub(crate) fn create_graph(&mut self) -> Transition {
@@ -204,19 +204,22 @@ impl Planner {
             && !self.belongs_in_graph(input.action))
     }
 
-    /// True where what the input waits for, and so on, is the action itself.
-    pub(crate) fn has_loop(&mut self, origin: ActionIndex, action: ActionIndex, at: usize) -> bool {
-        let input = self.action(action).before[at].action;
-        if self.action(input).is(ActionFlags::VISITED) || !self.input_counts(action, at) {
-            return false;
+    /// True where what the input at `at` waits for, and so on, is the action itself.
+    pub(crate) fn has_loop(&mut self, origin: ActionIndex, at: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut unseen = vec![(origin, at)];
+        while let Some((action, at)) = unseen.pop() {
+            let input = self.action(action).before[at].action;
+            if seen.contains(&input) || !self.input_counts(action, at) {
+                continue;
+            }
+            if input == origin {
+                return true;
+            }
+            seen.insert(input);
+            unseen.extend((0..self.action(input).before.len()).map(|next| (input, next)));
         }
-        if input == origin {
-            return true;
-        }
-        self.action_mut(input).flags.set(ActionFlags::VISITED);
-        let found = (0..self.action(input).before.len()).rev().any(|next| self.has_loop(origin, input, next));
-        self.action_mut(input).flags.clear(ActionFlags::VISITED);
-        found
+        false
     }
 
     fn synapse(&mut self, id: u32, action: ActionIndex) -> Synapse {

@@ -1,7 +1,7 @@
 //! Instances of a clone (or containers of a bundle): which goes where, and how their actions add up.
 
 use super::action::{ActionFlags, ActionIndex, Changed, Relation, Task};
-use super::colocation::Collect;
+use super::colocated_scores::Collect;
 use crate::model::{Location, NodeIndex, NodeTable, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;

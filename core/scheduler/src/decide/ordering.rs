@@ -156,7 +156,7 @@ impl Planner {
                 let loops = !inside
                     && input.flags == Relation::IF_ON_SAME_NODE_OR_TARGET
                     && self.actions[index].task == Task::MigrateTo
-                    && self.has_loop(action, action, at);
+                    && self.has_loop(action, at);
                 if inside || loops {
                     self.actions[index].before[at].flags = Relation::NONE;
                 }

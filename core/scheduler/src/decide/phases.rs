@@ -2,7 +2,7 @@
 
 use super::action::{OpKey, Relation, Task};
 use crate::planner::Planner;
-use crate::read::failures::CountedFailures;
+use crate::read::failures::Failures;
 use hakudo_cib::Document;
 
 impl Planner {
@@ -46,7 +46,7 @@ impl Planner {
         }
         for resource in top {
             if !self.resource(resource).remote_connection {
-                self.assign(resource, None, true);
+                self.assign_top(resource);
             }
         }
     }
@@ -71,8 +71,7 @@ impl Planner {
             }
             for at in 0..self.model.node_order.len() {
                 let node = self.model.node_order[at];
-                let effective = CountedFailures { effective: true, launched: false };
-                if !self.model.node(node).online || self.fail_count(resource, node, effective, None).0 == 0 {
+                if !self.model.node(node).online || self.fail_count(resource, node, Failures::Effective, None).0 == 0 {
                     continue;
                 }
                 let clear = self.clear_fail_count(resource, node, "it is removed");

@@ -5,6 +5,10 @@ use crate::model::{Kind, NoQuorumPolicy, NodeIndex, PlacementStrategy, ResourceI
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use std::cmp::Ordering as Order;
+use std::collections::BTreeSet;
+
+/// A chain of resources of which each is with the next may be so long before it is placed piece by piece.
+const LONGEST_CHAIN: usize = 100;
 
 /// The next role on the way from one role to another.
 fn step(from: Role, to: Role) -> Role {
@@ -43,12 +47,67 @@ impl Planner {
         prefer: Option<NodeIndex>,
         stop_if_fail: bool,
     ) -> Option<NodeIndex> {
-        match self.resource(resource).kind {
+        if self.assignments_under_way >= 3 * LONGEST_CHAIN {
+            return None;
+        }
+        self.assignments_under_way += 1;
+        let chosen = match self.resource(resource).kind {
             Kind::Primitive => self.assign_primitive(resource, prefer, stop_if_fail),
             Kind::Group(_) => self.assign_group(resource, prefer, stop_if_fail),
             Kind::Clone(_) => self.assign_clone(resource, prefer, stop_if_fail),
             Kind::Bundle(_) => self.assign_bundle(resource, prefer, stop_if_fail),
+        };
+        self.assignments_under_way -= 1;
+        chosen
+    }
+
+    /// Chooses a node for a resource that is in no other. Before a resource is placed, what it is with is; where that is a
+    /// long chain of resources, these are placed one by one from its end.
+    pub(crate) fn assign_top(&mut self, top: ResourceId) {
+        if self.colocations.len() > LONGEST_CHAIN {
+            let mut order = Vec::new();
+            if self.primaries_first(top, &mut order) > LONGEST_CHAIN {
+                for primary in order {
+                    self.assign(primary, None, true);
+                }
+            }
         }
+        self.assign(top, None, true);
+    }
+
+    /// What a resource is with and what that is with, each behind all that it is with itself; gives the longest way there.
+    fn primaries_first(&self, top: ResourceId, order: &mut Vec<ResourceId>) -> usize {
+        let mut seen = BTreeSet::from([top]);
+        let mut way = vec![(top, self.primaries_of(top))];
+        let mut longest = 0;
+        while let Some((resource, primaries)) = way.last_mut() {
+            match primaries.pop() {
+                Some(next) => {
+                    if self.resource(next).unassigned && seen.insert(next) {
+                        let more = self.primaries_of(next);
+                        way.push((next, more));
+                        longest = longest.max(way.len());
+                    }
+                }
+                None => {
+                    order.push(*resource);
+                    way.pop();
+                }
+            }
+        }
+        longest
+    }
+
+    /// What a resource, or anything in it, is with.
+    fn primaries_of(&self, resource: ResourceId) -> Vec<ResourceId> {
+        let mut found = Vec::new();
+        let mut below = vec![resource];
+        while let Some(resource) = below.pop() {
+            let with = self.this_with.get(&resource).into_iter().flatten();
+            found.extend(with.map(|index| self.model.top_of(self.colocations[index.index()].primary)));
+            below.extend(&self.resource(resource).children);
+        }
+        found
     }
 
     fn assign_primitive(

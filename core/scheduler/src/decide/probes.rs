@@ -4,6 +4,7 @@ use super::action::{ActionFlags, ActionIndex, OpKey, Related, Relation, Task};
 use crate::model::{Discovery, NodeIndex, ResourceId, Role};
 use crate::planner::Planner;
 use hakudo_base::agent::exit_code;
+use std::collections::BTreeSet;
 
 impl Planner {
     pub(crate) fn schedule_probes(&mut self) {
@@ -137,11 +138,7 @@ impl Planner {
             for at in (0..self.action(probe).after.len()).rev() {
                 let after = self.action(probe).after[at];
                 self.order_probe_before_starts(probe, after);
-                let mut visited = Vec::new();
-                self.order_probe_before_restarts(probe, after.action, &mut visited);
-                for action in visited {
-                    self.action_mut(action).flags.clear(ActionFlags::VISITED);
-                }
+                self.order_probe_before_restarts(probe, after.action);
             }
         }
     }
@@ -171,37 +168,47 @@ impl Planner {
         }
     }
 
-    /// Where a start waits for a probe, so does the stop of what will be restarted because of it.
-    fn order_probe_before_restarts(&mut self, probe: ActionIndex, after: ActionIndex, visited: &mut Vec<ActionIndex>) {
-        let Some(own) = self.action(probe).resource else { return };
-        if self.action(probe).task != Task::Monitor || self.action(after).is(ActionFlags::VISITED) {
-            return;
-        }
-        self.action_mut(after).flags.set(ActionFlags::VISITED);
-        visited.push(after);
-        let after_resource = self.action(after).resource;
-        if let Some(other) = after_resource.filter(|other| *other != own && self.resource(*other).is_primitive()) {
-            let undone = match self.action(after).task {
-                Task::Start => Some(Task::Stop),
-                Task::Promote => Some(Task::Demote),
-                _ => None,
-            };
-            if let Some(task) = undone {
-                for then in self.find_actions(other, task.into(), None) {
-                    if !self.action(then).is(ActionFlags::PSEUDO) {
-                        self.relate(probe, then, Relation::ORDERED);
-                    }
-                }
+    /// Where a start waits for a probe, so does the stop of what will be restarted because of it, and so on from there.
+    fn order_probe_before_restarts(&mut self, probe: ActionIndex, after: ActionIndex) {
+        let mut seen = BTreeSet::new();
+        let mut unseen = vec![after];
+        while let Some(after) = unseen.pop() {
+            if seen.insert(after) {
+                self.order_probe_before_restart(probe, after);
+                self.add_chained_restarts(probe, after, &mut unseen);
             }
         }
+    }
+
+    fn order_probe_before_restart(&mut self, probe: ActionIndex, after: ActionIndex) {
+        let (Some(own), Some(other)) = (self.action(probe).resource, self.action(after).resource) else { return };
+        let undone = match self.action(after).task {
+            Task::Start => Task::Stop,
+            Task::Promote => Task::Demote,
+            _ => return,
+        };
+        if other == own || !self.resource(other).is_primitive() {
+            return;
+        }
+        for then in self.find_actions(other, undone.into(), None) {
+            if !self.action(then).is(ActionFlags::PSEUDO) {
+                self.relate(probe, then, Relation::ORDERED);
+            }
+        }
+    }
+
+    /// What is restarted after an action: what its relations imply, and the instances of what it is of. Those related last
+    /// are looked at first.
+    fn add_chained_restarts(&self, probe: ActionIndex, after: ActionIndex, unseen: &mut Vec<ActionIndex>) {
+        let Some(own) = self.action(probe).resource else { return };
+        let after_resource = self.action(after).resource;
         let collective = after_resource.filter(|resource| self.resource(*resource).is_collective());
         let interleave =
             collective.is_some_and(|resource| crate::values::is_true(self.resource(resource).meta("interleave")));
         let compatible = collective
             .filter(|_| interleave)
             .and_then(|resource| self.find_compatible_instance(own, resource, Role::Unknown, false, None));
-        for at in (0..self.action(after).after.len()).rev() {
-            let next = self.action(after).after[at];
+        for next in &self.action(after).after {
             if !next.flags.has(Relation::FIRST_IMPLIES_THEN) {
                 let (Some(after_resource), Some(chained)) = (after_resource, self.action(next.action).resource) else {
                     continue;
@@ -215,7 +222,7 @@ impl Planner {
                     continue;
                 }
             }
-            self.order_probe_before_restarts(probe, next.action, visited);
+            unseen.push(next.action);
         }
     }
 

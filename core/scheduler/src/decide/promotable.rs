@@ -1,7 +1,8 @@
 //! A promotable clone: which of its instances are promoted.
 
 use super::action::{ActionFlags, Relation, Task};
-use super::colocation::{Collect, Colocation};
+use super::colocated_scores::Collect;
+use super::colocation::Colocation;
 use crate::ScoreLine;
 use crate::model::{Kind, Location, NoQuorumPolicy, NodeIndex, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
@@ -396,7 +397,7 @@ impl Planner {
         clone: ResourceId,
         colocation: &Colocation,
     ) -> Score {
-        let attribute = Some(colocation.attribute.as_str());
+        let attribute = Some(&*colocation.attribute);
         let partner = self.find_compatible_instance(dependent, clone, colocation.primary_role, false, attribute);
         let mandatory = colocation.score >= Score::INFINITY;
         let subject = self.resource_mut(dependent);

@@ -4,10 +4,66 @@
 use super::action::{ActionFlags, ActionIndex, Changed, NotifyPhase, OpKey, Relation, Task};
 use crate::model::{Location, NodeIndex, ResourceId, Role};
 use crate::planner::Planner;
+use std::collections::{BTreeSet, VecDeque};
+
+/// How deep updates go into each other. What lies deeper waits until those on the way to it are done, so that a long chain
+/// of orderings needs no more of the stack than a short one.
+const DEEPEST: usize = 96;
+
+/// Something to be looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Update {
+    /// An action, for what it is related to.
+    Relations(ActionIndex),
+    /// An action that became impossible, for what must be with its resource.
+    Dependents(ActionIndex),
+}
+
+/// The updates that are under way, and those that wait for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Updates {
+    depth: usize,
+    waiting: VecDeque<Update>,
+    known: BTreeSet<Update>,
+}
 
 impl Planner {
     /// Lets what comes before an action have its effect on it, and it on what is before and after.
     pub(crate) fn update_for_relations(&mut self, then: ActionIndex) {
+        self.update(Update::Relations(then));
+    }
+
+    /// What must be with something that cannot start or be promoted cannot either.
+    pub(crate) fn block_colocation_dependents(&mut self, action: ActionIndex) {
+        self.update(Update::Dependents(action));
+    }
+
+    fn update(&mut self, what: Update) {
+        if self.updates.depth >= DEEPEST {
+            if self.updates.known.insert(what) {
+                self.updates.waiting.push_back(what);
+            }
+            return;
+        }
+        self.update_now(what);
+        while self.updates.depth == 0
+            && let Some(next) = self.updates.waiting.pop_front()
+        {
+            self.updates.known.remove(&next);
+            self.update_now(next);
+        }
+    }
+
+    fn update_now(&mut self, what: Update) {
+        self.updates.depth += 1;
+        match what {
+            Update::Relations(then) => self.update_relations_of(then),
+            Update::Dependents(action) => self.block_dependents_of(action),
+        }
+        self.updates.depth -= 1;
+    }
+
+    fn update_relations_of(&mut self, then: ActionIndex) {
         let before_flags = self.action(then).flags;
         let counts = self.action(then).required_runnable_before > 0;
         let mut changed = Changed::NONE;

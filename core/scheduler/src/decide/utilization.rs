@@ -95,8 +95,7 @@ impl Planner {
         if self.model.options.placement_strategy == PlacementStrategy::Default {
             return None;
         }
-        let mut together = Vec::new();
-        self.colocated_resources(resource, None, &mut together);
+        let mut together = self.colocated_resources(resource);
         if !together.contains(&resource) {
             together.push(resource);
         }
@@ -178,7 +177,7 @@ impl Planner {
         let mut worth: BTreeMap<ResourceId, Vec<Score>> = BTreeMap::new();
         for resource in self.model.top.clone() {
             let mut table = None;
-            let collect = super::colocation::Collect { this_with: true, ..Default::default() };
+            let collect = super::colocated_scores::Collect { this_with: true, ..Default::default() };
             self.add_colocated_scores(resource, None, &mut table, None, 1.0, collect);
             let table = table.unwrap_or_default();
             let score = |node: NodeIndex| table.get(node).map_or(Score::MINUS_INFINITY, |entry| entry.score);

@@ -2,6 +2,7 @@
 
 use super::attributes::{RuleInput, shared_children};
 use super::operations::has_rules;
+use crate::decide::relations::Updates;
 use crate::model::{
     ClusterOptions, HealthScores, HealthStrategy, Model, NoQuorumPolicy, Node, NodeIndex, NodeKind, PlacementStrategy,
     Score,
@@ -61,6 +62,8 @@ impl Planner {
             parameter_cache: BTreeMap::new(),
             digests: BTreeMap::new(),
             table_ranks: Vec::new(),
+            updates: Updates::default(),
+            assignments_under_way: 0,
             scores: Vec::new(),
             placements: Placements::default(),
             problems: BTreeSet::new(),

@@ -6,13 +6,12 @@ use crate::read::history::Entry;
 use crate::values;
 use std::sync::Arc;
 
-/// How fail counts are asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CountedFailures {
-    /// Leave out what has expired.
-    pub(crate) effective: bool,
-    /// Add those of resources that run in this one.
-    pub(crate) launched: bool,
+/// Which failures count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failures {
+    All,
+    /// Those that have not expired.
+    Effective,
 }
 
 impl Planner {
@@ -22,7 +21,7 @@ impl Planner {
         &mut self,
         resource: ResourceId,
         node: NodeIndex,
-        count: CountedFailures,
+        which: Failures,
         entry: Option<&Entry>,
     ) -> (i32, i64) {
         let subject = self.model.resource(resource);
@@ -51,20 +50,32 @@ impl Planner {
             self.resource_mut(resource).failure_timeout_ms = 0;
         }
         let timeout_ms = self.resource(resource).failure_timeout_ms;
-        if count.effective && failures > 0 && last > 0 && timeout_ms > 0 {
+        if which == Failures::Effective && failures > 0 && last > 0 && timeout_ms > 0 {
             let expiry = last.saturating_add(seconds(timeout_ms));
             if self.model.now.seconds() > expiry {
                 failures = 0;
             }
         }
-        if count.launched && !self.model.is_bundled(resource) {
-            for launched in self.resource(resource).launched.clone() {
-                let (more, time) = self.fail_count(launched, node, count, entry);
-                failures = failures.saturating_add(more);
-                last = last.max(time);
+        (failures, if failures > 0 { last } else { 0 })
+    }
+
+    /// As [`Planner::fail_count`], with the failures of what runs in the resource.
+    fn fail_count_with_launched(&mut self, resource: ResourceId, node: NodeIndex) -> i32 {
+        let mut counted = vec![resource];
+        let mut at = 0;
+        let mut failures = 0i32;
+        while let Some(&resource) = counted.get(at) {
+            at += 1;
+            failures = failures.saturating_add(self.fail_count(resource, node, Failures::Effective, None).0);
+            if !self.model.is_bundled(resource) {
+                for launched in &self.resource(resource).launched {
+                    if !counted.contains(launched) {
+                        counted.push(*launched);
+                    }
+                }
             }
         }
-        (failures, if failures > 0 { last } else { 0 })
+        failures
     }
 
     /// A failed operation of the resource is configured with `on-fail=block`.
@@ -100,7 +111,7 @@ impl Planner {
             return None;
         }
         let banned = if subject.unique { resource } else { self.uber_parent(resource) };
-        let (failures, _) = self.fail_count(resource, node, CountedFailures { effective: true, launched: true }, None);
+        let failures = self.fail_count_with_launched(resource, node);
         (failures > 0 && threshold - failures <= 0).then_some(banned)
     }
 }

@@ -7,7 +7,7 @@ use crate::decide::config_changes::DeferredCheck;
 use crate::model::{FailedOperation, NodeIndex, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
-use crate::read::failures::{CountedFailures, seconds};
+use crate::read::failures::{Failures, seconds};
 use hakudo_base::agent::exit_code;
 
 const STATUS_CANCELLED: i32 = 1;
@@ -134,13 +134,12 @@ impl Planner {
         let is_last_failure = entry.id.ends_with("_last_failure_0");
         let timeout = seconds(self.resource(resource).failure_timeout_ms);
         let now = self.model.now.seconds();
-        let effective = CountedFailures { effective: true, launched: false };
         let (mut expired, mut unexpired) = (false, 0);
         if timeout > 0
             && let Some(last_run) = entry.last_change
         {
             expired = now >= last_run.saturating_add(timeout) && !self.waits_for_fencing(result);
-            let (count, last) = self.fail_count(resource, node, effective, Some(entry));
+            let (count, last) = self.fail_count(resource, node, Failures::Effective, Some(entry));
             unexpired = count;
             let until = last.saturating_add(timeout).saturating_add(1);
             if count != 0 && now < until {
@@ -149,7 +148,7 @@ impl Planner {
         }
         let mut clear = None;
         if expired {
-            if self.fail_count(resource, node, CountedFailures::default(), Some(entry)).0 != 0 {
+            if self.fail_count(resource, node, Failures::All, Some(entry)).0 != 0 {
                 if unexpired == 0 {
                     clear = Some("it expired");
                 } else {

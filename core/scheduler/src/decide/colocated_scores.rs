@@ -1,0 +1,270 @@
+//! What those that are colocated with a resource wish for it: before it is placed, the nodes that they like count for it too,
+//! and the nodes that those like that are colocated with them, and so on.
+
+use super::colocation::{Colocation, ColocationIndex};
+use crate::model::{NodeIndex, NodeTable, ResourceId, Score};
+use crate::planner::Planner;
+
+/// How the wishes of colocated resources are collected.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Collect {
+    /// Those that this one is with, instead of those that are with it.
+    pub(crate) this_with: bool,
+    /// A wish never makes a node forbidden.
+    pub(crate) nonnegative: bool,
+    /// Not if that leaves no node.
+    pub(crate) active: bool,
+}
+
+/// One resource on the way through those that are colocated.
+struct Visit {
+    source: ResourceId,
+    /// The group for which the source stands.
+    group: Option<ResourceId>,
+    target: Option<ResourceId>,
+    table: NodeTable,
+    factor: f32,
+    collect: Collect,
+    colocations: Vec<ColocationIndex>,
+    /// The place of the colocation that comes next.
+    next: usize,
+}
+
+/// Stands for a node that a wish would have made forbidden: worth 1 at the end.
+const SPOILED: Score = Score(-100_000_000);
+
+impl Planner {
+    /// The wishes of a dependent for where the primary should go.
+    pub(crate) fn add_dependent_scores(&mut self, index: ColocationIndex, primary: ResourceId) {
+        let colocation = self.colocations[index.index()].clone();
+        if !self.has_influence(&colocation, None) {
+            return;
+        }
+        let factor = colocation.factor();
+        let collect = Collect { active: true, nonnegative: self.resource(primary).is_clone(), ..Collect::default() };
+        let table = std::mem::take(&mut self.resource_mut(primary).allowed);
+        let before = table.clone();
+        // What is being decided keeps its table while others look at it.
+        self.resource_mut(primary).allowed = before;
+        let mut table = Some(table);
+        self.add_colocated_scores(colocation.dependent, Some(primary), &mut table, Some(&colocation), factor, collect);
+        if let Some(table) = table {
+            self.note_shares(primary, &table, &colocation);
+            self.resource_mut(primary).allowed = table;
+        }
+    }
+
+    pub(crate) fn note_shares(&mut self, resource: ResourceId, table: &NodeTable, colocation: &Colocation) {
+        let share = colocation.share_for(resource);
+        let changes: Vec<_> = table
+            .iter()
+            .filter_map(|(node, entry)| {
+                let before = self.resource(resource).allowed.get(node)?.score;
+                (before != entry.score).then(|| (node, Score(entry.score.0.saturating_sub(before.0))))
+            })
+            .collect();
+        for (node, change) in changes {
+            self.placements.note(resource, node, change, &share);
+        }
+    }
+
+    /// Adds to a table what nodes are worth to a resource and, through it, to those colocated with it. Without a table,
+    /// begins with what they are worth to the resource itself.
+    pub(crate) fn add_colocated_scores(
+        &mut self,
+        source: ResourceId,
+        target: Option<ResourceId>,
+        table: &mut Option<NodeTable>,
+        colocation: Option<&Colocation>,
+        factor: f32,
+        collect: Collect,
+    ) {
+        let mut under_way = match self.begin_visit(source, target, table.take(), colocation, factor, collect) {
+            Ok(visit) => vec![visit],
+            Err(unchanged) => {
+                *table = unchanged;
+                return;
+            }
+        };
+        while let Some(visit) = under_way.last_mut() {
+            let Some(&index) = visit.colocations.get(visit.next) else {
+                let done = under_way.pop().map(|visit| self.end_visit(visit));
+                match under_way.last_mut() {
+                    Some(outer) => outer.table = done.unwrap_or_default(),
+                    None => *table = done,
+                }
+                continue;
+            };
+            visit.next += 1;
+            let constraint = self.colocations[index.index()].clone();
+            let other = if visit.collect.this_with {
+                constraint.primary
+            } else if self.has_influence(&constraint, None) {
+                constraint.dependent
+            } else {
+                continue;
+            };
+            #[expect(clippy::cast_precision_loss, reason = "scores are below 2^24")]
+            let factor = visit.factor * constraint.score.0 as f32 / Score::INFINITY.0 as f32;
+            let collect = Collect { active: true, ..visit.collect };
+            let so_far = Some(std::mem::take(&mut visit.table));
+            match self.begin_visit(other, visit.target, so_far, Some(&constraint), factor, collect) {
+                Ok(next) => under_way.push(next),
+                Err(unchanged) => visit.table = unchanged.unwrap_or_default(),
+            }
+        }
+    }
+
+    /// Adds what nodes are worth to one resource; of a group, to the member that stands for it. `Err` with the table as it
+    /// was where the resource is being looked at already, or is not to leave the target without a node.
+    fn begin_visit(
+        &mut self,
+        source: ResourceId,
+        target: Option<ResourceId>,
+        table: Option<NodeTable>,
+        colocation: Option<&Colocation>,
+        factor: f32,
+        collect: Collect,
+    ) -> Result<Visit, Option<NodeTable>> {
+        if self.resource(source).updating_nodes {
+            return Err(table);
+        }
+        let (mut source, mut group) = (source, None);
+        if self.resource(source).is_group() {
+            let children = &self.resource(source).children;
+            let member = if table.is_none() { children.last() } else { children.first() }.copied();
+            let Some(member) = member.filter(|member| !self.resource(*member).updating_nodes) else { return Err(table) };
+            self.resource_mut(source).updating_nodes = true;
+            (source, group) = (member, Some(source));
+        }
+        let (sum, target) = match (&table, colocation) {
+            (Some(table), Some(colocation)) => {
+                let mut sum = table.clone();
+                self.add_matching_scores(&mut sum, source, target, colocation, factor, collect.nonnegative);
+                (sum, target)
+            }
+            _ => (self.resource(source).allowed.clone(), Some(source)),
+        };
+        let mut colocations = Vec::new();
+        if self.any_available(&sum) {
+            colocations =
+                if collect.this_with { self.this_with_colocations(source) } else { self.with_this_colocations(source) };
+        } else if collect.active {
+            if let Some(group) = group {
+                self.resource_mut(group).updating_nodes = false;
+            }
+            return Err(table);
+        }
+        self.resource_mut(source).updating_nodes = true;
+        Ok(Visit { source, group, target, table: sum, factor, collect, colocations, next: 0 })
+    }
+
+    fn end_visit(&mut self, mut visit: Visit) -> NodeTable {
+        if visit.collect.nonnegative {
+            for (_, entry) in visit.table.iter_mut() {
+                if entry.score == SPOILED {
+                    entry.score = Score(1);
+                }
+            }
+        }
+        for resource in [Some(visit.source), visit.group].into_iter().flatten() {
+            self.resource_mut(resource).updating_nodes = false;
+        }
+        visit.table
+    }
+
+    fn add_matching_scores(
+        &mut self,
+        work: &mut NodeTable,
+        source: ResourceId,
+        target: Option<ResourceId>,
+        colocation: &Colocation,
+        factor: f32,
+        only_positive: bool,
+    ) {
+        let nodes: Vec<NodeIndex> = work.nodes().collect();
+        let source_table = self.table_for_matching(source, colocation);
+        // A guest node may stand for its host: then the names of the nodes themselves say nothing.
+        let by_name = &*colocation.attribute == "#uname"
+            && [Some(source), target].into_iter().flatten().all(|resource| {
+                !self.model.is_bundled(resource) && self.resource(resource).meta("container-attribute-target").is_none()
+            });
+        for node in nodes {
+            // A remote node of which no status is known yet has no name to compare.
+            let score = if by_name && self.model.node(node).attribute("#uname").is_some() {
+                source_table
+                    .get(node)
+                    .filter(|_| self.model.node(node).is_usable())
+                    .map_or(Score::MINUS_INFINITY, |entry| entry.score.max(Score::MINUS_INFINITY))
+            } else {
+                let value = self.colocation_attribute(node, &colocation.attribute, target.unwrap_or(source));
+                let value = value.map(str::to_ascii_lowercase);
+                self.best_score(&source_table, source, &colocation.attribute, value.as_deref())
+            };
+            if factor < 0.0 && score < Score::ZERO {
+                let primary = self.resource(colocation.primary);
+                let stays = primary.stickiness.0 >= -score.0;
+                if stays || !self.has_influence(colocation, None) || !self.allowed_on_one(colocation.dependent) {
+                    continue;
+                }
+            }
+            let Some(entry) = work.get_mut(node) else { continue };
+            if entry.score == SPOILED {
+                continue;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "scores are below 2^24")]
+            let wish = f64::from(factor * score.0 as f32);
+            #[expect(clippy::cast_possible_truncation, reason = "the product is within the range of scores")]
+            let mut delta = if wish < 0.0 { (wish - 0.5) as i32 } else { (wish + 0.5) as i32 };
+            if delta == 0 && score != Score::ZERO {
+                delta = if factor > 0.0 { 1 } else { -i32::from(factor < 0.0) };
+            }
+            let new = Score(delta).plus(entry.score);
+            if only_positive && new < Score::ZERO && entry.score > Score::ZERO {
+                entry.score = SPOILED;
+            } else if !(only_positive && new < Score::ZERO && entry.score == Score::ZERO) {
+                entry.score = new;
+            }
+        }
+    }
+
+    /// A later member of a group that has a colocation of its own stands for the group's location constraints too.
+    fn table_for_matching(&mut self, source: ResourceId, colocation: &Colocation) -> NodeTable {
+        let subject = self.resource(source);
+        let group = subject.parent.filter(|parent| {
+            let parent = self.resource(*parent);
+            parent.is_group() && parent.children.first() != Some(&source)
+        });
+        let Some(group) = group.filter(|_| source == colocation.dependent && colocation.explicit) else {
+            return subject.allowed.clone();
+        };
+        let saved = subject.allowed.clone();
+        let exclusive = subject.exclusive_discovery;
+        let placements = std::mem::take(&mut self.placements);
+        for constraint in self.locations.clone().iter().rev().filter(|constraint| constraint.resource == group) {
+            self.apply_location_to(source, constraint, false);
+        }
+        self.placements = placements;
+        let subject = self.resource_mut(source);
+        subject.exclusive_discovery = exclusive;
+        std::mem::replace(&mut subject.allowed, saved)
+    }
+
+    fn best_score(&self, table: &NodeTable, source: ResourceId, attribute: &str, value: Option<&str>) -> Score {
+        let fits = |node: NodeIndex| {
+            let own = self.colocation_attribute(node, attribute, source).map(str::to_ascii_lowercase);
+            self.model.node(node).is_usable() && own.as_deref() == value
+        };
+        table
+            .iter()
+            .filter(|(node, _)| fits(*node))
+            .map(|(_, entry)| entry.score)
+            .max()
+            .unwrap_or(Score::MINUS_INFINITY)
+            .max(Score::MINUS_INFINITY)
+    }
+
+    fn allowed_on_one(&self, resource: ResourceId) -> bool {
+        self.resource(resource).allowed.iter().filter(|(_, entry)| entry.score >= Score::ZERO).count() == 1
+    }
+}
