@@ -34,7 +34,7 @@ pub struct Plan {
     pub model: Model,
     /// The actions and their order.
     pub transition: Transition,
-    /// What each node was worth to each resource.
+    /// What each node was worth to each resource; empty in a plan that is made to be carried out.
     pub scores: Vec<ScoreLine>,
     /// What changes, told for people.
     pub changes: Vec<Change>,
@@ -67,6 +67,7 @@ pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
     let cib = &current_schema(cib);
     let mut planner = read_cluster(cib, now);
     planner.sanitized = purpose == Purpose::Inspection;
+    planner.keep_scores = purpose == Purpose::Inspection;
     planner.read_constraints(cib);
     planner.apply_node_criteria();
     planner.add_all_internal_constraints();

@@ -6,6 +6,7 @@ use crate::decide::colocation::{Colocation, ColocationIndex};
 use crate::decide::config_changes::DeferredCheck;
 use crate::decide::digest::KnownDigests;
 use crate::decide::location::LocationConstraint;
+use crate::decide::node_order::NodeRanks;
 use crate::decide::notify::CloneNotifications;
 use crate::decide::ordering::Ordering;
 use crate::decide::relations::Updates;
@@ -44,6 +45,12 @@ pub(crate) struct Planner {
     pub(crate) actions: Vec<Action>,
     /// The actions of each resource, oldest first, in parallel to the model's resources.
     pub(crate) actions_of: Vec<Vec<ActionIndex>>,
+    /// Those of a key, oldest first.
+    pub(crate) actions_with_key: BTreeMap<(ResourceId, OpKey), Vec<ActionIndex>>,
+    /// The one of a key on a node.
+    pub(crate) actions_on_node: BTreeMap<(ResourceId, OpKey, NodeIndex), ActionIndex>,
+    /// The one of a key that is on no node yet.
+    pub(crate) nodeless_actions: BTreeMap<(ResourceId, OpKey), ActionIndex>,
     pub(crate) singletons: BTreeMap<String, ActionIndex>,
     /// The union of all relations between two actions.
     pub(crate) relations: BTreeMap<(ActionIndex, ActionIndex), Relation>,
@@ -69,9 +76,10 @@ pub(crate) struct Planner {
     /// By resource, node, operation and interval.
     pub(crate) digests: BTreeMap<(ResourceId, NodeIndex, String, u32), KnownDigests>,
 
-    /// The place of each node among all in Pacemaker's tables of nodes, where that may decide.
-    pub(crate) table_ranks: Vec<usize>,
+    pub(crate) node_ranks: NodeRanks,
 
+    /// Whether somebody wants to see the scores.
+    pub(crate) keep_scores: bool,
     pub(crate) scores: Vec<ScoreLine>,
     pub(crate) placements: Placements,
     pub(crate) problems: BTreeSet<Problem>,
@@ -165,7 +173,7 @@ impl Planner {
     /// Remembers the scores of a resource, and of what is in it, as `crm_simulate -s` shows them.
     pub(crate) fn show_scores(&mut self, resource: ResourceId, function: &'static str) {
         let subject = self.model.resource(resource);
-        if subject.removed {
+        if subject.removed || !self.keep_scores {
             return;
         }
         for &node in &self.model.node_order {

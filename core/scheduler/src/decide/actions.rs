@@ -126,6 +126,11 @@ impl Planner {
         match resource {
             Some(resource) => {
                 self.actions_of[resource.index()].push(action);
+                self.actions_with_key.entry((resource, key)).or_default().push(action);
+                match node {
+                    Some(node) => self.actions_on_node.insert((resource, key, node), action),
+                    None => self.nodeless_actions.insert((resource, key), action),
+                };
                 self.note_rules(resource, node, task, key, operation);
             }
             None => {
@@ -221,38 +226,27 @@ impl Planner {
         }
     }
 
-    /// The actions of a resource with this key, newest first; with a node, those on it, and those that have no node yet.
+    /// The actions of a resource with this key, oldest first; with a node, the one on it, or one that has no node yet and
+    /// gets it.
     pub(crate) fn find_actions(
         &mut self,
         resource: ResourceId,
         key: OpKey,
         node: Option<NodeIndex>,
     ) -> Vec<ActionIndex> {
-        let mut found = Vec::new();
-        for &index in self.actions_of[resource.index()].iter().rev() {
-            let action = &mut self.actions[index.index()];
-            if action.key != key {
-                continue;
-            }
-            if node.is_some() && action.node.is_none() {
-                action.node = node;
-            }
-            if node.is_none() || action.node == node {
-                found.push(index);
-            }
+        let Some(node) = node else {
+            return self.actions_with_key.get(&(resource, key)).cloned().unwrap_or_default();
+        };
+        if let Some(waiting) = self.nodeless_actions.remove(&(resource, key)) {
+            self.action_mut(waiting).node = Some(node);
+            self.actions_on_node.insert((resource, key, node), waiting);
         }
-        // The order in which a list is built by adding at its front.
-        found.reverse();
-        found
+        self.find_actions_on(resource, key, node)
     }
 
     /// The actions of a resource with this key that are on this node.
     pub(crate) fn find_actions_on(&self, resource: ResourceId, key: OpKey, node: NodeIndex) -> Vec<ActionIndex> {
-        let on_node = |index: &&ActionIndex| {
-            let action = self.action(**index);
-            action.key == key && action.node == Some(node)
-        };
-        self.actions_of[resource.index()].iter().filter(on_node).copied().collect()
+        self.actions_on_node.get(&(resource, key, node)).copied().into_iter().collect()
     }
 
     /// The newest action of a resource of this task, on this node if one is given.

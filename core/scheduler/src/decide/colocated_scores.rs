@@ -133,7 +133,9 @@ impl Planner {
         if self.resource(source).is_group() {
             let children = &self.resource(source).children;
             let member = if table.is_none() { children.last() } else { children.first() }.copied();
-            let Some(member) = member.filter(|member| !self.resource(*member).updating_nodes) else { return Err(table) };
+            let Some(member) = member.filter(|member| !self.resource(*member).updating_nodes) else {
+                return Err(table);
+            };
             self.resource_mut(source).updating_nodes = true;
             (source, group) = (member, Some(source));
         }

@@ -17,11 +17,16 @@ impl Planner {
         for at in 0..self.model.top.len() {
             self.apply_stickiness(self.model.top[at]);
         }
+        let exclusive = |top: &ResourceId| self.model.any_below(*top, &|resource| resource.exclusive_discovery);
+        let exclusive: Vec<ResourceId> = self.model.top.iter().copied().filter(exclusive).collect();
         for node_at in 0..self.model.node_order.len() {
             let node = self.model.node_order[node_at];
-            for at in 0..self.model.top.len() {
-                let resource = self.model.top[at];
-                self.apply_threshold(resource, node);
+            if self.model.node(node).has_failures() {
+                for at in 0..self.model.top.len() {
+                    self.apply_threshold(self.model.top[at], node);
+                }
+            }
+            for &resource in &exclusive {
                 self.apply_exclusive_discovery(resource, node);
             }
         }

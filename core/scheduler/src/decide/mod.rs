@@ -20,6 +20,7 @@ mod health;
 mod instances;
 pub(crate) mod location;
 mod migration;
+pub(crate) mod node_order;
 pub(crate) mod notify;
 mod order_constraints;
 pub(crate) mod ordering;

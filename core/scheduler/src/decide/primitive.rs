@@ -4,7 +4,6 @@ use super::action::{ActionFlags, OpKey, Relation, Task};
 use crate::model::{Kind, NoQuorumPolicy, NodeIndex, PlacementStrategy, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
-use std::cmp::Ordering as Order;
 use std::collections::BTreeSet;
 
 /// A chain of resources of which each is with the next may be so long before it is placed piece by piece.
@@ -186,57 +185,6 @@ impl Planner {
         }
     }
 
-    /// The better of two nodes first: score, free capacity, fewer resources, the preferred one, name.
-    pub(crate) fn compare_nodes(
-        &self,
-        a: (NodeIndex, Score),
-        b: (NodeIndex, Score),
-        preferred: Option<NodeIndex>,
-    ) -> Order {
-        let worth = |(node, score): (NodeIndex, Score)| {
-            if self.model.node(node).is_usable() { score } else { Score::MINUS_INFINITY }
-        };
-        let by_score = worth(b).cmp(&worth(a));
-        if by_score != Order::Equal {
-            return by_score;
-        }
-        let (first, second) = (self.model.node(a.0), self.model.node(b.0));
-        let strategy = self.model.options.placement_strategy;
-        if strategy != PlacementStrategy::Minimal {
-            if strategy == PlacementStrategy::Balanced {
-                let by_capacity = self.compare_capacity(a.0, b.0);
-                if by_capacity != Order::Equal {
-                    return by_capacity;
-                }
-            }
-            let by_count = first.assigned.len().cmp(&second.assigned.len());
-            if by_count != Order::Equal {
-                return by_count;
-            }
-            match preferred {
-                Some(preferred) if preferred == a.0 => return Order::Less,
-                Some(preferred) if preferred == b.0 => return Order::Greater,
-                _ => {}
-            }
-        }
-        first.name.cmp(&second.name)
-    }
-
-    /// The allowed nodes, the best first.
-    pub(crate) fn sorted_nodes(
-        &self,
-        table: &crate::model::NodeTable,
-        preferred: Option<NodeIndex>,
-    ) -> Vec<(NodeIndex, Score)> {
-        let mut nodes: Vec<_> = table.iter().map(|(node, entry)| (node, entry.score)).collect();
-        if self.model.options.placement_strategy == PlacementStrategy::Balanced {
-            // Capacity is no total order: which of several wins depends on how they stood before.
-            nodes.sort_by_key(|(node, _)| std::cmp::Reverse(self.table_ranks.get(node.index())));
-        }
-        crate::values::sort_with(&mut nodes, &mut |a, b| self.compare_nodes(*a, *b, preferred));
-        nodes
-    }
-
     fn assign_best_node(&mut self, resource: ResourceId, prefer: Option<NodeIndex>, stop_if_fail: bool) {
         let most_free = self.ban_insufficient_capacity(resource);
         let prefer = prefer.or(most_free);
@@ -244,7 +192,7 @@ impl Planner {
             return;
         }
         let running = self.model.current_node(resource);
-        let nodes = self.sorted_nodes(&self.resource(resource).allowed, running);
+        let nodes = self.best_nodes_first(&self.resource(resource).allowed, running);
         let best = nodes.first().copied();
         let chosen = prefer.zip(best).and_then(|(prefer, best)| {
             let score = self.resource(resource).allowed.get(prefer)?.score;

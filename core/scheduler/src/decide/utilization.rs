@@ -110,7 +110,7 @@ impl Planner {
             .filter(|(node, entry)| self.is_available(*node, Some(entry.score)))
             .map(|(node, _)| node)
             .collect();
-        usable.sort_by_key(|node| self.table_ranks.get(node.index()));
+        usable.sort_by_key(|node| self.node_ranks.in_table(*node));
         let any_room = usable.iter().any(|node| self.has_room(*node, &needed));
         let most_room = usable
             .iter()
@@ -153,19 +153,6 @@ impl Planner {
         }
     }
 
-    /// Notes the places of all nodes in Pacemaker's tables.
-    pub(crate) fn rank_nodes(&mut self) {
-        if matches!(self.model.options.placement_strategy, PlacementStrategy::Default) {
-            return;
-        }
-        let order = &self.model.node_order;
-        let ranks = table_ranks(order.iter().map(|node| self.model.node(*node).id.as_str()));
-        self.table_ranks = vec![0; self.model.nodes.len()];
-        for (node, rank) in order.iter().zip(ranks) {
-            self.table_ranks[node.index()] = rank;
-        }
-    }
-
     /// With capacity in play, resources are placed by priority and by how much they like their nodes.
     pub(crate) fn sort_resources_by_preference(&mut self) {
         if self.model.options.placement_strategy == PlacementStrategy::Default {
@@ -190,56 +177,5 @@ impl Planner {
             y.priority.cmp(&x.priority).then_with(|| worth[b].cmp(&worth[a]))
         });
         self.model.top = top;
-    }
-}
-
-/// The places of nodes, by their ids, in the hash tables in which Pacemaker (with GLib) keeps them. Where capacities cannot
-/// decide between nodes, the first in such a table is taken, and so that is part of its decisions.
-pub(crate) fn table_ranks<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<usize> {
-    let hashes: Vec<u32> = ids
-        .map(|id| {
-            id.bytes().fold(0u32, |hash, byte| hash.wrapping_mul(31).wrapping_add_signed(i32::from(byte.cast_signed())))
-        })
-        .map(|hash| hash.max(2).wrapping_mul(11))
-        .collect();
-    let mut buckets: Vec<Option<usize>> = vec![None; 8];
-    for (at, _) in hashes.iter().enumerate() {
-        put(&mut buckets, &hashes, at);
-        let count = at + 1;
-        if buckets.len() <= count + count / 16 {
-            let bits = usize::BITS - (count * 1333 / 1000).leading_zeros();
-            let old = std::mem::replace(&mut buckets, vec![None; 1 << bits.max(3)]);
-            old.into_iter().flatten().for_each(|at| put(&mut buckets, &hashes, at));
-        }
-    }
-    let mut ranks = vec![0; hashes.len()];
-    for (rank, at) in buckets.into_iter().flatten().enumerate() {
-        ranks[at] = rank;
-    }
-    ranks
-}
-
-fn put(buckets: &mut [Option<usize>], hashes: &[u32], at: usize) {
-    let prime = |n: &usize| (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
-    let modulus = (2..=buckets.len()).rev().find(prime).unwrap_or(1);
-    let (mut place, mut step) = (hashes[at] as usize % modulus, 0);
-    while buckets[place].is_some() {
-        step += 1;
-        place = (place + step) & (buckets.len() - 1);
-    }
-    buckets[place] = Some(at);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::table_ranks;
-
-    #[test]
-    fn nodes_stand_in_tables_by_the_hash_of_their_ids() {
-        assert_eq!(table_ranks(["1", "2", "3", "4"].into_iter()), [0, 2, 1, 3]);
-        let many: Vec<String> = (0..100).map(|n| format!("node{n}")).collect();
-        let mut ranks = table_ranks(many.iter().map(String::as_str));
-        ranks.sort_unstable();
-        assert_eq!(ranks, (0..100).collect::<Vec<_>>());
     }
 }

@@ -119,6 +119,8 @@ pub struct Model {
     pub(crate) node_order: Vec<NodeIndex>,
     pub(crate) resources: Vec<Resource>,
     pub(crate) top: Vec<ResourceId>,
+    /// The resources that were ever known by an id: their own, or that of their history.
+    pub(crate) known_as: BTreeMap<String, Vec<ResourceId>>,
     pub(crate) templates: BTreeMap<String, Vec<String>>,
     pub(crate) tags: BTreeMap<String, Vec<String>>,
     pub(crate) have_remote_nodes: bool,
@@ -157,9 +159,32 @@ impl Model {
 
     /// The resource of an id (an instance's with its number), or that a node's history knows by this id.
     pub fn resource_with_id(&self, id: &str) -> Option<ResourceId> {
-        self.top.iter().find_map(|top| {
-            self.find_below(*top, &|resource| resource.id == id || resource.history_id.as_deref() == Some(id))
-        })
+        let has_id = |resource: &Resource| resource.id == id || resource.history_id.as_deref() == Some(id);
+        let mut fitting = self.known_as.get(id)?.iter().copied().filter(|known| {
+            let resource = self.resources.get(known.index());
+            resource.is_some_and(has_id)
+        });
+        let first = fitting.next()?;
+        let top = self.top_of(first);
+        let mut lowest = first;
+        for other in fitting {
+            if self.top_of(other) != top {
+                return self.top.iter().find_map(|top| self.find_below(*top, &has_id));
+            }
+            lowest = lowest.min(other);
+        }
+        Some(lowest)
+    }
+
+    /// Remembers that a resource is known by an id.
+    pub(crate) fn note_id(&mut self, id: &str, resource: ResourceId) {
+        match self.known_as.get_mut(id) {
+            Some(known) if known.contains(&resource) => {}
+            Some(known) => known.push(resource),
+            None => {
+                self.known_as.insert(id.to_owned(), vec![resource]);
+            }
+        }
     }
 
     /// The first in `root` and below that fits, a collection before what is in it.

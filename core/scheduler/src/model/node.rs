@@ -119,6 +119,12 @@ impl Node {
         self.online && !self.shutdown && !self.unclean && !self.standby && !self.maintenance
     }
 
+    /// Any failure of a resource is counted there.
+    pub(crate) fn has_failures(&self) -> bool {
+        let first = self.attributes.range("fail-count-".to_owned()..).next();
+        first.is_some_and(|(name, _)| name.starts_with("fail-count-"))
+    }
+
     /// The value of a node attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)

@@ -2,6 +2,7 @@
 
 use super::attributes::{RuleInput, shared_children};
 use super::operations::has_rules;
+use crate::decide::node_order::NodeRanks;
 use crate::decide::relations::Updates;
 use crate::model::{
     ClusterOptions, HealthScores, HealthStrategy, Model, NoQuorumPolicy, Node, NodeIndex, NodeKind, PlacementStrategy,
@@ -31,6 +32,7 @@ impl Planner {
                 node_order: Vec::new(),
                 resources: Vec::new(),
                 top: Vec::new(),
+                known_as: BTreeMap::new(),
                 templates: BTreeMap::new(),
                 tags: BTreeMap::new(),
                 have_remote_nodes: false,
@@ -47,6 +49,10 @@ impl Planner {
             sanitized: false,
             actions: Vec::new(),
             actions_of: Vec::new(),
+            actions_with_key: BTreeMap::new(),
+            actions_on_node: BTreeMap::new(),
+            nodeless_actions: BTreeMap::new(),
+            keep_scores: false,
             singletons: BTreeMap::new(),
             relations: BTreeMap::new(),
             task_names: Vec::new(),
@@ -61,7 +67,7 @@ impl Planner {
             notifications: BTreeMap::new(),
             parameter_cache: BTreeMap::new(),
             digests: BTreeMap::new(),
-            table_ranks: Vec::new(),
+            node_ranks: NodeRanks::default(),
             updates: Updates::default(),
             assignments_under_way: 0,
             scores: Vec::new(),

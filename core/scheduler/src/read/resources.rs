@@ -106,6 +106,7 @@ impl Planner {
             provider: merged.attribute("provider").map(str::to_owned),
             kind: merged.attribute("type").unwrap_or_default().to_owned(),
         });
+        self.model.note_id(&subject.id, resource);
         self.model.resources.push(subject);
         self.sources.push(Source { element: merged, operations });
         self.actions_of.push(Vec::new());

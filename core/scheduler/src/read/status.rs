@@ -416,6 +416,7 @@ impl Planner {
             let subject = self.resource_mut(resource);
             if subject.id != id && subject.history_id.as_deref() != Some(id) {
                 subject.history_id = Some(id.to_owned());
+                self.model.note_id(id, resource);
             }
         }
         resource
