@@ -14,7 +14,8 @@ pub(crate) struct Clients {
     waiting: BTreeMap<u64, u64>,
     /// Clients whose change has to reach all disks.
     changes: BTreeMap<u64, MadeChange>,
-    /// Who wants to know of a newer state than the one with this revision.
+    /// Who wants to know of another state than the one with this revision. (A greater one than this node's is of its former
+    /// life.)
     watching: BTreeMap<u64, u64>,
     /// Who wants this node to leave.
     leaving: BTreeSet<u64>,
@@ -34,6 +35,16 @@ pub(crate) fn no_action(word: &str) -> Refusal {
     Refusal::new(RefusalKind::Usage, format!("{word} is no fencing action: off, reboot or on"))
 }
 
+impl Clients {
+    /// A client waits no more. Its command goes on.
+    pub(crate) fn gone(&mut self, client: u64) {
+        self.waiting.retain(|_, waiting| *waiting != client);
+        self.changes.remove(&client);
+        self.watching.remove(&client);
+        // A node that was asked to leave leaves, whoever waits for it.
+    }
+}
+
 fn reply(effects: &mut Vec<Effect>, client: u64, reply: Reply) {
     effects.push(Effect::Reply { client, reply: Box::new(reply) });
 }
@@ -47,8 +58,9 @@ impl Controller {
                 self.clients.watching.insert(client, after);
                 Ok(None)
             }
-            Request::Events { .. } => {
-                Err(Refusal::new(RefusalKind::Usage, "events are kept by the daemon of the node"))
+            Request::Events { .. } | Request::Quorum(_) | Request::Reload => {
+                let reason = "this is answered by the daemon of the node, and not by its controller";
+                Err(Refusal::new(RefusalKind::Usage, reason))
             }
             Request::Change(change) => {
                 self.want(client, Ok(Command::Change { user, time: self.time().seconds(), change }))
@@ -272,7 +284,7 @@ impl Controller {
 
     pub(crate) fn answer_waiting(&mut self, effects: &mut Vec<Effect>) {
         let due: Vec<u64> =
-            self.clients.watching.iter().filter(|(_, after)| self.revision > **after).map(|(c, _)| *c).collect();
+            self.clients.watching.iter().filter(|(_, after)| self.revision != **after).map(|(c, _)| *c).collect();
         if due.is_empty() {
             return;
         }

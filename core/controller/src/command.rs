@@ -3,7 +3,7 @@
 //! A message names the view that it was said in. One that is delivered in another view is ignored by everybody alike; its
 //! sender notices, and says again what still matters there.
 
-use crate::request::Change;
+use crate::request::{Change, ChangeOperation};
 use crate::status::{FencingHistory, NodeStatus, Order, Report, Status};
 use hakudo_base::agent::AgentCall;
 use hakudo_base::{NodeId, Severity};
@@ -110,6 +110,22 @@ pub(crate) struct FenceDone {
     pub(crate) asked_by: Option<(NodeId, u64, String)>,
     /// Attributes that the node gets with it.
     pub(crate) attributes: Vec<(String, String)>,
+}
+
+impl Command {
+    /// About how many bytes it has in a message; never 0.
+    pub(crate) fn weight(&self) -> usize {
+        const SMALL: usize = 1024;
+        match self {
+            Command::Sync(sync) => SMALL + sync.configuration.len(),
+            Command::Change { change, .. } => {
+                SMALL + change.operations.iter().map(ChangeOperation::weight).sum::<usize>()
+            }
+            Command::Results(reports) => SMALL * (1 + reports.len()),
+            Command::Execute { orders, .. } => SMALL * (1 + orders.len()),
+            _ => SMALL,
+        }
+    }
 }
 
 /// What a node can say.

@@ -114,6 +114,7 @@ impl Controller {
             Input::Executor(input) => self.executor(input, effects),
             Input::Planned { token, result } => self.planned(token, result, effects),
             Input::Persisted { token, result } => self.persisted(token, result),
+            Input::Gone { client } => self.clients.gone(client),
             Input::Request { client, user, request } => self.request(client, user, request, effects),
         }
         self.do_what_is_possible(effects);

@@ -52,6 +52,11 @@ pub enum Input {
         /// `Err` where the disk refused, with its reason.
         result: Result<(), String>,
     },
+    /// A client of this machine is gone: what it asked for is done, but not answered.
+    Gone {
+        /// The client.
+        client: u64,
+    },
     /// A client of this machine asks; the daemon has checked that it may.
     Request {
         /// Names the client for the reply.

@@ -11,6 +11,9 @@ use std::collections::{BTreeSet, VecDeque};
 /// More commands than this are not put into one message.
 const LARGEST: usize = 2000;
 
+/// Nor more than about this many bytes, if there is more than one command: what membership delivers is bounded.
+const HEAVIEST: usize = 16 << 20;
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     waiting: VecDeque<(u64, Command)>,
@@ -41,8 +44,19 @@ impl Outbox {
             return None;
         }
         let may = |command: &Command| agreed || matches!(command, Command::Hello(_) | Command::Sync(_));
-        let commands: Vec<(u64, Command)> =
-            self.waiting.iter().take_while(|(_, command)| may(command)).take(LARGEST).cloned().collect();
+        let mut weight = 0;
+        let mut fits = |command: &Command| {
+            let first = weight == 0;
+            weight += command.weight();
+            first || weight <= HEAVIEST
+        };
+        let commands: Vec<(u64, Command)> = self
+            .waiting
+            .iter()
+            .take_while(|(_, command)| may(command) && fits(command))
+            .take(LARGEST)
+            .cloned()
+            .collect();
         self.under_way = commands.len();
         self.sent = commands.iter().map(|(number, _)| *number).fold(self.sent, u64::max);
         let numbers = commands.iter().map(|(number, _)| *number).collect();

@@ -59,6 +59,23 @@ pub enum Request {
     },
     /// Stops all resources of this node, then leaves the cluster cleanly.
     Leave,
+    /// Overrides the quorum rule, at every member.
+    Quorum(QuorumOverride),
+    /// Reads the node's configuration file again: its node list, votes, quorum options and times.
+    Reload,
+}
+
+/// An operator's override of the quorum rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "kebab-case")]
+pub enum QuorumOverride {
+    /// So many votes are expected from now on (`corosync-quorumtool -e`).
+    ExpectedVotes {
+        /// How many.
+        votes: u32,
+    },
+    /// Those that are not here are down and run nothing: stop waiting for them (`quorum.cancel_wait_for_all`).
+    CancelWaitForAll,
 }
 
 /// A change of the configuration.
@@ -102,6 +119,18 @@ pub enum ChangeOperation {
         /// Finding nothing is no error.
         or_nothing: bool,
     },
+}
+
+impl ChangeOperation {
+    /// The length of its texts in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            ChangeOperation::Replace { xml } => xml.len(),
+            ChangeOperation::Create { parent, xml } => parent.len() + xml.len(),
+            ChangeOperation::Modify { xml, create_in } => xml.len() + create_in.as_ref().map_or(0, String::len),
+            ChangeOperation::Delete { xpath, .. } => xpath.len(),
+        }
+    }
 }
 
 /// The answer to a request.

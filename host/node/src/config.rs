@@ -68,6 +68,12 @@ pub struct NodeConfig {
     /// Folders put before `PATH` for agents.
     #[serde(default)]
     pub agent_path: Vec<PathBuf>,
+    /// The user as which the node process runs, where that is not the executor's: it may order agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_user: Option<u32>,
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// A node of the cluster.
@@ -222,6 +228,8 @@ impl NodeConfig {
             ocf_roots: default_ocf_roots(),
             fence_dirs: default_fence_dirs(),
             agent_path: Vec::new(),
+            node_user: None,
+            file: PathBuf::new(),
         }
     }
 
@@ -233,9 +241,30 @@ impl NodeConfig {
         let text = std::fs::read_to_string(file).with_context(|| {
             format!("cannot read {}; `hakudo cluster init` makes one for a new cluster", file.display())
         })?;
-        let config: Self = serde_json::from_str(&text).with_context(|| format!("{} is wrong", file.display()))?;
+        let mut config: Self = serde_json::from_str(&text).with_context(|| format!("{} is wrong", file.display()))?;
         config.check().with_context(|| format!("{} is wrong", file.display()))?;
+        config.file = file.into();
         Ok(config)
+    }
+
+    /// Reads its file again. What a running node cannot change must be as it was.
+    ///
+    /// # Errors
+    /// Where the file is wrong, or changes something that needs a restart.
+    pub fn reload(&self) -> Result<Self> {
+        let new = Self::load(&self.file)?;
+        let needs_restart = [
+            ("cluster_name", self.cluster_name != new.cluster_name),
+            ("node", self.node != new.node || self.local().id != new.local().id),
+            ("the addresses of this node", self.local().addresses != new.local().addresses),
+            ("port", self.port != new.port),
+            ("state_dir", self.state_dir != new.state_dir),
+            ("runtime_dir", self.runtime_dir != new.runtime_dir),
+        ];
+        if let Some((what, _)) = needs_restart.iter().find(|(_, changed)| *changed) {
+            bail!("{}: {what} cannot change while the node runs: restart it", self.file.display());
+        }
+        Ok(new)
     }
 
     /// Checks what the shape alone does not say.
@@ -368,6 +397,7 @@ impl NodeConfig {
         let mut config = hakudo_executor::Config::new(self.executor_socket());
         config.ocf_roots.clone_from(&self.ocf_roots);
         config.fence_directories.clone_from(&self.fence_dirs);
+        config.node_user = self.node_user;
         let first: String = self.agent_path.iter().map(|folder| format!("{}:", folder.display())).collect();
         config.path = first + &config.path;
         let state = self.runtime_dir.join("agents");
@@ -430,7 +460,7 @@ mod tests {
         check(
             r#"{"cluster_name": "c", "node": "a", "nodez": []}"#,
             &expect![
-                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path` at line 1 column 42"
+                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path`, `node_user` at line 1 column 42"
             ],
         );
     }

@@ -17,7 +17,7 @@ use crate::wire::{self, Membership, Told};
 use anyhow::{Context, Result, bail};
 use hakudo_base::agent::ExecutorInput;
 use hakudo_base::{NodeId, Severity, UnixTime};
-use hakudo_controller::request::{Event, Reply, Request};
+use hakudo_controller::request::{Event, QuorumOverride, Refusal, RefusalKind, Reply, Request};
 use hakudo_controller::{Controller, Effect, Input};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -54,6 +54,7 @@ struct Inbox {
 }
 
 struct Node {
+    config: NodeConfig,
     controller: Controller,
     membership: Membership,
     executor: hakudo_executor::Client,
@@ -101,6 +102,7 @@ impl Node {
         let (executor, executor_inputs) = hakudo_executor::Client::start(&config.executor_socket());
         local::serve(&config.socket(), &config.admin_group, asked_to)?;
         let node = Self {
+            config: config.clone(),
             controller: header.controller(),
             membership,
             executor,
@@ -119,29 +121,48 @@ impl Node {
     async fn run(mut self, mut inbox: Inbox) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::hangup())?;
         let mut leaving = false;
         loop {
             self.tell_clock();
             let timer = self.controller.deadline().map(|deadline| deadline.since(clock::now()));
             let next = tokio::select! {
                 biased;
-                Some(told) = inbox.told.recv() => self.told(told)?,
-                Some(input) = inbox.executor.recv() => self.handle(Input::Executor(input)),
-                Some(persisted) = inbox.persisted.recv() => {
-                    self.handle(Input::Persisted { token: persisted.token, result: persisted.result })
+                told = inbox.told.recv() => self.told(told.context(ended("membership"))?)?,
+                input = inbox.executor.recv() => self.handle(Input::Executor(input.context(ended("executor"))?)),
+                persisted = inbox.persisted.recv() => {
+                    let Persisted { token, result } = persisted.context(ended("disk"))?;
+                    self.handle(Input::Persisted { token, result })
                 }
-                Some(answer) = inbox.answers.recv() => {
-                    self.handle(Input::Planned { token: answer.token, result: answer.result })
+                answer = inbox.answers.recv() => {
+                    let Answer { token, result } = answer.context(ended("planner"))?;
+                    self.handle(Input::Planned { token, result })
                 }
-                Some(asked) = inbox.asked.recv() => self.asked(asked),
+                asked = inbox.asked.recv() => self.asked(asked.context(ended("local socket"))?),
                 () = tokio::time::sleep(timer.unwrap_or(Duration::MAX)), if timer.is_some() => self.handle(Input::Timer),
-                _ = terminate.recv(), if !leaving => { leaving = true; self.leave() }
-                _ = interrupt.recv(), if !leaving => { leaving = true; self.leave() }
+                _ = reload.recv() => {
+                    if let Err(error) = self.reload() {
+                        tracing::error!("the configuration stays as it is: {error:#}");
+                    }
+                    Next::Go
+                }
+                _ = terminate.recv() => self.told_to_end(&mut leaving)?,
+                _ = interrupt.recv() => self.told_to_end(&mut leaving)?,
             };
             if matches!(next, Next::Stop) {
                 return Ok(());
             }
         }
+    }
+
+    /// The first signal asks for a clean stop, the second one ends the node as it is.
+    fn told_to_end(&mut self, leaving: &mut bool) -> Result<Next> {
+        if *leaving {
+            bail!("told to end again before the resources of this node were stopped: they go on");
+        }
+        *leaving = true;
+        tracing::info!("stopping the resources of this node, then leaving; a second signal ends it at once");
+        Ok(self.leave())
     }
 
     /// A clean stop, as if a client had asked for it.
@@ -180,9 +201,47 @@ impl Node {
             self.to_disk(Job::Read { after, limit, answer: asked.answer });
             return Next::Go;
         }
+        let direct = match asked.request {
+            Request::Reload => Some(self.reload()),
+            Request::Quorum(rule) => {
+                self.membership.ask(hakudo_membership::Input::Quorum(overriding(rule)));
+                Some(Ok(()))
+            }
+            _ => None,
+        };
+        if let Some(result) = direct {
+            let refused = |error: anyhow::Error| Refusal::new(RefusalKind::Malformed, format!("{error:#}")).into();
+            let reply = result.map_or_else(refused, |()| Reply::Done);
+            // The client may have gone.
+            let _ = asked.answer.send(reply);
+            return Next::Go;
+        }
+        self.forget_who_is_gone();
         self.next_client += 1;
         self.clients.insert(self.next_client, asked.answer);
         self.handle(Input::Request { client: self.next_client, user: asked.user, request: asked.request })
+    }
+
+    /// Takes the node list, votes, quorum options and times from the configuration file as it is now.
+    fn reload(&mut self) -> Result<()> {
+        let config = self.config.reload()?;
+        self.membership.configure(config.membership()?, wire::addresses(&config)?);
+        self.links.configure(&config);
+        let names = config.nodes.iter().map(|node| (NodeId(node.id), node.name.clone())).collect();
+        tracing::info!("{} was read again: {} nodes", config.file.display(), config.nodes.len());
+        self.config = config;
+        self.handle(Input::Nodes(names));
+        Ok(())
+    }
+
+    /// Clients that closed their end wait for nothing any more.
+    fn forget_who_is_gone(&mut self) {
+        let is_gone = |(client, answer): (&u64, &oneshot::Sender<Reply>)| answer.is_closed().then_some(*client);
+        let gone: Vec<u64> = self.clients.iter().filter_map(is_gone).collect();
+        for client in gone {
+            self.clients.remove(&client);
+            self.handle(Input::Gone { client });
+        }
     }
 
     fn handle(&mut self, input: Input) -> Next {
@@ -238,6 +297,19 @@ impl Node {
         // The thread ends only with the node.
         let _ = self.disk.send(job);
     }
+}
+
+fn overriding(rule: QuorumOverride) -> hakudo_membership::QuorumOverride {
+    match rule {
+        QuorumOverride::ExpectedVotes { votes } => hakudo_membership::QuorumOverride::SetExpectedVotes(votes),
+        QuorumOverride::CancelWaitForAll => hakudo_membership::QuorumOverride::CancelWaitForAll,
+    }
+}
+
+/// Why the node ends when a part of it does: without one of them it would only seem to work, and a service manager
+/// starts it again.
+fn ended(part: &str) -> String {
+    format!("the thread of {part} ended")
 }
 
 /// Makes sure that this is the only node that runs here.

@@ -28,6 +28,20 @@ impl Links {
         Self { nodes: nodes.collect(), local, votes: (0, 0) }
     }
 
+    /// Takes another node list; what is known of links that stay is kept.
+    pub(crate) fn configure(&mut self, config: &NodeConfig) {
+        let old = std::mem::replace(self, Self::new(config));
+        self.votes = old.votes;
+        for (node, (_, links)) in &mut self.nodes {
+            for (number, link) in links.iter_mut().enumerate() {
+                let known = old.nodes.get(node).and_then(|(_, links)| links.get(number));
+                if let Some(known) = known.filter(|known| known.address == link.address) {
+                    link.clone_from(known);
+                }
+            }
+        }
+    }
+
     /// Takes what membership says about links and votes.
     pub(crate) fn note(&mut self, event: &MembershipEvent) {
         if let MembershipEvent::Quorum { decision } = event {

@@ -6,14 +6,30 @@
 
 use anyhow::{Context, Result, bail};
 use hakudo_controller::request::{Refusal, RefusalKind, Reply, Request};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 
-/// The longest request: a whole configuration of a very large cluster.
-const LONGEST: u32 = 256 << 20;
+/// The longest request of an administrator: a whole configuration of a very large cluster.
+const LONGEST: u32 = 32 << 20;
+
+/// The longest request of anybody else, who may only ask for what fits into a line.
+const LONGEST_OF_OTHERS: u32 = 4096;
+
+/// So many connections may other users than administrators have, each of them and together: what they may use up must
+/// leave the daemon its files and its memory.
+const CONNECTIONS_OF_ONE: usize = 32;
+const CONNECTIONS_OF_OTHERS: usize = 256;
+
+/// A request must be there whole so long after its beginning.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request, on its way to the controller.
 pub(crate) struct Asked {
@@ -40,13 +56,14 @@ pub(crate) fn serve(socket: &Path, group: &str, requests: mpsc::UnboundedSender<
     let listener = UnixListener::bind(socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
     let group = group.to_owned();
+    let guests = Guests::default();
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (requests, group) = (requests.clone(), group.clone());
+                    let (requests, group, guests) = (requests.clone(), group.clone(), guests.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = serve_client(stream, &group, &requests).await {
+                        if let Err(error) = serve_client(stream, &group, &guests, &requests).await {
                             tracing::debug!("a client's connection ended: {error:#}");
                         }
                     });
@@ -62,35 +79,103 @@ pub(crate) fn serve(socket: &Path, group: &str, requests: mpsc::UnboundedSender<
     Ok(())
 }
 
-async fn serve_client(mut stream: UnixStream, group: &str, requests: &mpsc::UnboundedSender<Asked>) -> Result<()> {
+/// The connections of those who are no administrators, by user.
+#[derive(Clone, Default)]
+struct Guests {
+    connections: Arc<Mutex<BTreeMap<u32, usize>>>,
+}
+
+impl Guests {
+    /// A place for one more connection; it is free again when the place is dropped.
+    fn enter(&self, user: u32) -> Result<Place> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = connections.values().sum();
+        let own = connections.entry(user).or_default();
+        if *own >= CONNECTIONS_OF_ONE || all >= CONNECTIONS_OF_OTHERS {
+            bail!("too many connections");
+        }
+        *own += 1;
+        Ok(Place { guests: self.clone(), user })
+    }
+}
+
+/// One connection's place among the guests.
+struct Place {
+    guests: Guests,
+    user: u32,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut connections = self.guests.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = connections.get_mut(&self.user) {
+            *own -= 1;
+            if *own == 0 {
+                connections.remove(&self.user);
+            }
+        }
+    }
+}
+
+async fn serve_client(
+    mut stream: UnixStream,
+    group: &str,
+    guests: &Guests,
+    requests: &mpsc::UnboundedSender<Asked>,
+) -> Result<()> {
     let uid = stream.peer_cred()?.uid();
-    let client = Client::of(uid, group);
+    // Until it is known who asks, everyone but root and this user counts as a guest.
+    let place = if is_own(uid) { None } else { Some(guests.enter(uid)?) };
+    let client = Client::of(uid, group).await;
+    let _place = if client.administrator { None } else { place };
     loop {
         let length = match stream.read_u32().await {
             Ok(length) => length,
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let reply = if length > LONGEST {
-            let reason = format!("a request of {length} bytes is longer than {LONGEST}");
+        let longest = if client.administrator { LONGEST } else { LONGEST_OF_OTHERS };
+        if length > longest {
+            let reason = format!("a request of {length} bytes is longer than {longest}");
             write(&mut stream, &Refusal::new(RefusalKind::Malformed, reason.clone()).into()).await?;
             bail!(reason);
-        } else {
-            let mut body = Vec::new();
-            (&mut stream).take(length.into()).read_to_end(&mut body).await?;
-            if body.len() < length as usize {
-                bail!("it ended in the middle of a request");
-            }
-            match serde_json::from_slice::<Request>(&body) {
-                Ok(request) => answer(&client, request, requests).await,
-                Err(error) => {
-                    let reason = format!("this is not a request that I know: {error}");
-                    Refusal::new(RefusalKind::Malformed, reason).into()
-                }
+        }
+        let mut body = Vec::new();
+        tokio::time::timeout(PATIENCE, (&mut stream).take(length.into()).read_to_end(&mut body))
+            .await
+            .context("a request did not come whole")??;
+        if body.len() < length as usize {
+            bail!("it ended in the middle of a request");
+        }
+        let reply = match serde_json::from_slice::<Request>(&body) {
+            Ok(request) => tokio::select! {
+                reply = answer(&client, request, requests) => reply,
+                () = gone(&stream) => return Ok(()),
+            },
+            Err(error) => {
+                let reason = format!("this is not a request that I know: {error}");
+                Refusal::new(RefusalKind::Malformed, reason).into()
             }
         };
         write(&mut stream, &reply).await?;
     }
+}
+
+/// Returns when the client has closed its end.
+async fn gone(stream: &UnixStream) {
+    loop {
+        match stream.ready(Interest::READABLE).await {
+            Ok(ready) if ready.is_read_closed() => return,
+            // It sent its next request without waiting: that is read in its turn, and its end noticed then.
+            Ok(_) => std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// Root, or the user as which the daemon runs.
+fn is_own(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 async fn answer(client: &Client, request: Request, requests: &mpsc::UnboundedSender<Asked>) -> Reply {
@@ -119,12 +204,15 @@ struct Client {
 }
 
 impl Client {
-    fn of(uid: u32, group: &str) -> Self {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-        let (name, primary) = user(&passwd, uid).unwrap_or_else(|| (uid.to_string(), None));
-        let own = rustix::process::geteuid().as_raw();
-        let administrator = uid == 0 || uid == own || is_member(&groups, group, &name, primary);
+    /// Asks the system for a user's name and groups, which may come from a directory service as well as from files; other
+    /// clients are served meanwhile.
+    async fn of(uid: u32, group: &str) -> Self {
+        let ask = |what: &'static str| id(what, uid);
+        if uid == 0 {
+            return Self { name: "root".into(), administrator: true, group: group.into() };
+        }
+        let name = ask("-nu").await.unwrap_or_else(|| uid.to_string());
+        let administrator = is_own(uid) || ask("-nG").await.is_some_and(|groups| is_listed(&groups, group));
         Self { name, administrator, group: group.into() }
     }
 
@@ -140,45 +228,53 @@ impl Client {
     }
 }
 
-/// A user's name and primary group, from the text of /etc/passwd.
-fn user(passwd: &str, uid: u32) -> Option<(String, Option<u32>)> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        let number: u32 = fields.nth(1)?.parse().ok()?;
-        (number == uid).then(|| (name.to_owned(), fields.next().and_then(|gid| gid.parse().ok())))
-    })
+/// What `id` says of a user; none where it knows none with this number.
+async fn id(what: &str, uid: u32) -> Option<String> {
+    let asked = Command::new("id").args([what, &uid.to_string()]).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
-/// Whether a user belongs to a group, from the text of /etc/group.
-fn is_member(groups: &str, group: &str, user: &str, primary: Option<u32>) -> bool {
-    groups.lines().any(|line| {
-        let mut fields = line.split(':');
-        fields.next() == Some(group)
-            && (fields.nth(1).and_then(|gid| gid.parse().ok()).is_some_and(|gid: u32| primary == Some(gid))
-                || fields.next().is_some_and(|members| members.split(',').any(|member| member == user)))
-    })
+/// Whether a group is among those that `id -nG` lists.
+fn is_listed(groups: &str, group: &str) -> bool {
+    groups.split_whitespace().any(|one| one == group)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PASSWD: &str =
-        "root:x:0:0:root:/root:/bin/sh\nann:x:1001:1001::/home/ann:/bin/sh\nbob:x:1002:90::/:/bin/sh\n";
-    const GROUP: &str = "root:x:0:\nhaclient:x:90:ann,eve\nann:x:1001:\n";
+    #[test]
+    fn a_group_is_listed_by_its_whole_name() {
+        assert!(is_listed("ann haclient", "haclient"));
+        assert!(!is_listed("ann haclients", "haclient"));
+    }
+
+    #[tokio::test]
+    async fn the_system_knows_its_users() {
+        assert_eq!(id("-nu", 0).await.as_deref(), Some("root"));
+        assert_eq!(id("-nu", 4_000_000_001).await, None);
+    }
 
     #[test]
-    fn membership_comes_from_either_list() {
-        let member = |uid| {
-            let (name, primary) = user(PASSWD, uid).unwrap();
-            is_member(GROUP, "haclient", &name, primary)
-        };
-        assert!(member(1001), "ann is listed in the group");
-        assert!(member(1002), "the group is bob's primary one");
-        assert!(!is_member(GROUP, "haclient", "an", Some(1)));
-        assert!(!is_member(GROUP, "wheel", "ann", None));
-        assert_eq!(user(PASSWD, 4), None);
+    fn guests_have_so_many_places() {
+        let guests = Guests::default();
+        let mut places: Vec<Place> = (0..CONNECTIONS_OF_ONE).map(|_| guests.enter(1001).unwrap()).collect();
+        assert!(guests.enter(1001).is_err());
+        places.push(guests.enter(1002).unwrap());
+        places.remove(0);
+        assert!(guests.enter(1001).is_ok());
+        drop(places);
+        assert!(guests.connections.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closed_its_end_is_gone() {
+        let (stream, client) = UnixStream::pair().unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(20), gone(&stream)).await.is_err());
+        drop(client);
+        tokio::time::timeout(Duration::from_secs(10), gone(&stream)).await.unwrap();
     }
 
     #[test]

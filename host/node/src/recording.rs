@@ -79,6 +79,9 @@ enum Told {
         token: u64,
         result: Result<(), String>,
     },
+    Gone {
+        client: u64,
+    },
     /// The request as JSON, as the client sent it.
     Request {
         client: u64,
@@ -130,6 +133,7 @@ fn written(input: &Input) -> Told {
         Input::Executor(input) => Told::Executor(input.clone()),
         Input::Planned { token, result } => Told::Planned { token: *token, failed: result.as_ref().err().cloned() },
         Input::Persisted { token, result } => Told::Persisted { token: *token, result: result.clone() },
+        Input::Gone { client } => Told::Gone { client: *client },
         Input::Request { client, user, request } => {
             // A request that came as JSON can be written as JSON.
             let request = serde_json::to_string(request).unwrap_or_default();
@@ -353,6 +357,7 @@ impl Replay {
                 Input::Planned { token, result: Ok(Box::new(plan.transition)) }
             }
             Told::Persisted { token, result } => Input::Persisted { token, result },
+            Told::Gone { client } => Input::Gone { client },
             Told::Request { client, user, request } => {
                 let request = serde_json::from_str(&request)
                     .with_context(|| format!("record {} holds a request of no known form", self.number))?;
@@ -377,6 +382,7 @@ fn words(told: &Told) -> String {
         Told::Planned { token, failed: Some(_) } => format!("plan {token} failed"),
         Told::Persisted { token, result: Ok(()) } => format!("state {token} is on disk"),
         Told::Persisted { token, result: Err(_) } => format!("state {token} is not on disk"),
+        Told::Gone { client } => format!("client {client} is gone"),
         Told::Request { user, request, .. } => format!("{user} asks {request}"),
     }
 }

@@ -6,8 +6,10 @@ use crate::config::NodeConfig;
 use crate::storage::Storage;
 use anyhow::{Context, Result};
 use hakudo_base::NodeId;
-use hakudo_membership::{Delivered, Effect, Engine, Event, Input, PersistedState, Undelivered, View};
+use hakudo_membership::{Config, Delivered, Effect, Engine, Event, Input, PersistedState, Undelivered, View};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::time::Timespec;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -38,18 +40,51 @@ pub enum Told {
     Failed(String),
 }
 
+/// Where each node listens on each link.
+type Addresses = BTreeMap<(NodeId, u8), SocketAddr>;
+
+/// What the node asks of the thread.
+enum Asked {
+    Input(Input),
+    Configure(Box<Config>, Addresses),
+}
+
+/// Where the nodes of a configuration listen.
+///
+/// # Errors
+/// Where a node has no address on a link.
+pub(crate) fn addresses(config: &NodeConfig) -> Result<Addresses> {
+    let mut addresses = BTreeMap::new();
+    for link in 0..config.links() {
+        for node in &config.nodes {
+            let address = config.address(node.id, link).context("every node has an address a link")?;
+            addresses.insert((NodeId(node.id), u8::try_from(link)?), address);
+        }
+    }
+    Ok(addresses)
+}
+
 /// The node's end: what it asks of membership.
 #[derive(Debug)]
 pub struct Membership {
-    asked: Sender<Input>,
+    asked: Sender<Asked>,
     wake: UnixDatagram,
 }
 
 impl Membership {
     /// Hands an input to the engine.
     pub fn ask(&self, input: Input) {
+        self.send(Asked::Input(input));
+    }
+
+    /// Uses another node list, other votes and times from now on.
+    pub(crate) fn configure(&self, config: Config, addresses: Addresses) {
+        self.send(Asked::Configure(Box::new(config), addresses));
+    }
+
+    fn send(&self, asked: Asked) {
         // Both ends are gone only after the engine failed or left, and that was told.
-        let _ = self.asked.send(input);
+        let _ = self.asked.send(asked);
         let _ = self.wake.send(&[0]);
     }
 }
@@ -73,17 +108,10 @@ pub(crate) fn start(config: &NodeConfig, storage: Storage, told: mpsc::Unbounded
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).context("no randomness")?;
     let engine = Engine::new(config.membership()?, persisted, seed).context("the membership configuration is wrong")?;
     let mut sockets = Vec::new();
-    let mut addresses = BTreeMap::new();
+    let addresses = addresses(config)?;
     for link in 0..config.links() {
         let own = config.address(config.local().id, link).context("every node has an address a link")?;
-        let socket = UdpSocket::bind(own)
-            .with_context(|| format!("cannot use address {own} of link {link}: is it an address of this machine?"))?;
-        socket.set_nonblocking(true)?;
-        sockets.push(socket);
-        for node in &config.nodes {
-            let address = config.address(node.id, link).context("every node has an address a link")?;
-            addresses.insert((NodeId(node.id), u8::try_from(link)?), address);
-        }
+        sockets.push(open(own, link).with_context(|| format!("cannot use address {own} of link {link}"))?);
     }
     let (wake, woken) = UnixDatagram::pair()?;
     wake.set_nonblocking(true)?;
@@ -94,12 +122,32 @@ pub(crate) fn start(config: &NodeConfig, storage: Storage, told: mpsc::Unbounded
     Ok(Membership { asked, wake })
 }
 
+/// Opens the socket of a link. An address that this machine has not got may come later (a cable that is out, a slow DHCP
+/// server): until then the link is down, and the others serve.
+fn open(own: SocketAddr, link: usize) -> Result<UdpSocket> {
+    let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+    match rustix::net::bind(&socket, &own) {
+        Err(Errno::ADDRNOTAVAIL) => {
+            tracing::warn!("link {link} is down: {own} is no address of this machine yet");
+            match own {
+                SocketAddr::V4(_) => sockopt::set_ip_freebind(&socket, true)?,
+                SocketAddr::V6(_) => sockopt::set_ipv6_freebind(&socket, true)?,
+            }
+            rustix::net::bind(&socket, &own)?;
+        }
+        bound => bound?,
+    }
+    Ok(UdpSocket::from(socket))
+}
+
 struct Wire {
     engine: Engine,
     sockets: Vec<UdpSocket>,
-    addresses: BTreeMap<(NodeId, u8), SocketAddr>,
+    addresses: Addresses,
     woken: UnixDatagram,
-    queue: Receiver<Input>,
+    queue: Receiver<Asked>,
     storage: Storage,
     told: mpsc::UnboundedSender<Told>,
     effects: Vec<Effect>,
@@ -159,8 +207,14 @@ impl Wire {
 
     fn take_requests(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
         while self.woken.recv(buffer).is_ok() {}
-        while let Ok(input) = self.queue.try_recv() {
-            self.handle(input)?;
+        while let Ok(asked) = self.queue.try_recv() {
+            match asked {
+                Asked::Input(input) => self.handle(input)?,
+                Asked::Configure(config, addresses) => {
+                    self.addresses = addresses;
+                    self.handle(Input::Configure(*config))?;
+                }
+            }
         }
         Ok(())
     }
@@ -197,6 +251,12 @@ impl Wire {
             Effect::View(view) => self.tell(Told::View(view)),
             Effect::Deliver(delivered) => self.tell(Told::Deliver(delivered)),
             Effect::Undelivered { reason: Undelivered::QueueFull, .. } => self.tell(Told::Undelivered),
+            Effect::Undelivered { reason: Undelivered::TooLarge, payload } => {
+                // Said again, it would be refused again; kept, it would stand in the way of all that follows.
+                let size = payload.len() >> 20;
+                self.tell(Told::Failed(format!("configuration and status are too large for one message: {size} MiB")))?;
+                Err(Ended)
+            }
             Effect::Undelivered { reason, .. } => {
                 tracing::debug!("a broadcast was not delivered: {reason:?}");
                 Ok(())

@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{self, Format};
 use crate::world::World;
 use clap::{Args, Subcommand};
-use hakudo_controller::request::Request;
+use hakudo_controller::request::{QuorumOverride, Request};
 use hakudo_node::config::{DEFAULT_FILE, KEY_BYTES, MOST_LINKS, NodeConfig, NodeEntry};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -26,6 +26,16 @@ pub(crate) enum Command {
     Init(Init),
     /// Write the configuration of a machine that joins, from the token that `init` printed
     Join(Join),
+    /// Print the token of this machine's cluster again (the token is secret: it holds the cluster key)
+    Token(Place),
+    /// Add nodes to the configuration of this machine's cluster, and print what to type on the other machines
+    Add(Add),
+    /// Take the nodes of a token into the configuration of this machine, leaving the rest of it as it is
+    Update(Update),
+    /// Let the running node of this machine read its configuration file again
+    Reload,
+    /// Override the quorum rule, at every member of this side
+    Quorum(Quorum),
     /// Stop all resources of this node, and leave the cluster cleanly
     Leave,
     /// Show members, links and quorum
@@ -58,6 +68,45 @@ pub(crate) struct Join {
     this: Option<String>,
     #[command(flatten)]
     files: Files,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+}
+
+/// Arguments of `add`.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// A new node with its address on each link; repeat for each node
+    #[arg(long = "node", value_name = "NAME=ADDR[,ADDR2...]", required = true)]
+    nodes: Vec<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Arguments of `update`.
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The token; - reads it from standard input
+    token: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Arguments of `quorum`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Quorum {
+    /// The nodes that were never seen are down and run nothing: stop waiting for them (wait_for_all)
+    #[arg(long)]
+    cancel_wait_for_all: bool,
+    /// So many votes are expected from now on
+    #[arg(long, value_name = "VOTES")]
+    expected_votes: Option<u32>,
 }
 
 /// Where the files are.
@@ -99,8 +148,87 @@ pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outc
             writeln!(world.out, "this node left the cluster")?;
             Ok(Exit::OK)
         }
+        Command::Token(place) => {
+            writeln!(world.out, "{}", encode(&token_of(&load(place)?)?)?)?;
+            Ok(Exit::OK)
+        }
+        Command::Add(arguments) => add(arguments, world),
+        Command::Update(arguments) => update(arguments, world),
+        Command::Reload => {
+            global.source(world).client("reload")?.command(&Request::Reload)?;
+            writeln!(world.out, "the node uses its configuration file as it is now")?;
+            Ok(Exit::OK)
+        }
+        Command::Quorum(arguments) => {
+            let rule = match arguments.expected_votes {
+                Some(votes) => QuorumOverride::ExpectedVotes { votes },
+                None => QuorumOverride::CancelWaitForAll,
+            };
+            global.source(world).client("quorum")?.command(&Request::Quorum(rule))?;
+            writeln!(world.out, "asked for; `hakudo cluster status` shows what came of it")?;
+            Ok(Exit::OK)
+        }
         Command::Status(arguments) => status(arguments, global, world),
     }
+}
+
+fn load(place: &Place) -> Result<NodeConfig, Failure> {
+    NodeConfig::load(&place.config).map_err(|error| Failure::new(Exit::CONFIG, format!("{error:#}")))
+}
+
+fn token_of(config: &NodeConfig) -> Result<Token, Failure> {
+    let key = config.key().map_err(|error| Failure::new(Exit::CONFIG, format!("{error:#}")))?;
+    Ok(Token { cluster: config.cluster_name.clone(), nodes: config.nodes.clone(), key: key.to_vec() })
+}
+
+fn add(arguments: &Add, world: &mut World) -> Outcome {
+    let mut config = load(&arguments.place)?;
+    let old: Vec<String> =
+        config.nodes.iter().map(|node| node.name.clone()).filter(|name| *name != config.node).collect();
+    // A number is never given to another node: the next is greater than all.
+    let mut next = config.nodes.iter().map(|node| node.id).max().unwrap_or_default();
+    let mut new = Vec::new();
+    for text in &arguments.nodes {
+        let index = usize::try_from(next).map_err(|_| Failure::usage("there are too many nodes"))?;
+        let node = parse_node(index, text)?;
+        next = node.id;
+        new.push(node.name.clone());
+        config.nodes.push(node);
+    }
+    let token = encode(&token_of(&config)?)?;
+    rewrite(&config)?;
+    writeln!(world.out, "The token is secret: it holds the cluster key.")?;
+    if !old.is_empty() {
+        writeln!(world.out, "On {} run:\n  hakudo cluster update {token}", old.join(" and on "))?;
+    }
+    writeln!(world.out, "Then here and there: hakudo cluster reload")?;
+    writeln!(world.out, "Last, on {} run:\n  hakudo cluster join {token}", new.join(" and on "))?;
+    writeln!(world.out, "and start the node there.")?;
+    Ok(Exit::OK)
+}
+
+fn update(arguments: &Update, world: &mut World) -> Outcome {
+    let mut config = load(&arguments.place)?;
+    let token = decode(read_token(&arguments.token)?.trim())?;
+    if token.cluster != config.cluster_name || token.key != token_of(&config)?.key {
+        return Err(Failure::new(
+            Exit::DATA,
+            format!(
+                "the token is of cluster {}, this machine is in {}, or their keys differ",
+                token.cluster, config.cluster_name
+            ),
+        ));
+    }
+    config.nodes = token.nodes;
+    rewrite(&config)?;
+    writeln!(world.out, "{} has {} nodes now: hakudo cluster reload", config.file.display(), config.nodes.len())?;
+    Ok(Exit::OK)
+}
+
+/// Writes a changed configuration in the place of the one that it was read from.
+fn rewrite(config: &NodeConfig) -> Result<(), Failure> {
+    config.check().map_err(|error| Failure::usage(format!("{error:#}")))?;
+    write_file(&config.file, output::json(config)?.as_bytes(), 0o644)
 }
 
 fn init(arguments: &Init, world: &mut World) -> Outcome {
@@ -132,18 +260,23 @@ fn init(arguments: &Init, world: &mut World) -> Outcome {
 }
 
 fn join(arguments: &Join, world: &mut World) -> Outcome {
-    let mut text = arguments.token.clone();
-    if text == "-" {
-        text.clear();
-        std::io::stdin()
-            .read_line(&mut text)
-            .map_err(|error| Failure::new(Exit::NO_INPUT, format!("cannot read standard input: {error}")))?;
-    }
-    let token = decode(text.trim())?;
+    let token = decode(read_token(&arguments.token)?.trim())?;
     let this = arguments.this.clone().unwrap_or_else(host_name);
     write_files(&token, &this, &arguments.files)?;
     writeln!(world.out, "This machine is node {this} of cluster {}: start its node now.", token.cluster)?;
     Ok(Exit::OK)
+}
+
+/// The token as given, or from standard input where that is asked for.
+fn read_token(given: &str) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .read_line(&mut text)
+        .map_err(|error| Failure::new(Exit::NO_INPUT, format!("cannot read standard input: {error}")))?;
+    Ok(text)
 }
 
 fn parse_node(index: usize, text: &str) -> Result<NodeEntry, Failure> {
@@ -366,6 +499,35 @@ mod tests {
         let stranger = testing::hakudo(&["cluster", "join", "--this", "gamma", "--config", &file("x"), token]);
         assert!(stranger.contains("the nodes are alpha, beta"), "{stranger}");
         assert!(!folder.join("x").exists());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_node_is_added() {
+        let folder = std::env::temp_dir().join(format!("hakudo-cluster-add-{}", std::process::id()));
+        let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        let (one, two) = (file("one/cluster.json"), file("two/cluster.json"));
+        let nodes = ["--node", "alpha=192.0.2.1", "--node", "beta=192.0.2.2"];
+        testing::hakudo(&[&["cluster", "init", "--this", "alpha", "--config", &one], &nodes[..]].concat());
+        let token = testing::hakudo(&["cluster", "token", "--config", &one]);
+        testing::hakudo(&["cluster", "join", "--this", "beta", "--config", &two, token.trim()]);
+        let added = testing::hakudo(&["cluster", "add", "--node", "gamma=192.0.2.3", "--config", &one]);
+        let token = added.split_whitespace().find(|word| word.starts_with(TOKEN_PREFIX)).unwrap();
+        expect![[r#"
+            The token is secret: it holds the cluster key.
+            On beta run:
+              hakudo cluster update TOKEN
+            Then here and there: hakudo cluster reload
+            Last, on gamma run:
+              hakudo cluster join TOKEN
+            and start the node there.
+        "#]]
+        .assert_eq(&added.replace(token, "TOKEN"));
+        let updated = testing::hakudo(&["cluster", "update", token, "--config", &two]);
+        assert!(updated.contains("has 3 nodes now"), "{updated}");
+        assert_eq!(NodeConfig::load(Path::new(&two)).unwrap().nodes[2].id, 3);
+        let twice = testing::hakudo(&["cluster", "add", "--node", "gamma=192.0.2.4", "--config", &one]);
+        assert!(twice.contains("two nodes are called \"gamma\"") && twice.ends_with("[exit 64]\n"), "{twice}");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
