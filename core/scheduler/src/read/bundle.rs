@@ -6,7 +6,7 @@
 //! inside, a connection primitive that makes a guest node on which only the replica's instance may run. All of them are
 //! children of the bundle, the clone of the primitive comes last.
 
-use super::resources::connection_element;
+use super::resources::{MOST_INSTANCES, connection_element};
 use crate::model::{BundleSettings, Discovery, Kind, NodeEntry, NodeIndex, NodeTable, Replica, ResourceId, Score};
 use crate::planner::Planner;
 use crate::values;
@@ -130,6 +130,11 @@ impl Planner {
         };
         let mut launch = Launch { technology: technology.name().to_owned(), ..Launch::default() };
         let mut settings = read_counts(technology);
+        if settings.replicas_max > MOST_INSTANCES {
+            let message = format!("a bundle can have {MOST_INSTANCES} replicas, not {}", settings.replicas_max);
+            self.problem(&id, message);
+            settings.replicas_max = MOST_INSTANCES;
+        }
         self.read_launch(&element, technology, &mut launch);
         settings.technology.clone_from(&launch.technology);
         settings.image = launch.image.clone().unwrap_or_default();
@@ -169,7 +174,6 @@ impl Planner {
                 return false;
             };
             settings.replicas.push(replica);
-            self.resource_mut(bundle).kind = Kind::Bundle(Box::new(settings.clone()));
         }
         let child = settings.child;
         self.resource_mut(bundle).kind = Kind::Bundle(Box::new(settings));

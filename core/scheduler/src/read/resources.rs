@@ -15,6 +15,9 @@ use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How many instances a clone or bundle can have: more than any cluster has use for, and few enough to be decided.
+pub(crate) const MOST_INSTANCES: i32 = 2_000;
+
 /// Where a resource's configuration stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
@@ -494,6 +497,10 @@ impl Planner {
             promotion_scores_added: false,
             promotion_constrained: false,
         };
+        if settings.max > MOST_INSTANCES {
+            self.problem(&id, format!("a clone can have {MOST_INSTANCES} instances, not {}", settings.max));
+            settings.max = MOST_INSTANCES;
+        }
         if !unique && settings.node_max > 1 {
             self.problem(&id, "an anonymous clone can have only one instance a node");
             settings.node_max = 1;
