@@ -66,8 +66,7 @@ pub enum Purpose {
 pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
     let cib = &current_schema(cib);
     let mut planner = read_cluster(cib, now);
-    planner.sanitized = purpose == Purpose::Inspection;
-    planner.keep_scores = purpose == Purpose::Inspection;
+    planner.purpose = purpose;
     planner.read_constraints(cib);
     planner.apply_node_criteria();
     planner.add_all_internal_constraints();

@@ -1,6 +1,5 @@
 //! The workplace of one decision: the model, and beside it what is known only while deciding.
 
-use crate::ScoreLine;
 use crate::decide::action::{Action, ActionIndex, OpKey, Relation, Task};
 use crate::decide::colocation::{Colocation, ColocationIndex};
 use crate::decide::config_changes::DeferredCheck;
@@ -15,6 +14,7 @@ use crate::model::{Model, NodeIndex, Problem, Resource, ResourceId, Score};
 use crate::placement::{Placements, Share};
 use crate::read::history::NodeHistory;
 use crate::read::resources::Source;
+use crate::{Purpose, ScoreLine};
 use hakudo_cib::Element;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,8 +39,7 @@ pub(crate) struct Planner {
     /// The place of a resource's history: (place in `histories`, place in its resources), by node name and resource id.
     pub(crate) history_index: BTreeMap<(String, String), (usize, usize)>,
     pub(crate) feature_set: Option<String>,
-    /// Whether the configuration may lack its secrets.
-    pub(crate) sanitized: bool,
+    pub(crate) purpose: Purpose,
 
     pub(crate) actions: Vec<Action>,
     /// The actions of each resource, oldest first, in parallel to the model's resources.
@@ -78,14 +77,17 @@ pub(crate) struct Planner {
 
     pub(crate) node_ranks: NodeRanks,
 
-    /// Whether somebody wants to see the scores.
-    pub(crate) keep_scores: bool,
     pub(crate) scores: Vec<ScoreLine>,
     pub(crate) placements: Placements,
     pub(crate) problems: BTreeSet<Problem>,
 }
 
 impl Planner {
+    /// The plan is only to be looked at; the configuration may lack its secrets.
+    pub(crate) fn for_inspection(&self) -> bool {
+        self.purpose == Purpose::Inspection
+    }
+
     pub(crate) fn resource(&self, resource: ResourceId) -> &Resource {
         self.model.resource(resource)
     }
@@ -173,7 +175,7 @@ impl Planner {
     /// Remembers the scores of a resource, and of what is in it, as `crm_simulate -s` shows them.
     pub(crate) fn show_scores(&mut self, resource: ResourceId, function: &'static str) {
         let subject = self.model.resource(resource);
-        if subject.removed || !self.keep_scores {
+        if subject.removed || !self.for_inspection() {
             return;
         }
         for &node in &self.model.node_order {

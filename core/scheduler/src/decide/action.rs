@@ -177,9 +177,7 @@ macro_rules! flags {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub(crate) struct $name(u32);
 
-        #[allow(dead_code, reason = "each kind of flags uses some of these")]
         impl $name {
-            pub(crate) const NONE: $name = $name(0);
             $($(#[$flag_doc])* pub(crate) const $flag: $name = $name(1 << $bit);)*
 
             /// All of `other` are set.
@@ -187,18 +185,8 @@ macro_rules! flags {
                 self.0 & other.0 == other.0
             }
 
-            /// Any of `other` is set.
-            pub(crate) fn any(self, other: $name) -> bool {
-                self.0 & other.0 != 0
-            }
-
             pub(crate) fn set(&mut self, other: $name) {
                 self.0 |= other.0;
-            }
-
-            /// These without `other`.
-            pub(crate) fn without(self, other: $name) -> $name {
-                $name(self.0 & !other.0)
             }
 
             pub(crate) fn clear(&mut self, other: $name) {
@@ -301,6 +289,38 @@ flags! {
     Changed {
         FIRST = 0;
         THEN = 1;
+    }
+}
+
+/// Kinds of flags of which none may be set.
+macro_rules! may_be_none {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// No flag at all.
+            pub(crate) const NONE: $name = $name(0);
+        }
+    )*};
+}
+
+/// Kinds of flags of which it is asked whether one of several is set.
+macro_rules! have_any {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// Any of `other` is set.
+            pub(crate) fn any(self, other: $name) -> bool {
+                self.0 & other.0 != 0
+            }
+        }
+    )*};
+}
+
+may_be_none! { Relation Changed }
+have_any! { ActionFlags Relation }
+
+impl Relation {
+    /// These without `other`.
+    pub(crate) fn without(self, other: Relation) -> Relation {
+        Relation(self.0 & !other.0)
     }
 }
 

@@ -122,10 +122,10 @@ impl Planner {
             if self.digest_state(resource, node, entry).is_changed() {
                 self.clear_fail_count(resource, node, "resource parameters have changed");
             }
-        } else if self.check_entry(resource, node, entry) {
-            if self.fail_count(resource, node, Failures::Effective, None).0 != 0 {
-                self.clear_fail_count(resource, node, "action definition changed");
-            }
+        } else if self.check_entry(resource, node, entry)
+            && self.fail_count(resource, node, Failures::Effective, None).0 != 0
+        {
+            self.clear_fail_count(resource, node, "action definition changed");
         }
     }
 
@@ -163,7 +163,7 @@ impl Planner {
             other => other,
         };
         let state = self.digest_state(resource, node, place);
-        if self.sanitized && state != DigestState::Match && self.matches_without_secrets(resource, node, place) {
+        if self.for_inspection() && state != DigestState::Match && self.matches_without_secrets(resource, node, place) {
             return false;
         }
         match state {

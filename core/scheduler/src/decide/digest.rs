@@ -151,7 +151,7 @@ impl Planner {
         KnownDigests {
             all: digest(&all),
             restart,
-            open: self.sanitized.then(|| self.digest_without_secrets(resource, node, &entry, all)),
+            open: self.for_inspection().then(|| self.digest_without_secrets(resource, node, &entry, all)),
             state: if needs_restart { DigestState::Restart } else { DigestState::Match },
         }
     }

@@ -538,7 +538,12 @@ impl Planner {
         if promotable || self.resource(resource).role > Role::Unpromoted {
             let implies = Relation::PROMOTED_THEN_IMPLIES_FIRST;
             self.order_tasks(resource, Task::Demote, resource, Task::Stop, implies);
-            let blocks = Relation::UNRUNNABLE_FIRST_BLOCKS;
+            let mut blocks = Relation::UNRUNNABLE_FIRST_BLOCKS;
+            if !self.for_inspection() {
+                // What is restarted for something else is promoted again. Pacemaker leaves that to the next transition,
+                // after a monitor that finds the instance unpromoted.
+                blocks.set(Relation::FIRST_IMPLIES_THEN);
+            }
             self.order_tasks(resource, Task::Start, resource, Task::Promote, blocks);
         }
         let cancels = Relation::IF_ON_SAME_NODE | Relation::THEN_CANCELS_FIRST;

@@ -2,6 +2,7 @@
 
 use super::attributes::{RuleInput, shared_children};
 use super::operations::has_rules;
+use crate::Purpose;
 use crate::decide::node_order::NodeRanks;
 use crate::decide::relations::Updates;
 use crate::model::{
@@ -46,13 +47,12 @@ impl Planner {
             histories: Vec::new(),
             history_index: BTreeMap::new(),
             feature_set: cib.root().attribute("crm_feature_set").map(str::to_owned),
-            sanitized: false,
+            purpose: Purpose::Execution,
             actions: Vec::new(),
             actions_of: Vec::new(),
             actions_with_key: BTreeMap::new(),
             actions_on_node: BTreeMap::new(),
             nodeless_actions: BTreeMap::new(),
-            keep_scores: false,
             singletons: BTreeMap::new(),
             relations: BTreeMap::new(),
             task_names: Vec::new(),

@@ -49,7 +49,7 @@ impl Cluster {
             .collect()
     }
 
-    fn xml(&self) -> String {
+    pub(crate) fn xml(&self) -> String {
         let digests = self.digests();
         let mut nodes = String::new();
         let mut states = String::new();

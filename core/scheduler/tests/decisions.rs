@@ -1,0 +1,154 @@
+//! What follows from a configuration and a history, a rule a test.
+
+mod common;
+
+use common::{Cluster, check};
+use expect_test::expect;
+
+/// A service, and a promotable database that needs it.
+const DATABASE: &str = r#"
+    <primitive id="disk" class="ocf" provider="pacemaker" type="Dummy"/>
+    <clone id="db">
+      <meta_attributes id="db-m"><nvpair id="db-p" name="promotable" value="true"/></meta_attributes>
+      <primitive id="data" class="ocf" provider="pacemaker" type="Stateful"/>
+    </clone>"#;
+
+/// The disk failed under a promoted instance.
+fn failed_disk() -> Cluster {
+    Cluster {
+        resources: DATABASE,
+        constraints: r#"<rsc_order id="disk-then-db" first="disk" then="db"/>"#,
+        histories: vec![
+            (
+                "a",
+                "disk ocf:pacemaker:Dummy start 0
+                 disk ocf:pacemaker:Dummy monitor=10000 7
+                 data ocf:pacemaker:Stateful promote 0",
+            ),
+            ("b", "disk ocf:pacemaker:Dummy monitor 7\n data ocf:pacemaker:Stateful start 0"),
+        ],
+        attributes: vec![("a", "master-data", "10")],
+        ..Cluster::default()
+    }
+}
+
+#[test]
+fn what_is_restarted_for_something_else_is_promoted_again_in_the_same_plan() {
+    check(
+        &failed_disk(),
+        expect![[r#"
+        Recover disk a -> - Started
+        Restart data:0 a -> a Promoted
+        Restart data:1 b -> b Unpromoted
+        data_demote_0@a after db_demote_0
+        data_promote_0@a after data_demote_0@a, data_start_0@a, db_promote_0
+        data_start_0@a after data_stop_0@a, db_start_0
+        data_start_0@b after data_stop_0@b, db_start_0
+        data_stop_0@a after data_demote_0@a, db_stop_0
+        data_stop_0@b after db_stop_0
+        db_demote_0
+        db_demoted_0 after data_demote_0@a, db_demote_0
+        db_promote_0 after db_demoted_0, db_running_0, db_stopped_0
+        db_promoted_0 after data_promote_0@a
+        db_running_0 after data_start_0@a, data_start_0@b, db_start_0
+        db_start_0 after db_demoted_0, db_stopped_0, disk_start_0@a
+        db_stop_0 after db_demoted_0
+        db_stopped_0 after data_stop_0@a, data_stop_0@b, db_stop_0
+        disk_monitor_10000@a after disk_stop_0@a
+        disk_start_0@a after disk_stop_0@a
+        disk_stop_0@a after db_stopped_0
+    "#]],
+    );
+}
+
+#[test]
+fn blocks_of_a_resource_refer_only_to_blocks_of_the_same_resource() {
+    let cluster = Cluster {
+        resources: r#"
+            <primitive id="one" class="ocf" provider="pacemaker" type="Dummy">
+              <meta_attributes id="stopped"><nvpair id="n1" name="target-role" value="Stopped"/></meta_attributes>
+            </primitive>
+            <primitive id="two" class="ocf" provider="pacemaker" type="Dummy">
+              <meta_attributes id-ref="stopped"/>
+            </primitive>"#,
+        ..Cluster::default()
+    };
+    check(
+        &cluster,
+        expect![[r#"
+        Start two - -> a Started
+        two_start_0@a
+    "#]],
+    );
+    let problems = cluster.plan().problems;
+    assert!(problems.iter().any(|problem| problem.id == "stopped"), "{problems:?}");
+}
+
+#[test]
+fn an_instance_stops_after_the_one_on_its_node_also_where_that_is_notified() {
+    let clone = |id: &str, child: &str, meta: &str| {
+        format!(
+            "<clone id='{id}'><meta_attributes id='{id}-m'>{meta}</meta_attributes>\
+             <primitive id='{child}' class='ocf' provider='pacemaker' type='Dummy'/></clone>"
+        )
+    };
+    let upper = "<nvpair id='u1' name='notify' value='true'/><nvpair id='u2' name='interleave' value='true'/>\
+                 <nvpair id='u3' name='target-role' value='Stopped'/>";
+    let lower = "<nvpair id='l1' name='target-role' value='Stopped'/>";
+    let resources = clone("upper", "top", upper) + &clone("lower", "base", lower);
+    let history = "top ocf:pacemaker:Dummy start 0\n base ocf:pacemaker:Dummy start 0";
+    let cluster = Cluster {
+        resources: Box::leak(resources.into_boxed_str()),
+        constraints: r#"<rsc_order id="base-then-top" first="lower" then="upper"/>"#,
+        histories: vec![("a", history), ("b", history)],
+        ..Cluster::default()
+    };
+    check(
+        &cluster,
+        expect![[r#"
+        Stop top:0 a -> - Stopped
+        Stop top:1 b -> - Stopped
+        Stop base:0 a -> - Stopped
+        Stop base:1 b -> - Stopped
+        base_stop_0@a after lower_stop_0, top_stop_0@a
+        base_stop_0@b after lower_stop_0, top_stop_0@b
+        lower_stop_0 after upper_confirmed-post_notify_stopped_0
+        lower_stopped_0 after base_stop_0@a, base_stop_0@b, lower_stop_0
+        top_pre_notify_stop_0@a after upper_pre_notify_stop_0
+        top_pre_notify_stop_0@b after upper_pre_notify_stop_0
+        top_stop_0@a after upper_stop_0
+        top_stop_0@b after upper_stop_0
+        upper_confirmed-post_notify_stopped_0 after upper_post_notify_stopped_0
+        upper_confirmed-pre_notify_stop_0 after top_pre_notify_stop_0@a, top_pre_notify_stop_0@b, upper_pre_notify_stop_0
+        upper_post_notify_stopped_0 after upper_confirmed-pre_notify_stop_0, upper_stopped_0
+        upper_pre_notify_stop_0
+        upper_stop_0 after upper_confirmed-pre_notify_stop_0
+        upper_stopped_0 after top_stop_0@a, top_stop_0@b, upper_stop_0
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_with_a_promoted_instance_that_is_not_managed_stays_with_it() {
+    let cluster = Cluster {
+        options: r#"<nvpair id="mm" name="maintenance-mode" value="true"/>"#,
+        resources: r#"
+            <clone id="db">
+              <meta_attributes id="db-m"><nvpair id="db-p" name="promotable" value="true"/></meta_attributes>
+              <primitive id="data" class="ocf" provider="pacemaker" type="Stateful"/>
+            </clone>
+            <primitive id="address" class="ocf" provider="pacemaker" type="Dummy"/>"#,
+        constraints: r#"
+            <rsc_location id="not-on-a" rsc="db" node="a" score="-INFINITY"/>
+            <rsc_colocation id="with" rsc="address" with-rsc="db" with-rsc-role="Promoted" score="INFINITY"/>"#,
+        histories: vec![
+            ("a", "data ocf:pacemaker:Stateful promote 0\n address ocf:pacemaker:Dummy start 0"),
+            ("b", "data ocf:pacemaker:Stateful start 0\n address ocf:pacemaker:Dummy monitor 7"),
+        ],
+        ..Cluster::default()
+    };
+    let plan = cluster.plan();
+    let address = plan.model.resource_with_id("address").expect("it is configured");
+    let place = plan.model.resource(address).assigned_to.map(|node| plan.model.node(node).name.clone());
+    assert_eq!(place.as_deref(), Some("a"));
+}
