@@ -275,6 +275,12 @@ impl Controller {
         }
     }
 
+    /// The version that runs on a node, as it said when it came.
+    fn version(&self, node: NodeId) -> Option<String> {
+        let status = self.replica.status.nodes.get(&node)?;
+        Some(status.version.clone()).filter(|version| !version.is_empty())
+    }
+
     /// This node may go.
     pub(crate) fn leaving_done(&mut self, effects: &mut Vec<Effect>) {
         for client in std::mem::take(&mut self.clients.leaving) {
@@ -316,6 +322,7 @@ impl Controller {
         ClusterState {
             revision: self.revision,
             local: self.name(self.local),
+            stack: "hakudo".to_owned(),
             view: self.view.as_ref().map(|view| view.id),
             leader: self.view.as_ref().map(|view| self.name(view.leader())),
             quorate: self.quorate(),
@@ -326,6 +333,7 @@ impl Controller {
                     id: node.0,
                     name: self.name(node),
                     member: members.contains(&node),
+                    version: self.version(node).filter(|_| members.contains(&node)),
                     links: Vec::new(),
                 })
                 .collect(),

@@ -5,7 +5,7 @@ mod note;
 use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use crate::status::{Issued, NodeStatus, Order, Report, changes_state};
+use crate::status::{Issued, NodeStatus, Order, Report, VERSION, changes_state};
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code};
 use hakudo_base::{NodeId, Severity};
 use note::Note;
@@ -72,6 +72,7 @@ impl Controller {
         let through = self.node.held.keys().next().map_or(old.last_call, |first| first - 1);
         let mut status = NodeStatus::default();
         status.attributes = old.attributes.clone();
+        VERSION.clone_into(&mut status.version);
         (status.name, status.reported, status.last_call) = (name, self.node.reported, old.last_call);
         let mut known: Vec<&Known> = known.iter().collect();
         known.sort_by_key(|known| known.call.call);

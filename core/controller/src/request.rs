@@ -224,6 +224,9 @@ pub struct ClusterState {
     pub revision: u64,
     /// The node that answers, by name.
     pub local: String,
+    /// What carries the messages: `hakudo`, its own engine.
+    #[serde(default)]
+    pub stack: String,
     /// The view, once there is one.
     pub view: Option<ViewId>,
     /// Who leads, by name.
@@ -293,6 +296,9 @@ pub struct NodeState {
     pub name: String,
     /// Member of the view.
     pub member: bool,
+    /// The version that runs there, if it is a member.
+    #[serde(default)]
+    pub version: Option<String>,
     /// By link: address, up or not.
     pub links: Vec<LinkState>,
 }

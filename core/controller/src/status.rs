@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// The version of Pacemaker's way of writing history that is followed here (`crm_feature_set`).
 pub(crate) const FEATURE_SET: &str = "3.20.5";
 
+/// The version of this program.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The status of all nodes that were ever seen and not forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -47,6 +50,8 @@ pub(crate) enum Join {
 pub(crate) struct NodeStatus {
     /// `uname`.
     pub(crate) name: String,
+    /// The version of hakudo that it runs.
+    pub(crate) version: String,
     /// In the view (`in_ccm`).
     pub(crate) in_view: bool,
     /// Its controller takes part (`crmd`).

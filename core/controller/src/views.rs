@@ -9,6 +9,7 @@
 use crate::command::{Command, Hello, Standing, Sync};
 use crate::controller::Controller;
 use crate::core_types::Effect;
+use crate::status::VERSION;
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::View;
 use std::cmp::Reverse;
@@ -88,9 +89,11 @@ impl Controller {
 
     fn hello(&mut self) -> Hello {
         let name = self.name(self.local);
+        let mut status = self.replica.status.node_mut(self.local, &name).clone();
+        VERSION.clone_into(&mut status.version);
         Hello {
             standing: self.replica.standing(),
-            status: self.replica.status.node_mut(self.local, &name).clone(),
+            status,
             ready: self.node.is_connected(),
             started: self.started,
             fencing: self.replica.status.fencing.clone(),

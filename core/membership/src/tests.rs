@@ -264,6 +264,29 @@ fn the_last_man_stands() {
 }
 
 #[test]
+fn the_window_ends_though_the_leader_that_keeps_its_time_dies() {
+    let mut network = Network::new(18, 7, 1);
+    for machine in network.machines.values_mut() {
+        machine.config.quorum.last_man_standing = true;
+        machine.config.quorum.wait_for_all = Some(true);
+        machine.config.quorum.last_man_standing_window = SECOND * 2;
+    }
+    (1..=7).for_each(|id| network.start(NodeId(id)));
+    network.run_for(SECOND);
+    let expected = |network: &Network| {
+        let nodes = network.running().into_iter();
+        nodes.map(|node| network.machines[&node].engine.as_ref().unwrap().quorum().expected_votes).collect::<Vec<_>>()
+    };
+    network.crash(NodeId(7));
+    network.run_for(SECOND * 2);
+    assert_eq!(expected(&network), [7; 6], "the window is not over");
+    network.crash(NodeId(1));
+    network.run_for(SECOND * 4);
+    assert_eq!(expected(&network), [5; 5]);
+    network.history.check(true);
+}
+
+#[test]
 fn a_node_is_added_while_all_runs() {
     let mut network = cluster(15, 3, 1);
     let larger = |id| config(NodeId(id), 4, 1);

@@ -29,7 +29,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) const MARK: &str = "HAKUDO_RUN";
 
 /// Makes this process the parent of all its descendants that lose their own.
-pub(crate) fn take_in_orphans() -> io::Result<()> {
+///
+/// # Errors
+/// The system does not know how.
+pub fn take_in_orphans() -> io::Result<()> {
     // Any process number switches it on.
     Ok(set_child_subreaper(Some(Pid::INIT))?)
 }
@@ -43,10 +46,10 @@ pub(crate) fn new_mark() -> String {
 
 /// A process that lives, or is about to be reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Process {
-    pid: i32,
+pub(crate) struct Process {
+    pub(crate) pid: i32,
     /// Clock ticks since the machine started.
-    started: u64,
+    pub(crate) started: u64,
 }
 
 /// The processes of one run.
@@ -100,7 +103,7 @@ impl Family {
 }
 
 impl Process {
-    fn signal(self, signal: Signal) {
+    pub(crate) fn signal(self, signal: Signal) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
         // Whoever the handle is of stays who it is: only now it is known that it is the one that was meant.
@@ -112,22 +115,22 @@ impl Process {
 
 /// What the system says of a process.
 #[derive(Debug)]
-struct Stat {
-    process: Process,
-    parent: i32,
+pub(crate) struct Stat {
+    pub(crate) process: Process,
+    pub(crate) parent: i32,
     /// It has ended and waits to be reaped.
-    is_dead: bool,
+    pub(crate) is_dead: bool,
 }
 
 impl Stat {
-    fn of_all() -> Vec<Self> {
+    pub(crate) fn of_all() -> Vec<Self> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         pids.filter_map(Self::of).collect()
     }
 
     /// Of one process; nothing if it is gone.
-    fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         Self::parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 

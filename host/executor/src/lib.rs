@@ -15,6 +15,7 @@ pub mod protocol;
 mod server;
 #[cfg(test)]
 mod testing;
+pub mod tree;
 
 pub use client::Client;
 

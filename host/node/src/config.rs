@@ -402,6 +402,7 @@ impl NodeConfig {
         config.path = first + &config.path;
         let state = self.runtime_dir.join("agents");
         config.environment = vec![
+            ("HAKUDO_NODE".into(), self.node.clone()),
             ("HAKUDO_SOCKET".into(), self.socket().display().to_string()),
             ("HAKUDO_AGENT_STATE".into(), state.display().to_string()),
         ];

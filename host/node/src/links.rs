@@ -105,7 +105,8 @@ impl Links {
             match state.nodes.iter_mut().find(|node| node.id == id.0) {
                 Some(node) => node.links.clone_from(links),
                 None => {
-                    state.nodes.push(NodeState { id: id.0, name: name.clone(), member: false, links: links.clone() })
+                    let (name, links) = (name.clone(), links.clone());
+                    state.nodes.push(NodeState { id: id.0, name, member: false, version: None, links });
                 }
             }
             if *id == self.local {

@@ -16,6 +16,7 @@ mod exit;
 mod input;
 mod offline;
 mod output;
+mod pair;
 mod phases;
 mod planning;
 mod settle;

@@ -60,7 +60,7 @@ pub(crate) struct Interruption {
     /// Milliseconds by phase.
     phases: BTreeMap<&'static str, i64>,
     /// What was started because of it.
-    started: BTreeSet<String>,
+    pub(crate) started: BTreeSet<String>,
     pub(crate) text: String,
 }
 
@@ -237,7 +237,9 @@ mod tests {
              1901 settled - - - nothing is left to be done
              9000 action-start n1 web - web start on n1 begins
              9900 settled - - - nothing is left to be done",
-            expect![[r#""#]],
+            expect![[r#"
+                1901 loss of n2: 900 ms = detect 605 ms + fence 95 ms + decide 2 ms + start 198 ms; address, web started
+            "#]],
         );
     }
 
@@ -250,20 +252,25 @@ mod tests {
              2610 action-start n1 db:0 - db:0 promote on n1 begins
              2700 action-done n1 db:0 90 db:0 promote on n1 is done
              2701 settled - - - nothing is left to be done",
-            expect![[r#""#]],
+            expect![[r#"
+                1601 loss of n2: 600 ms = detect 600 ms; nothing had to be started
+                2701 loss of n3: 700 ms = detect 600 ms + decide 10 ms + start 90 ms; db:0 started
+            "#]],
         );
     }
 
     #[test]
     fn a_failed_resource_is_an_interruption_too() {
         check(
-            "5000 action-failed n1 web 12 web monitor on n1 ended with 7 (Done)
+            "5000 action-failed n1 web 12 web monitor on n1 failed: 'Not running' (7)
              5003 action-start n1 web - web stop on n1 begins
              5050 action-done n1 web 40 web stop on n1 is done
              5051 action-start n1 web - web start on n1 begins
              5150 action-done n1 web 90 web start on n1 is done
              5160 settled - - - nothing is left to be done",
-            expect![[r#""#]],
+            expect![[r#"
+                5160 failure of web: 150 ms = decide 3 ms + start 147 ms; web started
+            "#]],
         );
     }
 
@@ -272,6 +279,11 @@ mod tests {
         let starts: String = (0..9)
             .map(|n| format!("2{n}00 action-start n1 r{n} - r{n} start on n1 begins\n2{n}50 action-done n1 r{n} 50 r{n} start on n1 is done\n"))
             .collect();
-        check(&format!("1600 node-lost n2 - 600 lost\n{starts}3000 settled - - - rest"), expect![[r#""#]]);
+        check(
+            &format!("1600 node-lost n2 - 600 lost\n{starts}3000 settled - - - rest"),
+            expect![[r#"
+            3000 loss of n2: 1850 ms = detect 600 ms + decide 400 ms + start 850 ms; 9 resources started
+        "#]],
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! From a CIB as the scheduler understands it, and what a node says of itself, to the status.
 
 use crate::status::{
-    Alert, Ban, Bundle, CloneSet, ClusterStatus, Counts, FailedProbe, Failure, Group, LastChange, Node, NodeAttribute,
+    Ban, Bundle, CloneSet, ClusterStatus, Counts, FailedProbe, Failure, Group, LastChange, Node, NodeAttribute,
     NodeHistory, NodeKind, NodeName, Operation, Options, Primitive, Replica, Resource, ResourceHistory, Summary,
     Ticket,
 };
@@ -22,7 +22,9 @@ pub fn cluster_status(cib: &Document, model: &Model) -> ClusterStatus {
         history: builder.history(),
         tickets: builder.tickets(),
         bans: builder.bans(),
-        alerts: Vec::<Alert>::new(),
+        // These only a running node can add.
+        alerts: Vec::new(),
+        fencing: Vec::new(),
     }
 }
 

@@ -7,9 +7,12 @@
 mod build;
 pub mod graph;
 mod outline;
+#[cfg(test)]
+mod schema_test;
 pub mod simulation;
 pub mod status;
 pub mod text;
+mod text_fencing;
 mod text_resources;
 pub mod transition;
 pub mod words;

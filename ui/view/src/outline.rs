@@ -49,6 +49,10 @@ impl Outline {
         self.text.push('\n');
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     pub(crate) fn finish(self) -> String {
         self.text
     }

@@ -26,6 +26,8 @@ pub struct ClusterStatus {
     pub bans: Vec<Ban>,
     /// What people should know first: links that are down, nodes that cannot be fenced. Only from a running node.
     pub alerts: Vec<Alert>,
+    /// What was fenced and is being fenced, newest first. Only from a running node.
+    pub fencing: Vec<Fencing>,
 }
 
 /// The cluster as a whole.
@@ -503,6 +505,43 @@ pub struct Ban {
     pub score: i32,
     /// Only the promoted role is kept away.
     pub promoted_only: bool,
+}
+
+/// One fencing of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fencing {
+    /// The node.
+    pub target: String,
+    /// `off`, `reboot` or `on`.
+    pub action: String,
+    /// How it stands.
+    pub state: FencingState,
+    /// The node whose executor did it, or who confirmed it by hand.
+    pub delegate: Option<String>,
+    /// The devices that did it.
+    pub devices: Vec<String>,
+    /// Who wanted it.
+    pub client: String,
+    /// The node on which it was wanted.
+    pub origin: String,
+    /// When it ended, in seconds since 1970.
+    pub completed: Option<i64>,
+    /// Why it failed.
+    pub exit_reason: Option<String>,
+    /// Milliseconds that it took.
+    pub took_ms: u64,
+}
+
+/// How a fencing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FencingState {
+    /// It goes on.
+    Pending,
+    /// The node was fenced.
+    Success,
+    /// The node could not be fenced.
+    Failed,
 }
 
 /// Something that people should know.

@@ -2,8 +2,8 @@
 
 use crate::outline::{Outline, Section};
 use crate::status::{ClusterStatus, Failure, Node, NodeHistory, NodeKind, Operation, ResourceHistory, Summary, Ticket};
-use crate::text_resources;
 use crate::words;
+use crate::{text_fencing, text_resources};
 use std::collections::BTreeMap;
 
 /// Which sections are shown.
@@ -38,6 +38,12 @@ pub struct Sections {
     pub tickets: bool,
     /// Negative location constraints.
     pub bans: bool,
+    /// Fencing that failed.
+    pub fencing_failed: bool,
+    /// Fencing that goes on.
+    pub fencing_pending: bool,
+    /// Fencing that succeeded.
+    pub fencing_succeeded: bool,
 }
 
 impl Sections {
@@ -52,6 +58,8 @@ impl Sections {
             nodes: true,
             resources: true,
             failures: true,
+            fencing_failed: true,
+            fencing_pending: true,
             ..Self::default()
         }
     }
@@ -65,6 +73,7 @@ impl Sections {
             operations: true,
             tickets: true,
             bans: true,
+            fencing_succeeded: true,
             ..Self::usual()
         }
     }
@@ -76,7 +85,7 @@ impl Sections {
 pub struct Show {
     /// Also resources that are not active.
     pub inactive: bool,
-    /// Failed operations with all technical details.
+    /// Failed operations and fencing with all technical details.
     pub failed_detail: bool,
     /// Operations in flight.
     pub pending: bool,
@@ -178,11 +187,17 @@ fn write_status(outline: &mut Outline, status: &ClusterStatus, sections: Section
     if sections.failures {
         something |= failures(outline, &context, something);
     }
+    if sections.fencing_failed {
+        something |= text_fencing::failed(outline, status, sections, show);
+    }
     if sections.tickets {
         something |= tickets(outline, &context, something);
     }
     if sections.bans {
         something |= bans(outline, &context, something);
+    }
+    if sections.fencing_pending || sections.fencing_succeeded {
+        something |= text_fencing::others(outline, status, sections, show);
     }
     alerts(outline, status, something);
 }

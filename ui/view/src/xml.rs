@@ -1,10 +1,11 @@
 //! The status as crm_mon's XML (`--output-as=xml`), with the elements of Pacemaker's API result.
 
 use crate::status::{
-    Bundle, CloneSet, ClusterStatus, Failure, Group, Node, NodeKind, Operation, Primitive, Resource, ResourceHistory,
-    Summary,
+    Bundle, CloneSet, ClusterStatus, Failure, Fencing, FencingState, Group, Node, NodeKind, Operation, Primitive,
+    Resource, ResourceHistory, Summary,
 };
 use crate::text::{Sections, Show};
+use crate::text_fencing;
 use crate::words::{self, truth};
 use hakudo_cib::Element;
 use hakudo_scheduler::ShownRole;
@@ -36,6 +37,11 @@ pub fn crm_mon(status: &ClusterStatus, sections: Sections, show: &Show, request:
     }
     if sections.failures && !status.failures.is_empty() {
         root.push(list("failures", status.failures.iter().map(|f| failure(f, show))));
+    }
+    // A file knows nothing of it.
+    let fenced = sections.fencing_failed || sections.fencing_pending || sections.fencing_succeeded;
+    if fenced && status.summary.local.is_some() {
+        root.push(fencing(status, sections, show));
     }
     if sections.tickets && !status.tickets.is_empty() {
         root.push(tickets(status, show));
@@ -347,6 +353,43 @@ fn failure(failure: &Failure, show: &Show) -> Element {
         set_some(&mut element, "exec", failure.exec_ms.as_ref());
         element.set("interval", &failure.interval_ms.to_string());
         element.set("task", &failure.task);
+    }
+    element
+}
+
+fn fencing(status: &ClusterStatus, sections: Sections, show: &Show) -> Element {
+    let wanted = |fencing: &&Fencing| match fencing.state {
+        FencingState::Failed => sections.fencing_failed,
+        FencingState::Pending => sections.fencing_pending,
+        FencingState::Success => sections.fencing_succeeded,
+    };
+    let mut history =
+        list("fence_history", status.fencing.iter().filter(wanted).map(|fencing| fence_event(fencing, show)));
+    history.set("status", "0");
+    history
+}
+
+fn fence_event(fencing: &Fencing, show: &Show) -> Element {
+    let mut element = Element::new("fence_event")
+        .with("action", &fencing.action)
+        .with("target", &fencing.target)
+        .with("client", &fencing.client)
+        .with("origin", &fencing.origin);
+    match fencing.state {
+        FencingState::Failed => {
+            element.set("status", "failed");
+            set_some(&mut element, "exit-reason", fencing.exit_reason.as_ref());
+        }
+        FencingState::Success => element.set("status", "success"),
+        FencingState::Pending => {
+            element.set("status", "pending");
+            // That of a query for devices and a fencing under way in Pacemaker.
+            element.set("extended-status", "1");
+        }
+    }
+    set_some(&mut element, "delegate", fencing.delegate.as_ref());
+    if let Some(time) = fencing.completed {
+        element.set("completed", &text_fencing::moment(time, show));
     }
     element
 }

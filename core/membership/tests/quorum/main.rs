@@ -12,4 +12,5 @@
 mod cases;
 mod cluster;
 mod properties;
+mod running;
 mod vqsim;

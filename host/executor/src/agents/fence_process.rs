@@ -1,8 +1,10 @@
-//! `fence_hakudo_process`: fences a node that is a network namespace of this machine, by killing every process in it.
+//! `fence_hakudo_process`: fences a node that is a network namespace of this machine, or a tree of processes, by killing
+//! every process in it.
 //!
 //! For each node there is a file in the directory `state`, of the node's name, with lines `key=value`:
 //!
 //! - `netns`: the inode of the node's network namespace (`stat -Lc %i /proc/PID/ns/net`): what is in it is the node;
+//! - `tree`, instead of it: `PID:START` of the process whose descendants are the node (see [`Tree`]);
 //! - `down`: a command for the shell that cuts the links of the node, run after the kill;
 //! - `start`: a command for the shell that starts the node again, run by `on`.
 //!
@@ -10,6 +12,7 @@
 //! wanted. Success is reported only when two looks at all processes of the machine found none in the namespace.
 
 use super::{eprint_line, print_line};
+use crate::tree::Tree;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeMap;
 use std::fs;
@@ -126,7 +129,7 @@ fn run(parameters: &BTreeMap<String, String>) -> Result<u8, String> {
                 eprint_line(&reason);
             }
         }
-        "status" => return Ok(if node.processes()?.is_empty() { OFF } else { 0 }),
+        "status" => return Ok(if node.is_on()? { 0 } else { OFF }),
         other => return Err(format!("fence_hakudo_process has no action {other:?}")),
     }
     Ok(0)
@@ -143,9 +146,18 @@ fn nodes(state: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+/// What belongs to a node.
+#[derive(Clone, Copy, Debug)]
+enum Whole {
+    /// All processes in the network namespace with this inode.
+    Namespace(u64),
+    /// A process and its descendants.
+    Tree(Tree),
+}
+
 struct Node {
     name: String,
-    netns: u64,
+    whole: Whole,
     down: Option<String>,
     start: Option<String>,
     off_marker: PathBuf,
@@ -160,11 +172,13 @@ impl Node {
         let text = fs::read_to_string(&file)
             .map_err(|error| format!("nothing is known of the node {name}: {}: {error}", file.display()))?;
         let mut values = key_values(&text);
-        let netns = values.get("netns").and_then(|inode| inode.parse().ok());
-        let netns = netns.ok_or_else(|| format!("{} does not say netns=INODE", file.display()))?;
+        let netns = values.get("netns").and_then(|inode| inode.parse().ok()).map(Whole::Namespace);
+        let tree = || values.get("tree").and_then(|tree| tree.parse().ok()).map(Whole::Tree);
+        let whole = netns.or_else(tree);
+        let whole = whole.ok_or_else(|| format!("{} does not say netns=INODE or tree=PID:START", file.display()))?;
         Ok(Self {
             name: name.to_owned(),
-            netns,
+            whole,
             down: values.remove("down"),
             start: values.remove("start"),
             off_marker: state.join(format!("{name}.off")),
@@ -172,11 +186,18 @@ impl Node {
     }
 
     fn off(&self) -> Result<(), String> {
-        if namespace_of("self") == Some(self.netns) {
+        let is_this = match self.whole {
+            Whole::Namespace(inode) => namespace_of("self") == Some(inode),
+            Whole::Tree(tree) => tree.holds_this_process(),
+        };
+        if is_this {
             return Err(format!("this is {} itself: its processes can only be killed from another node", self.name));
         }
         fs::write(&self.off_marker, "").map_err(|error| format!("{}: {error}", self.off_marker.display()))?;
-        self.kill_all()?;
+        match self.whole {
+            Whole::Namespace(inode) => self.kill_all_in(inode)?,
+            Whole::Tree(tree) => tree.kill(PATIENCE).map_err(|error| format!("{}: {error}", self.name))?,
+        }
         if let Some(command) = &self.down {
             shell(command).map_err(|error| format!("the links of {} could not be cut: {error}", self.name))?;
         }
@@ -184,17 +205,17 @@ impl Node {
     }
 
     /// Kills until nothing is left. One look is not enough: a process may be born while the list is read.
-    fn kill_all(&self) -> Result<(), String> {
+    fn kill_all_in(&self, namespace: u64) -> Result<(), String> {
         let started = Instant::now();
         let mut empty_looks = 0;
         loop {
-            let processes = self.processes()?;
+            let processes = processes_in(namespace)?;
             empty_looks = if processes.is_empty() { empty_looks + 1 } else { 0 };
             if empty_looks == 2 {
                 return Ok(());
             }
             for &pid in &processes {
-                self.kill(pid);
+                kill_in(namespace, pid);
             }
             if started.elapsed() > PATIENCE {
                 let numbers: Vec<_> = processes.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
@@ -206,20 +227,11 @@ impl Node {
         }
     }
 
-    /// Kills a process of this node and no other: the descriptor holds on to the process while it is looked at again.
-    fn kill(&self, pid: Pid) {
-        if let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
-            && namespace_of(&pid.as_raw_nonzero().to_string()) == Some(self.netns)
-        {
-            let _ = pidfd_send_signal(process, Signal::KILL);
+    fn is_on(&self) -> Result<bool, String> {
+        match self.whole {
+            Whole::Namespace(inode) => Ok(!processes_in(inode)?.is_empty()),
+            Whole::Tree(tree) => Ok(tree.lives()),
         }
-    }
-
-    fn processes(&self) -> Result<Vec<Pid>, String> {
-        let entries = fs::read_dir("/proc").map_err(|error| format!("/proc can not be read: {error}"))?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let here = names.filter(|name| name.parse::<i32>().is_ok() && namespace_of(name) == Some(self.netns));
-        Ok(here.filter_map(|name| name.parse().ok().and_then(Pid::from_raw)).collect())
     }
 
     fn on(&self) -> Result<(), String> {
@@ -234,6 +246,22 @@ impl Node {
             None => Ok(()),
         }
     }
+}
+
+/// Kills a process in a namespace and no other: the descriptor holds on to the process while it is looked at again.
+fn kill_in(namespace: u64, pid: Pid) {
+    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
+        && namespace_of(&pid.as_raw_nonzero().to_string()) == Some(namespace)
+    {
+        let _ = pidfd_send_signal(process, Signal::KILL);
+    }
+}
+
+fn processes_in(namespace: u64) -> Result<Vec<Pid>, String> {
+    let entries = fs::read_dir("/proc").map_err(|error| format!("/proc can not be read: {error}"))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let here = names.filter(|name| name.parse::<i32>().is_ok() && namespace_of(name) == Some(namespace));
+    Ok(here.filter_map(|name| name.parse().ok().and_then(Pid::from_raw)).collect())
 }
 
 /// The inode of the network namespace of a process; none of one that is gone.
@@ -301,6 +329,22 @@ mod tests {
         assert_eq!(call(&[("action", "on"), state, plug]), Ok(0));
         assert!(!directory.join("node1.off").exists() && started.exists());
         assert!(reaper.join().is_ok());
+    }
+
+    #[test]
+    fn a_node_may_be_a_tree_of_processes() {
+        let directory = crate::testing::directory("fence-tree");
+        let mut child = Command::new("sh").args(["-c", "sleep 300 & wait"]).spawn().unwrap();
+        let tree = Tree::of(child.id()).unwrap();
+        fs::write(directory.join("node1"), format!("tree={tree}\n")).unwrap();
+        let (state, plug) = (("state", directory.to_str().unwrap()), ("plug", "node1"));
+        assert_eq!(call(&[("action", "status"), state, plug]), Ok(0));
+        assert_eq!(call(&[("action", "off"), state, plug]), Ok(0));
+        assert_eq!(call(&[("action", "status"), state, plug]), Ok(OFF));
+        child.wait().unwrap();
+        let own = Tree::of(std::process::id()).unwrap();
+        fs::write(directory.join("node1"), format!("tree={own}\n")).unwrap();
+        assert!(call(&[("action", "off"), state, plug]).unwrap_err().contains("itself"));
     }
 
     #[test]

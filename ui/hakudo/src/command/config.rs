@@ -228,16 +228,15 @@ mod tests {
         checked(
             "<cib>\n  <configuration>\n    <resources>\n  </configuration>\n</cib>\n",
             &expect![[r#"
-            error: expected 'resources' tag, not 'configuration'
-             --> CIB:4:3
-              |
-             ::: 
-            4 |   </configuration>
-              |   ^
+                error: expected 'resources' tag, not 'configuration'
+                 --> CIB:4:3
+                  |
+                4 |   </configuration>
+                  |   ^
 
-            CIB: 1 error, 0 warnings
-            [exit 78]
-        "#]],
+                CIB: 1 error, 0 warnings
+                [exit 78]
+            "#]],
         );
         checked(
             TWO_NODES,
@@ -253,50 +252,45 @@ mod tests {
         checked(
             &wrong,
             &expect![[r#"
-            error: the node name 'alpha' is used already
-              --> CIB:10:7
-               |
-              ::: 
-            10 |       <node id="2" uname="alpha"/>
-               |       ^^^^^
-               |
-               = note: the first one is at 9:7
+                error: the node name 'alpha' is used already
+                  --> CIB:10:7
+                   |
+                10 |       <node id="2" uname="alpha"/>
+                   |       ^^^^^
+                   |
+                   = note: the first one is at 9:7
 
-            error: 'soon' is no value for 'interval': it must be a time such as 10s, 500ms, 2min or PT1H
-              --> CIB:15:11
-               |
-              ::: 
-            15 |           <op id="address-monitor-10s" name="monitor" interval="soon" timeout="20s"/>
-               |                                                       ^^^^^^^^^^^^^^^
+                error: 'soon' is no value for 'interval': it must be a time such as 10s, 500ms, 2min or PT1H
+                  --> CIB:15:55
+                   |
+                15 |           <op id="address-monitor-10s" name="monitor" interval="soon" timeout="20s"/>
+                   |                                                       ^^^^^^^^^^^^^^^
 
-            error: 'rsc' refers to 'wep', which does not exist
-              --> CIB:21:7
-               |
-              ::: 
-            21 |       <rsc_colocation id="web-with-address" rsc="wep" with-rsc="address" score="INFINITY"/>
-               |                                             ^^^^^^^^^
-               |
-               = help: is 'web' meant?
+                error: 'rsc' refers to 'wep', which does not exist
+                  --> CIB:21:45
+                   |
+                21 |       <rsc_colocation id="web-with-address" rsc="wep" with-rsc="address" score="INFINITY"/>
+                   |                                             ^^^^^^^^^
+                   |
+                   = help: is 'web' meant?
 
-            error: '9' is no value for 'id': an id starts with a letter or _, and goes on with these, digits, '.' and '-'
-              --> CIB:22:7
-               |
-              ::: 
-            22 |       <rsc_order id="9" sore="1" first="address" then="web"/>
-               |                  ^^^^^^
+                error: '9' is no value for 'id': an id starts with a letter or _, and goes on with these, digits, '.' and '-'
+                  --> CIB:22:18
+                   |
+                22 |       <rsc_order id="9" sore="1" first="address" then="web"/>
+                   |                  ^^^^^^
 
-            error: <rsc_order> has no attribute 'sore'
-              --> CIB:22:7
-               |
-              ::: 
-            22 |       <rsc_order id="9" sore="1" first="address" then="web"/>
-               |                         ^^^^^^^^
-               |
-               = help: is 'score' meant?
+                error: <rsc_order> has no attribute 'sore'
+                  --> CIB:22:25
+                   |
+                22 |       <rsc_order id="9" sore="1" first="address" then="web"/>
+                   |                         ^^^^^^^^
+                   |
+                   = help: is 'score' meant?
 
-            CIB: 5 errors, 0 warnings
-            [exit 78]
-        "#]],
+                CIB: 5 errors, 0 warnings
+                [exit 78]
+            "#]],
         );
     }
 
@@ -305,24 +299,23 @@ mod tests {
         checked(
             "<configuration>\n  <resources>\n    <primitiv/>\n  </resources>\n</configuration>",
             &expect![[r#"
-            warning: fencing-enabled: no fence device is configured, so that no resource will be started
-            --> CIB
+                warning: fencing-enabled: no fence device is configured, so that no resource will be started
+                --> CIB
 
-            warning: primitiv: a <primitiv> without id is ignored
-            --> CIB
+                warning: primitiv: a <primitiv> without id is ignored
+                --> CIB
 
-            error: there is no element <primitiv>
-             --> CIB:3:5
-              |
-             ::: 
-            3 |     <primitiv/>
-              |     ^^^^^^^^^
-              |
-              = help: is <primitive> meant?
+                error: there is no element <primitiv>
+                 --> CIB:3:5
+                  |
+                3 |     <primitiv/>
+                  |     ^^^^^^^^^
+                  |
+                  = help: is <primitive> meant?
 
-            CIB: 1 error, 2 warnings
-            [exit 78]
-        "#]],
+                CIB: 1 error, 2 warnings
+                [exit 78]
+            "#]],
         );
         let cib = TemporaryFile::new(TWO_NODES);
         let configuration = testing::hakudo(&["--file", cib.name(), "config", "show", "configuration"]);

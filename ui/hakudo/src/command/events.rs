@@ -1,9 +1,10 @@
-//! `hakudo events`: what happened, as this node saw it.
+//! `hakudo events`: what happened, as this node saw it; and how long each interruption was, by phase.
 
 use crate::cli::Global;
 use crate::client::{Client, unexpected};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Format;
+use crate::phases::{Interruption, Reader};
 use crate::world::World;
 use clap::Args;
 use hakudo_base::Severity;
@@ -35,6 +36,14 @@ impl Arguments {
         let fits = |filter: &Option<String>, value: &Option<String>| filter.is_none() || filter == value;
         fits(&self.node, &event.node) && fits(&self.resource, &event.resource)
     }
+
+    /// An interruption concerns the node or resource that failed, and what was started because of it.
+    fn concerns(&self, interruption: &Interruption) -> bool {
+        let node = self.node.is_none() || self.node == interruption.node;
+        let of_resource =
+            |name: &String| Some(name) == interruption.resource.as_ref() || interruption.started.contains(name);
+        node && self.resource.as_ref().is_none_or(of_resource)
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> Outcome {
@@ -42,33 +51,56 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
         return Err(Failure::usage("events are written as text or as JSON: use --output-as=json"));
     }
     let mut client = global.source(world).client("events")?;
-    let mut after = show(arguments, &mut client, 0, arguments.lines, world)?;
+    let mut reader = Reader::default();
+    let mut after = show(arguments, &mut client, 0, arguments.lines, &mut reader, world)?;
     if !arguments.follow {
         return Ok(Exit::OK);
     }
     loop {
         world.out.flush()?;
         std::thread::sleep(Duration::from_millis(200));
-        after = show(arguments, &mut client, after, 1000, world)?;
+        after = show(arguments, &mut client, after, 1000, &mut reader, world)?;
     }
 }
 
-/// Shows events after a number; the number of the newest.
-fn show(arguments: &Arguments, client: &mut Client, after: u64, limit: u32, world: &mut World) -> Result<u64, Failure> {
+/// Shows events after a number, and each interruption once it is over; the number of the newest.
+fn show(
+    arguments: &Arguments,
+    client: &mut Client,
+    after: u64,
+    limit: u32,
+    reader: &mut Reader,
+    world: &mut World,
+) -> Result<u64, Failure> {
     let events = match client.ask(&Request::Events { after, limit })? {
         Reply::Events { events } => events,
         other => return Err(unexpected(&other)),
     };
     let newest = events.last().map_or(after, |event| event.number);
-    for event in events.iter().filter(|event| arguments.wanted(event)) {
-        let line = match arguments.output_as {
-            Format::Json => serde_json::to_string(event)
-                .map_err(|error| Failure::new(Exit::SOFTWARE, format!("cannot write an event as JSON: {error}")))?,
-            Format::Text | Format::Xml => line(event, world),
-        };
-        writeln!(world.out, "{line}")?;
+    for event in &events {
+        if arguments.wanted(event) {
+            let text = match arguments.output_as {
+                Format::Json => json_line(event)?,
+                Format::Text | Format::Xml => line(event, world),
+            };
+            writeln!(world.out, "{text}")?;
+        }
+        for interruption in reader.read(event).iter().filter(|i| arguments.concerns(i)) {
+            let text = match arguments.output_as {
+                Format::Json => json_line(interruption)?,
+                Format::Text | Format::Xml => {
+                    format!("{}  {:<14} {}", time(interruption.time_ms, world), "interruption", interruption.text)
+                }
+            };
+            writeln!(world.out, "{text}")?;
+        }
     }
     Ok(newest)
+}
+
+fn json_line(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value)
+        .map_err(|error| Failure::new(Exit::SOFTWARE, format!("cannot write an event as JSON: {error}")))
 }
 
 /// An event in one line: when, how grave, what, and how long it took.

@@ -7,6 +7,7 @@ use crate::command::status;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input::Source;
 use crate::output::{self, Format};
+use crate::pair;
 use crate::world::World;
 use clap::{Args, Subcommand, ValueEnum};
 use hakudo_cib::{Document, Element};
@@ -91,30 +92,7 @@ pub(crate) struct Attribute {
     #[arg(long, global = true)]
     transient: bool,
     #[command(subcommand)]
-    action: AttributeAction,
-}
-
-/// What to do with an attribute.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AttributeAction {
-    /// Show the value
-    #[command(visible_alias = "show")]
-    Get {
-        /// The name
-        name: String,
-    },
-    /// Set the value
-    Set {
-        /// The name
-        name: String,
-        /// The value
-        value: String,
-    },
-    /// Remove the attribute
-    Delete {
-        /// The name
-        name: String,
-    },
+    action: pair::Action,
 }
 
 pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
@@ -203,37 +181,37 @@ fn attribute(arguments: &Attribute, source: &Source, world: &mut World) -> Outco
     let (cib, _) = source.cib()?;
     let node = check(&cib, &arguments.node)?;
     let missing = |name: &str| Failure::no_such(format!("{} has no attribute '{name}'", arguments.node));
-    let transient = |name: &str, value: Option<&String>| -> Result<(), Failure> {
-        source.client("--transient")?.command(&Request::SetAttribute {
-            node: arguments.node.clone(),
-            name: name.to_owned(),
-            value: value.cloned(),
-        })
-    };
-    match &arguments.action {
-        AttributeAction::Get { name } => {
-            let value = if arguments.transient {
-                cib.section(&["status"])
-                    .into_iter()
-                    .flat_map(|status| status.children_named("node_state"))
-                    .find(|state| state.attribute("uname") == Some(&arguments.node))
-                    .and_then(|state| state.child("transient_attributes"))
-                    .and_then(|holder| change::value(holder, "instance_attributes", name))
-            } else {
-                change::value(node, "instance_attributes", name)
-            };
-            writeln!(world.out, "{}", value.ok_or_else(|| missing(name))?)?;
-        }
-        AttributeAction::Set { name, value } if arguments.transient => transient(name, Some(value))?,
-        AttributeAction::Set { name, value } => {
-            change::apply(source, vec![set(node, name, value)], None, false, world)?;
-        }
-        AttributeAction::Delete { name } if arguments.transient => transient(name, None)?,
-        AttributeAction::Delete { name } => {
-            let operation = change::unset(node, "instance_attributes", name).ok_or_else(|| missing(name))?;
-            change::apply(source, vec![operation], None, false, world)?;
-        }
+    if arguments.transient {
+        return transient(arguments, &cib, missing, source, world);
     }
+    let id = format!("nodes-{}", node.id());
+    let set = PairSet { kind: "instance_attributes", id: &id };
+    pair::run(&arguments.action, node, set, missing, source, world)
+}
+
+/// Attributes that the status holds, until the node restarts.
+fn transient(
+    arguments: &Attribute,
+    cib: &Document,
+    missing: impl Fn(&str) -> Failure,
+    source: &Source,
+    world: &mut World,
+) -> Outcome {
+    let (name, value) = match &arguments.action {
+        pair::Action::Get { name } => {
+            let states = cib.section(&["status"]).into_iter().flat_map(|status| status.children_named("node_state"));
+            let value = states
+                .filter(|state| state.attribute("uname") == Some(&arguments.node))
+                .filter_map(|state| state.child("transient_attributes"))
+                .find_map(|holder| change::value(holder, "instance_attributes", name));
+            writeln!(world.out, "{}", value.ok_or_else(|| missing(name))?)?;
+            return Ok(Exit::OK);
+        }
+        pair::Action::Set { name, value } => (name, Some(value.clone())),
+        pair::Action::Delete { name } => (name, None),
+    };
+    let request = Request::SetAttribute { node: arguments.node.clone(), name: name.clone(), value };
+    source.client("--transient")?.command(&request)?;
     Ok(Exit::OK)
 }
 

@@ -6,6 +6,7 @@ use crate::command::status;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input::Source;
 use crate::output::{self, Format};
+use crate::pair;
 use crate::planning;
 use crate::settle;
 use crate::world::World;
@@ -143,30 +144,7 @@ pub(crate) struct Pair {
     /// The resource
     resource: String,
     #[command(subcommand)]
-    action: PairAction,
-}
-
-/// What to do with a name-value pair.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PairAction {
-    /// Show the value
-    #[command(visible_alias = "show")]
-    Get {
-        /// The name
-        name: String,
-    },
-    /// Set the value
-    Set {
-        /// The name
-        name: String,
-        /// The value
-        value: String,
-    },
-    /// Remove the pair
-    Delete {
-        /// The name
-        name: String,
-    },
+    action: pair::Action,
 }
 
 pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
@@ -296,22 +274,8 @@ fn pair(arguments: &Pair, kind: &str, source: &Source, world: &mut World) -> Out
         let what = if kind == "meta_attributes" { "meta-attribute" } else { "parameter" };
         Failure::no_such(format!("{} has no {what} '{name}' of its own", arguments.resource))
     };
-    match &arguments.action {
-        PairAction::Get { name } => {
-            let value = change::value(element, kind, name).ok_or_else(|| missing(name))?;
-            writeln!(world.out, "{value}")?;
-        }
-        PairAction::Set { name, value } => {
-            let id = format!("{}-{kind}", element.id());
-            let operation = change::set(element, PairSet { kind, id: &id }, name, value);
-            change::apply(source, vec![operation], None, false, world)?;
-        }
-        PairAction::Delete { name } => {
-            let operation = change::unset(element, kind, name).ok_or_else(|| missing(name))?;
-            change::apply(source, vec![operation], None, false, world)?;
-        }
-    }
-    Ok(Exit::OK)
+    let id = format!("{}-{kind}", element.id());
+    pair::run(&arguments.action, element, PairSet { kind, id: &id }, missing, source, world)
 }
 
 /// The resource whose constraints place a resource: for a member of a clone or bundle the clone or bundle.

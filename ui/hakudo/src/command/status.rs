@@ -7,8 +7,8 @@ use crate::output::{self, Format};
 use crate::planning;
 use crate::world::World;
 use clap::Args;
-use hakudo_controller::request::ClusterState;
-use hakudo_view::status::{Alert, ClusterStatus};
+use hakudo_controller::request::{self, ClusterState, NodeState};
+use hakudo_view::status::{Alert, ClusterStatus, Fencing, FencingState};
 use hakudo_view::text::{self, Sections, Show};
 use hakudo_view::xml;
 use std::time::Duration;
@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     /// The history of operations with times
     #[arg(short = 't', long)]
     timing_details: bool,
+    /// The history of fencing: 0 nothing, 1 what failed or goes on, 2 and 3 everything [default: 1, and 2 with -m alone]
+    #[arg(short = 'm', long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u8).range(0..=3))]
+    fence_history: Option<u8>,
     /// Tickets
     #[arg(short = 'c', long)]
     tickets: bool,
@@ -71,6 +75,8 @@ impl Arguments {
     fn sections(&self) -> Sections {
         let usual = Sections::usual();
         let header = !self.hide_headers;
+        // For programs, all of the history is told unless less is asked for.
+        let fencing = self.fence_history.unwrap_or(if self.output_as == Format::Text { 1 } else { 2 });
         Sections {
             stack: header,
             dc: header,
@@ -81,6 +87,9 @@ impl Arguments {
             operations: self.operations || self.timing_details,
             tickets: self.tickets,
             bans: self.neg_locations.is_some(),
+            fencing_failed: fencing >= 1,
+            fencing_pending: fencing >= 1,
+            fencing_succeeded: fencing >= 2,
             ..usual
         }
     }
@@ -130,6 +139,16 @@ pub(crate) fn read(source: &Source, now: i64) -> Result<ClusterStatus, Failure> 
 
 /// What only a running node knows.
 fn add_cluster(status: &mut ClusterStatus, cluster: &ClusterState) {
+    let summary = &mut status.summary;
+    if summary.stack == "unknown" {
+        summary.stack.clone_from(&cluster.stack);
+    }
+    let mut versions: Vec<&String> = cluster.nodes.iter().filter_map(|node| node.version.as_ref()).collect();
+    versions.dedup();
+    summary.mixed_version |= versions.len() > 1;
+    let leads = |node: &&NodeState| Some(&node.name) == cluster.leader.as_ref();
+    summary.dc_version = cluster.nodes.iter().find(leads).and_then(|node| node.version.clone());
+    status.fencing = cluster.fencing.iter().map(fencing).collect();
     status.summary.local = Some(cluster.local.clone());
     status.summary.quorate = cluster.quorate;
     status
@@ -147,6 +166,26 @@ fn add_cluster(status: &mut ClusterStatus, cluster: &ClusterState) {
                 status.alerts.push(Alert { severity: hakudo_base::Severity::Warning, text });
             }
         }
+    }
+}
+
+fn fencing(known: &request::Fencing) -> Fencing {
+    let state = match known.state {
+        request::FencingState::Pending => FencingState::Pending,
+        request::FencingState::Succeeded => FencingState::Success,
+        request::FencingState::Failed => FencingState::Failed,
+    };
+    Fencing {
+        target: known.target.clone(),
+        action: known.action.clone(),
+        state,
+        delegate: known.by.clone(),
+        devices: known.devices.clone(),
+        client: known.client.clone(),
+        origin: known.origin.clone(),
+        completed: (state != FencingState::Pending).then_some(known.time),
+        exit_reason: known.reason.clone(),
+        took_ms: known.took_ms,
     }
 }
 
@@ -294,7 +333,10 @@ mod tests {
         let text = testing::hakudo(&["--file", cib.name(), "status", "--output-as=json"]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["alerts", "bans", "failures", "history", "nodes", "resources", "summary", "tickets"]);
+        assert_eq!(
+            keys,
+            ["alerts", "bans", "failures", "fencing", "history", "nodes", "resources", "summary", "tickets"]
+        );
         assert_eq!(value["resources"][1]["active_on"][0], "alpha");
     }
 

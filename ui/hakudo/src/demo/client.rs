@@ -1,7 +1,6 @@
 //! The demo's client: asks the service for its page again and again, and notes every interruption.
 
-use super::network::SERVICE;
-use std::net::SocketAddr;
+use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,13 +33,13 @@ pub(super) struct Client {
 
 impl Client {
     /// Starts to ask. Must be called within a tokio runtime.
-    pub(super) fn start() -> Self {
+    pub(super) fn start(service: SocketAddrV4) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let client = Self { seen: seen.clone() };
         tokio::spawn(async move {
             loop {
                 let began = Instant::now();
-                let answer = tokio::time::timeout(PATIENCE, ask()).await.ok().flatten();
+                let answer = tokio::time::timeout(PATIENCE, ask(service)).await.ok().flatten();
                 note(&seen, answer);
                 tokio::time::sleep(PACE.saturating_sub(began.elapsed())).await;
             }
@@ -74,8 +73,8 @@ fn note(seen: &Mutex<Seen>, answer: Option<String>) {
 }
 
 /// The page's first line: the node that serves it.
-async fn ask() -> Option<String> {
-    let mut stream = TcpStream::connect(SocketAddr::from((SERVICE, 80))).await.ok()?;
+async fn ask(service: SocketAddrV4) -> Option<String> {
+    let mut stream = TcpStream::connect(service).await.ok()?;
     stream.write_all(b"GET / HTTP/1.0\r\nHost: demo\r\n\r\n").await.ok()?;
     let mut page = String::new();
     stream.take(4096).read_to_string(&mut page).await.ok()?;

@@ -1,10 +1,10 @@
 //! Where the demo keeps its files, and what is in them.
 
-use super::network::{self, node_address};
+use super::network;
 use anyhow::{Context, Result};
 use hakudo_node::config::{NodeConfig, NodeEntry};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ pub(super) struct Layout {
     pub(super) program: PathBuf,
     /// The nodes, by name.
     pub(super) nodes: Vec<String>,
+    /// The nodes share the machine's loopback network, and have none of their own.
+    pub(super) loopback: bool,
 }
 
 /// The agents that the demo uses, by their kind: a folder under the demo's own, and the verb's argument.
@@ -36,7 +38,7 @@ impl Layout {
             None => PathBuf::from(format!("/tmp/hakudo-demo-{}", rustix::process::getuid().as_raw())),
         };
         let program = std::env::current_exe().context("cannot find this program")?;
-        Ok(Self { folder, program, nodes: (1..=count).map(|n| format!("n{n}")).collect() })
+        Ok(Self { folder, program, nodes: (1..=count).map(|n| format!("n{n}")).collect(), loopback: false })
     }
 
     /// Makes the folder anew with all that the nodes need.
@@ -70,7 +72,7 @@ impl Layout {
             nodes.push(NodeEntry {
                 id: number.into(),
                 name: name.clone(),
-                addresses: vec![IpAddr::V4(node_address(number))],
+                addresses: vec![IpAddr::V4(self.node_address(number))],
                 votes: 1,
             });
         }
@@ -87,7 +89,59 @@ impl Layout {
     /// The address of a node.
     pub(super) fn address(&self, node: &str) -> Result<Ipv4Addr> {
         let at = self.nodes.iter().position(|n| n == node).with_context(|| format!("there is no node {node}"))?;
-        Ok(node_address(u8::try_from(at + 1)?))
+        Ok(self.node_address(u8::try_from(at + 1)?))
+    }
+
+    /// The network of the demo. On the loopback network, a corner of it that belongs to the demo's folder, so that two
+    /// demos do not meet.
+    fn prefix(&self) -> [u8; 3] {
+        if !self.loopback {
+            return network::PREFIX;
+        }
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        for byte in self.folder.as_os_str().as_encoded_bytes() {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        let [a, b, ..] = hash.to_be_bytes();
+        // 127.0.0 is where everybody else is.
+        [127, a | 1, b]
+    }
+
+    fn node_address(&self, number: u8) -> Ipv4Addr {
+        network::address(self.prefix(), number)
+    }
+
+    /// Where the service answers. Only root may listen on port 80 of the machine's own network.
+    pub(super) fn service(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(network::address(self.prefix(), network::SERVICE), if self.loopback { 8078 } else { 80 })
+    }
+
+    /// The service as a person types it.
+    pub(super) fn url(&self) -> String {
+        match self.service().port() {
+            80 => format!("http://{}/", self.service().ip()),
+            _ => format!("http://{}/", self.service()),
+        }
+    }
+
+    /// The address that moves with the service; none where all nodes have it.
+    fn service_address(&self) -> String {
+        if self.loopback {
+            return String::new();
+        }
+        format!(
+            r#"<primitive id="web-address" class="ocf" provider="hakudo" type="Address">
+        <instance_attributes id="web-address-params">
+          <nvpair id="web-address-ip" name="ip" value="{}"/>
+          <nvpair id="web-address-prefix" name="cidr_netmask" value="24"/>
+          <nvpair id="web-address-nic" name="nic" value="{}"/>
+        </instance_attributes>
+        <operations><op id="web-address-monitor" name="monitor" interval="5s" timeout="10s"/></operations>
+      </primitive>
+      "#,
+            self.service().ip(),
+            network::INTERFACE
+        )
     }
 
     fn key(&self) -> PathBuf {
@@ -152,18 +206,10 @@ impl Layout {
       <operations><op id="power-monitor" name="monitor" interval="60s" timeout="10s"/></operations>
     </primitive>
     <group id="web">
-      <primitive id="web-address" class="ocf" provider="hakudo" type="Address">
-        <instance_attributes id="web-address-params">
-          <nvpair id="web-address-ip" name="ip" value="{service}"/>
-          <nvpair id="web-address-prefix" name="cidr_netmask" value="24"/>
-          <nvpair id="web-address-nic" name="nic" value="{interface}"/>
-        </instance_attributes>
-        <operations><op id="web-address-monitor" name="monitor" interval="5s" timeout="10s"/></operations>
-      </primitive>
-      <primitive id="web-server" class="ocf" provider="hakudo" type="Http">
+      {address}<primitive id="web-server" class="ocf" provider="hakudo" type="Http">
         <instance_attributes id="web-server-params">
-          <nvpair id="web-server-address" name="address" value="{service}"/>
-          <nvpair id="web-server-port" name="port" value="80"/>
+          <nvpair id="web-server-address" name="address" value="{ip}"/>
+          <nvpair id="web-server-port" name="port" value="{port}"/>
         </instance_attributes>
         <operations><op id="web-server-monitor" name="monitor" interval="1s" timeout="10s"/></operations>
       </primitive>
@@ -191,8 +237,9 @@ impl Layout {
   </rsc_defaults>
 </configuration>"#,
             power = self.power().display(),
-            service = network::SERVICE,
-            interface = network::INTERFACE,
+            address = self.service_address(),
+            ip = self.service().ip(),
+            port = self.service().port(),
         )
     }
 }

@@ -1,7 +1,8 @@
 //! A machine of the demo: the process that is all of one node, as the first process of a real machine would be.
 //!
 //! It lives in network and host name namespaces of its own, adopts every orphan of the node, and starts executor and
-//! node again when they end. Killing every process in its network namespace is pulling its plug.
+//! node again when they end. Killing every process in its network namespace is pulling its plug. On the loopback network, it
+//! is killing this process and all its descendants.
 
 use super::layout::Layout;
 use super::network::Network;
@@ -23,10 +24,13 @@ struct Part {
 /// Where it cannot begin.
 pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
     set_child_subreaper(Some(rustix::process::getpid())).context("cannot adopt orphans")?;
-    rustix::system::sethostname(node.as_bytes()).context("cannot take a host name")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Network::open()?.join(layout.address(node)?).await })?;
-    drop(runtime);
+    if layout.loopback {
+        end_with_the_demo();
+    } else {
+        rustix::system::sethostname(node.as_bytes()).context("cannot take a host name")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { Network::open()?.join(layout.address(node)?).await })?;
+    }
     forget_what_was_volatile(layout, node)?;
     let mut parts = Vec::new();
     for verb in ["executor", "node"] {
@@ -42,6 +46,19 @@ pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
             }
         }
     }
+}
+
+/// Nothing ends the machine where the demo's process is killed: it looks for itself whether that is still its parent.
+fn end_with_the_demo() {
+    let demo = rustix::process::getppid();
+    std::thread::spawn(move || {
+        while rustix::process::getppid() == demo {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        // What cannot be killed now, nobody can.
+        let _ = super::machines::clear_away();
+        std::process::exit(1)
+    });
 }
 
 /// Empties the node's runtime folder, as a boot empties /run: agents keep there what must not outlive the power.

@@ -6,6 +6,7 @@
 use super::layout::Layout;
 use super::network::Network;
 use anyhow::{Context, Result, bail};
+use hakudo_executor::tree::Tree;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,19 +21,43 @@ const BOOT: Duration = Duration::from_secs(2);
 /// All machines.
 pub(super) struct Machines {
     layout: Layout,
-    network: Network,
+    /// None on the loopback network.
+    network: Option<Network>,
     running: BTreeMap<String, Child>,
-    /// The network namespace of each machine that was ever on.
-    namespaces: BTreeMap<String, u64>,
+    /// Each machine that was ever on.
+    wholes: BTreeMap<String, Whole>,
+}
+
+/// What belongs to a machine.
+#[derive(Clone, Copy, Debug)]
+enum Whole {
+    /// All processes in the network namespace with this number.
+    Namespace(u64),
+    /// A process and its descendants.
+    Tree(Tree),
+}
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kills all that this process started.
+///
+/// # Errors
+/// What cannot be killed.
+pub(super) fn clear_away() -> Result<()> {
+    let tree = Tree::of(std::process::id()).context("this process does not find itself")?;
+    tree.kill_below(PATIENCE).map_err(anyhow::Error::msg)
 }
 
 impl Machines {
     /// Machines that are all off, around a switch.
     pub(super) async fn new(layout: &Layout) -> Result<Self> {
-        let network = Network::open()?;
-        network.make_switch().await?;
+        let mut network = None;
+        if !layout.loopback {
+            network.insert(Network::open()?).make_switch().await?;
+        }
         fs::create_dir_all(layout.power())?;
-        Ok(Self { layout: layout.clone(), network, running: BTreeMap::new(), namespaces: BTreeMap::new() })
+        Ok(Self { layout: layout.clone(), network, running: BTreeMap::new(), wholes: BTreeMap::new() })
     }
 
     /// Switches a machine on.
@@ -40,24 +65,44 @@ impl Machines {
         if self.is_on(node)? {
             bail!("{node} is on already");
         }
-        let child = Command::new("unshare")
-            .args(["--net", "--uts", "--"])
-            .arg(&self.layout.program)
-            .args(["demo", "--inside", "machine"])
+        let mut command = match self.layout.loopback {
+            true => Command::new(&self.layout.program),
+            false => {
+                let mut command = Command::new("unshare");
+                command.args(["--net", "--uts", "--"]).arg(&self.layout.program);
+                command
+            }
+        };
+        command.args(["demo", "--inside", "machine"]);
+        if self.layout.loopback {
+            command.arg("--loopback");
+        }
+        let child = command
             .env("HAKUDO_DEMO", &self.layout.folder)
             .env("HAKUDO_DEMO_NODE", node)
             .env("HAKUDO_DEMO_NODES", self.layout.nodes.len().to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .context("cannot run unshare")?;
+            .context("cannot start a machine")?;
         let pid = child.id().context("a machine ended at once")?;
-        let namespace = new_namespace(pid).await?;
+        let (whole, is) = match &self.network {
+            Some(_) => {
+                let namespace = new_namespace(pid).await?;
+                (Whole::Namespace(namespace), format!("netns={namespace}"))
+            }
+            None => {
+                let tree = Tree::of(pid).context("a machine ended at once")?;
+                (Whole::Tree(tree), format!("tree={tree}"))
+            }
+        };
         let switched_on = self.switched_on(node);
-        let switch = format!("netns={namespace}\nstart=touch '{}'\n", switched_on.display());
+        let switch = format!("{is}\nstart=touch '{}'\n", switched_on.display());
         fs::write(self.layout.power().join(node), switch)?;
-        self.namespaces.insert(node.into(), namespace);
-        self.network.connect(node, pid).await?;
+        self.wholes.insert(node.into(), whole);
+        if let Some(network) = &self.network {
+            network.connect(node, pid).await?;
+        }
         self.running.insert(node.into(), child);
         Ok(())
     }
@@ -78,11 +123,17 @@ impl Machines {
         if !self.is_on(node)? {
             bail!("{node} is off already");
         }
-        self.network.cut(node).await?;
-        let namespace = *self.namespaces.get(node).with_context(|| format!("{node} has no network namespace"))?;
-        // A process may start another one while they are being killed: until none is left.
-        while kill_all_in(namespace)? > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        if let Some(network) = &self.network {
+            network.cut(node).await?;
+        }
+        match *self.wholes.get(node).with_context(|| format!("{node} was never on"))? {
+            // A process may start another one while they are being killed: until none is left.
+            Whole::Namespace(namespace) => {
+                while kill_all_in(namespace)? > 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            Whole::Tree(tree) => tree.kill(PATIENCE).map_err(anyhow::Error::msg)?,
         }
         if let Some(mut child) = self.running.remove(node) {
             child.wait().await?;
@@ -93,13 +144,19 @@ impl Machines {
     /// Cuts a machine's network cable.
     pub(super) async fn cut(&mut self, node: &str) -> Result<()> {
         self.check(node)?;
-        self.network.cut(node).await
+        self.cables()?.cut(node).await
     }
 
     /// Mends a machine's network cable.
     pub(super) async fn heal(&mut self, node: &str) -> Result<()> {
         self.check(node)?;
-        self.network.heal(node).await
+        self.cables()?.heal(node).await
+    }
+
+    fn cables(&self) -> Result<&Network> {
+        self.network.as_ref().context(
+            "the nodes share the machine's loopback network, and there is no cable to cut: that needs network namespaces",
+        )
     }
 
     /// Machines that fencing has switched on come up.

@@ -3,6 +3,9 @@
 //! The demo lives in namespaces of its own (user, network, process, mount), so that it needs no privilege, can be seen by
 //! nothing outside, and is gone when it ends. In them, every node has a network namespace, and is joined to the others
 //! by a virtual switch. A client asks the clustered service for its page every 10 ms and measures how long it is away.
+//!
+//! Where this user may not make namespaces, the nodes share the machine's loopback network: each has an address of its own
+//! there, and is a tree of processes. Then no address moves, and no cable can be cut.
 
 mod client;
 mod cluster;
@@ -17,6 +20,7 @@ mod story;
 use crate::exit::{Exit, Failure, Outcome};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use hakudo_executor::tree::take_in_orphans;
 use layout::Layout;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -33,6 +37,9 @@ pub(crate) struct Arguments {
     /// So many nodes.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
     nodes: u8,
+    /// On the loopback network, without namespaces, even where they are allowed.
+    #[arg(long)]
+    loopback: bool,
     #[arg(long, hide = true)]
     inside: Option<String>,
     #[command(subcommand)]
@@ -82,6 +89,7 @@ fn demo(arguments: &Arguments) -> Result<Exit> {
         if let Some(count) = std::env::var("HAKUDO_DEMO_NODES").ok().and_then(|count| count.parse().ok()) {
             layout = Layout::of_this_user(count)?;
         }
+        layout.loopback = arguments.loopback;
         return inside(place, &layout, arguments);
     }
     let words = match &arguments.order {
@@ -108,13 +116,8 @@ fn begin(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
     if control::is_running(layout) {
         bail!("a demo runs already; end it with: hakudo demo stop");
     }
-    let Some(way) = WAYS_IN.iter().find(|way| is_allowed(way)) else {
-        bail!(
-            "this machine does not allow namespaces to this user, and the demo needs them to make nodes with networks of \
-             their own. Try it as root, or allow them: sysctl kernel.unprivileged_userns_clone=1 \
-             kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000"
-        );
-    };
+    let way = WAYS_IN.iter().find(|way| !arguments.loopback && is_allowed(way));
+    let Some(way) = way else { return on_loopback(layout, arguments) };
     layout.write()?;
     let mut command = Command::new("unshare");
     command.args(*way).arg("--").arg(&layout.program).args(["demo", "--inside", "init"]);
@@ -130,6 +133,28 @@ fn begin(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
     let status = command.status().context("cannot run unshare")?;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(Exit(u8::try_from(code).unwrap_or(1)))
+}
+
+/// The demo without namespaces: in this process.
+fn on_loopback(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
+    let layout = Layout { loopback: true, ..layout.clone() };
+    if !arguments.loopback {
+        println!(
+            "This machine does not allow namespaces to this user: the nodes share its loopback network instead. (To have \
+             networks of their own, run it as root, or allow them: sysctl kernel.unprivileged_userns_clone=1 \
+             kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000)"
+        );
+    }
+    println!(
+        "What is missing then: the service's address does not move, since all nodes have it; and no cable can be cut."
+    );
+    layout.write()?;
+    take_in_orphans().context("cannot take in orphans")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let told = runtime.block_on(story::run(&layout, arguments.auto, arguments.power_cuts));
+    // The machines end before this process does, however the story ended.
+    machines::clear_away()?;
+    told
 }
 
 fn is_allowed(way: &[&str]) -> bool {

@@ -13,18 +13,18 @@ pub(super) const INTERFACE: &str = "eth0";
 /// The bridge.
 const SWITCH: &str = "switch";
 
-/// All addresses of the demo share these 24 bits.
-const PREFIX: [u8; 3] = [10, 78, 0];
+/// The last part of the floating address of the demo's service.
+pub(super) const SERVICE: u8 = 100;
 
-/// The floating address of the demo's service.
-pub(super) const SERVICE: Ipv4Addr = Ipv4Addr::new(PREFIX[0], PREFIX[1], PREFIX[2], 100);
+/// The last part of the address of the demo's client.
+const CLIENT: u8 = 254;
 
-/// The address of the demo's client.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(PREFIX[0], PREFIX[1], PREFIX[2], 254);
+/// The first three parts of all addresses of the demo's own network.
+pub(super) const PREFIX: [u8; 3] = [10, 78, 0];
 
-/// The address of a node by its number.
-pub(super) const fn node_address(id: u8) -> Ipv4Addr {
-    Ipv4Addr::new(PREFIX[0], PREFIX[1], PREFIX[2], id)
+/// An address of a network by its last part.
+pub(super) const fn address([a, b, c]: [u8; 3], last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(a, b, c, last)
 }
 
 /// The namespace in which this process is.
@@ -44,7 +44,7 @@ impl Network {
     pub(super) async fn make_switch(&self) -> Result<()> {
         self.up("lo").await?;
         self.handle.link().add(LinkBridge::new(SWITCH).build()).execute().await.context("cannot make a bridge")?;
-        self.give_address(SWITCH, CLIENT).await?;
+        self.give_address(SWITCH, address(PREFIX, CLIENT)).await?;
         self.up(SWITCH).await
     }
 

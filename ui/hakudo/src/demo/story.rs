@@ -4,8 +4,7 @@ use super::client::{Client, Seen};
 use super::cluster;
 use super::control::{self, Order};
 use super::layout::{Layout, shown};
-use super::machines::Machines;
-use super::network::SERVICE;
+use super::machines::{self, Machines};
 use super::phases;
 use crate::exit::Exit;
 use anyhow::{Context, Result, bail};
@@ -31,11 +30,11 @@ pub(super) async fn run(layout: &Layout, auto: bool, power_cuts: Option<u32>) ->
     let orders = control::listen(layout)?;
     let (own, own_orders) = mpsc::channel(4);
     tokio::spawn(obey(layout.clone(), machines, orders, own_orders));
-    let stage = Stage { layout: layout.clone(), client: Client::start(), orders: own };
+    let stage = Stage { layout: layout.clone(), client: Client::start(layout.service()), orders: own };
     println!("{} nodes start: {}", layout.nodes.len(), layout.nodes.join(", "));
     cluster::configure(layout).await?;
     stage.served_within(PATIENCE).await.context("the service did not start")?;
-    println!("The service answers at http://{SERVICE}/ after {}.", milliseconds(began.elapsed()));
+    println!("The service answers at {} after {}.", layout.url(), milliseconds(began.elapsed()));
     cluster::settled(layout, layout.nodes.len(), PATIENCE).await?;
     match (auto, power_cuts) {
         (true, Some(count)) => stage.power_cuts(count).await?,
@@ -84,6 +83,9 @@ async fn carry_out(layout: &Layout, machines: &mut Machines, words: &[String]) -
         ["fence", node] => fence(layout, node).await,
         ["stop"] => {
             println!("The demo ends.");
+            if layout.loopback {
+                machines::clear_away()?;
+            }
             std::process::exit(0)
         }
         other => bail!("this is not an order: {}", other.join(" ")),
@@ -186,9 +188,11 @@ impl Stage {
         self.scene(&format!("Power cut of {server}, which serves"), &["kill", &server], None).await?;
         let leader = self.leader().await?;
         self.scene(&format!("Power cut of {leader}, which leads"), &["kill", &leader], None).await?;
-        let server = self.server()?;
-        self.scene(&format!("Network of {server} cut, which serves"), &["cut", &server], Some(&["heal", &server]))
-            .await?;
+        if !self.layout.loopback {
+            let server = self.server()?;
+            let title = format!("Network of {server} cut, which serves");
+            self.scene(&title, &["cut", &server], Some(&["heal", &server])).await?;
+        }
         let server = self.server()?;
         self.scene(&format!("{server} fenced, which serves"), &["fence", &server], None).await?;
         println!("The service came back each time.");
@@ -255,10 +259,14 @@ impl Stage {
         let node = self.layout.nodes.first().map_or("n1", String::as_str);
         let program = shown(&self.layout.program);
         let socket = shown(&self.layout.socket(node));
+        let cut = match self.layout.loopback {
+            true => String::new(),
+            false => format!("\n  {program} demo cut {node}        cut its network cable (mend it with: heal)"),
+        };
         println!(
             "\nIn another terminal, make something fail and watch what happens here:\n\
              \n  {program} demo kill {node}       pull its plug: fenced, and its services start elsewhere\
-             \n  {program} demo cut {node}        cut its network cable (mend it with: heal)\
+{cut}\
              \n  {program} demo fence {node}      let the cluster fence it\
              \n\nor look inside:\n\
              \n  export HAKUDO_SOCKET={socket}\
