@@ -39,6 +39,8 @@ pub struct Config {
     pub plugin_directories: Vec<PathBuf>,
     /// Where LSB init scripts are.
     pub init_directory: PathBuf,
+    /// Where systemd takes units that last until the next boot; it is there exactly on machines that systemd runs.
+    pub systemd_directory: PathBuf,
     /// `PATH` of agents.
     pub path: String,
     /// More environment of every agent.
@@ -57,6 +59,7 @@ impl Config {
             fence_directories: vec![PathBuf::from("/usr/sbin")],
             plugin_directories: ["/usr/lib/stonith/plugins", "/usr/lib64/stonith/plugins"].map(PathBuf::from).into(),
             init_directory: PathBuf::from("/etc/init.d"),
+            systemd_directory: PathBuf::from("/run/systemd/system"),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             environment: Vec::new(),
             action_limit: None,

@@ -1,4 +1,7 @@
-//! Class `systemd`: units, by way of `systemctl`.
+//! Class `systemd`: units, by way of `systemctl`, which waits for the end of the job that it asks for.
+//!
+//! While the cluster has a service, systemd must not restart it by itself: two would decide. So each unit that is started
+//! gets a drop-in that says `Restart=no`, which is taken away when it is stopped; it is under `/run`, and gone with a reboot.
 
 use super::{Launch, Outcome, Reading, entries, environment, lsb};
 use crate::Config;
@@ -7,8 +10,20 @@ use hakudo_base::agent::{AgentCall, ExecutionStatus, exit_code};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// systemd itself says so: `sd_booted(3)`.
-const BOOTED: &str = "/run/systemd/system";
+/// The drop-in of a unit that the cluster runs, in the unit's folder of drop-ins.
+const DROP_IN: &str = "50-hakudo.conf";
+/// Starts the unit `$1`: with systemctl `$0`, and the drop-in `$2` in its place.
+const START: &str = r#"
+mkdir -p "${2%/*}" && printf '%s\n' '[Unit]' "Description=Cluster controlled $1" "$3" "$4" > "$2" || exit 1
+"$0" --no-ask-password daemon-reload && exec "$0" --no-ask-password start "$1"
+"#;
+/// Stops the unit `$1`, and takes the drop-in `$2` away.
+const STOP: &str = r#"
+"$0" --no-ask-password stop "$1" || exit
+[ -e "$2" ] || exit 0
+rm -f "$2" && rmdir --ignore-fail-on-non-empty "${2%/*}"
+"$0" --no-ask-password daemon-reload
+"#;
 /// Where unit files are, in systemd's own order of precedence.
 const UNIT_DIRECTORIES: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/lib/systemd/system"];
@@ -28,14 +43,15 @@ const SUFFIXES: [&str; 11] = [
 ];
 
 pub(super) fn launch(config: &Config, call: &AgentCall) -> Launch {
-    if !Path::new(BOOTED).is_dir() {
+    // systemd itself says so: `sd_booted(3)`.
+    if !config.systemd_directory.is_dir() {
         let reason = format!("{} can not be used: this machine was not started by systemd", call.agent);
         return Launch::Answer(Outcome::not_installed(reason));
     }
     let unit = unit_name(&call.agent.kind);
     let (arguments, reading): (&[&str], _) = match call.operation.as_str() {
-        "start" => (&["start"], Reading::Systemctl),
-        "stop" => (&["stop"], Reading::Systemctl),
+        "start" => return Launch::Run(script(config, START, &unit), Reading::Systemctl),
+        "stop" => return Launch::Run(script(config, STOP, &unit), Reading::Systemctl),
         "reload" => (&["reload"], Reading::Systemctl),
         "monitor" | "status" => (&["show", "--property=LoadState,ActiveState"], Reading::UnitState),
         "meta-data" => (&["show", "--property=Description", "--value"], Reading::UnitDescription),
@@ -49,6 +65,20 @@ pub(super) fn launch(config: &Config, call: &AgentCall) -> Launch {
         ..Program::default()
     };
     Launch::Run(program, reading)
+}
+
+/// A script of ours with systemctl, the unit, its drop-in, and what the drop-in says of a service.
+fn script(config: &Config, text: &str, unit: &str) -> Program {
+    let drop_in = config.systemd_directory.join(format!("{unit}.d")).join(DROP_IN);
+    let (section, setting) = if unit.ends_with(".service") { ("[Service]", "Restart=no") } else { ("", "") };
+    let words = [find_systemctl(config).display().to_string(), unit.to_owned(), drop_in.display().to_string()];
+    let arguments = ["-c", text].map(str::to_owned).into_iter().chain(words);
+    Program {
+        path: PathBuf::from("/bin/sh"),
+        arguments: arguments.chain([section, setting].map(str::to_owned)).collect(),
+        environment: environment(config),
+        ..Program::default()
+    }
 }
 
 fn unit_name(name: &str) -> String {
