@@ -28,25 +28,90 @@ enum Kind {
 
 /// The clusters that are measured.
 pub(crate) const CLUSTERS: &[Cluster] = &[
-    Cluster { name: "32 nodes, 1,000 primitives, first probes", nodes: 32, resources: 1000, kind: Kind::FirstProbes, paired: true },
-    Cluster { name: "32 nodes, 2,000 primitives, one node lost", nodes: 32, resources: 2000, kind: Kind::Lost, paired: true },
-    Cluster { name: "100 nodes, 100 clones, first probes", nodes: 100, resources: 100, kind: Kind::Clones, paired: true },
-    Cluster { name: "1,000 nodes, 10,000 primitives, one node lost", nodes: 1000, resources: 10_000, kind: Kind::LostUnprobed, paired: false },
+    Cluster {
+        name: "32 nodes, 1,000 primitives, first probes",
+        nodes: 32,
+        resources: 1000,
+        kind: Kind::FirstProbes,
+        paired: true,
+    },
+    Cluster {
+        name: "32 nodes, 2,000 primitives, one node lost",
+        nodes: 32,
+        resources: 2000,
+        kind: Kind::Lost,
+        paired: true,
+    },
+    Cluster {
+        name: "100 nodes, 100 clones, first probes",
+        nodes: 100,
+        resources: 100,
+        kind: Kind::Clones,
+        paired: true,
+    },
+    Cluster {
+        name: "1,000 nodes, 10,000 primitives, one node lost",
+        nodes: 1000,
+        resources: 10_000,
+        kind: Kind::LostUnprobed,
+        paired: false,
+    },
 ];
 
 /// How time grows: with resources, and with nodes.
 pub(crate) const GROWTH: &[Cluster] = &[
-    Cluster { name: "16 nodes, 250 primitives, first probes", nodes: 16, resources: 250, kind: Kind::FirstProbes, paired: false },
-    Cluster { name: "16 nodes, 500 primitives, first probes", nodes: 16, resources: 500, kind: Kind::FirstProbes, paired: false },
-    Cluster { name: "16 nodes, 1,000 primitives, first probes", nodes: 16, resources: 1000, kind: Kind::FirstProbes, paired: false },
-    Cluster { name: "16 nodes, 2,000 primitives, first probes", nodes: 16, resources: 2000, kind: Kind::FirstProbes, paired: false },
-    Cluster { name: "64 nodes, 500 primitives, first probes", nodes: 64, resources: 500, kind: Kind::FirstProbes, paired: false },
-    Cluster { name: "128 nodes, 500 primitives, first probes", nodes: 128, resources: 500, kind: Kind::FirstProbes, paired: false },
+    Cluster {
+        name: "16 nodes, 250 primitives, first probes",
+        nodes: 16,
+        resources: 250,
+        kind: Kind::FirstProbes,
+        paired: false,
+    },
+    Cluster {
+        name: "16 nodes, 500 primitives, first probes",
+        nodes: 16,
+        resources: 500,
+        kind: Kind::FirstProbes,
+        paired: false,
+    },
+    Cluster {
+        name: "16 nodes, 1,000 primitives, first probes",
+        nodes: 16,
+        resources: 1000,
+        kind: Kind::FirstProbes,
+        paired: false,
+    },
+    Cluster {
+        name: "16 nodes, 2,000 primitives, first probes",
+        nodes: 16,
+        resources: 2000,
+        kind: Kind::FirstProbes,
+        paired: false,
+    },
+    Cluster {
+        name: "64 nodes, 500 primitives, first probes",
+        nodes: 64,
+        resources: 500,
+        kind: Kind::FirstProbes,
+        paired: false,
+    },
+    Cluster {
+        name: "128 nodes, 500 primitives, first probes",
+        nodes: 128,
+        resources: 500,
+        kind: Kind::FirstProbes,
+        paired: false,
+    },
 ];
 
 /// The cluster whose plan is also carried out on paper.
-pub(crate) const SIMULATED: Cluster =
-    Cluster { name: "16 nodes, 500 primitives, simulate -S", nodes: 16, resources: 500, kind: Kind::FirstProbes, paired: true };
+pub(crate) const SIMULATED: Cluster = Cluster {
+    name: "16 nodes, 500 primitives, simulate -S",
+    nodes: 16,
+    resources: 500,
+    kind: Kind::FirstProbes,
+    paired: true,
+};
 
 impl Cluster {
     /// Its CIB.

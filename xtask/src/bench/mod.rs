@@ -7,11 +7,13 @@ mod agents;
 mod bare;
 mod cluster;
 mod figure;
+mod large;
 mod machine;
 mod measure;
 mod messages;
 mod power;
 mod record;
+mod scheduler;
 mod site;
 mod systems;
 
@@ -27,7 +29,7 @@ use systems::System;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these measurements: three, idle, two, sixteen, many, membership.
+    /// Only these measurements: three, idle, two, sixteen, many, membership; or `scheduler` for that of plans alone.
     only: Vec<String>,
     /// Runs of each failover of hakudo.
     #[arg(long, default_value_t = 20)]
@@ -45,6 +47,9 @@ pub(crate) struct Arguments {
 
 /// Measures, and prints a table.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.only == ["scheduler"] {
+        return scheduler::run(arguments.runs.min(5));
+    }
     if !process::is_root() {
         bail!("the benchmark makes network namespaces with real services in them, which needs root");
     }

@@ -628,6 +628,9 @@ impl Planner {
         resource: ResourceId,
         node: Option<NodeIndex>,
     ) -> Arc<BTreeMap<String, String>> {
+        // What a connection is given depends on where the container of its node goes.
+        let varies = self.resource(resource).remote_connection || self.parameters_have_rules(resource);
+        let node = node.filter(|_| varies);
         if let Some(known) = self.parameter_cache.get(&(resource, node)) {
             return Arc::clone(known);
         }
@@ -644,6 +647,19 @@ impl Planner {
         let values = Arc::new(values);
         self.parameter_cache.insert((resource, node), Arc::clone(&values));
         values
+    }
+
+    /// Whether the parameters of a resource may be others on another node.
+    fn parameters_have_rules(&self, resource: ResourceId) -> bool {
+        let mut next = Some(resource);
+        while let Some(current) = next {
+            let mut blocks = self.sources[current.index()].element.children_named("instance_attributes");
+            if blocks.any(|block| block.attribute("id-ref").is_some() || block.child("rule").is_some()) {
+                return true;
+            }
+            next = self.resource(current).parent;
+        }
+        false
     }
 }
 
