@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 use hakudo_sim::script::Script;
 use hakudo_sim::{Total, Violation, generate, run_seeds, run_traced, shrink};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Which histories to run.
@@ -28,9 +27,6 @@ pub(crate) struct Arguments {
     /// Also prints how often the histories came to places that matter.
     #[arg(long)]
     sites: bool,
-    /// A file of seeds that are known to break a rule, one a line with the reason: these are told, and not counted.
-    #[arg(long, value_name = "FILE")]
-    open: Option<PathBuf>,
     /// Threads; as many as there are cores unless given.
     #[arg(long)]
     threads: Option<usize>,
@@ -49,35 +45,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let until = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
-    let open = arguments.open.as_deref().map(read_open).transpose()?.unwrap_or_default();
-    let mut total = run_seeds(arguments.from, threads, None, |number| match until {
+    let total = run_seeds(arguments.from, threads, None, |number| match until {
         Some(until) => Instant::now() >= until,
         None => number >= arguments.count,
     });
-    for (seed, reason) in &open {
-        let broken = total.violations.iter().any(|(broken, _)| broken == seed);
-        let range = arguments.from..arguments.from + total.seeds;
-        if broken {
-            println!("open: seed {seed}: {reason}");
-        } else if range.contains(seed) {
-            println!("seed {seed} is listed as open, and breaks no rule any more: take it off the list");
-        }
-    }
-    total.violations.retain(|(seed, _)| !open.contains_key(seed));
     report(&total, start.elapsed(), arguments.sites)
-}
-
-/// The seeds of a list of open ones, with their reasons.
-fn read_open(file: &Path) -> Result<BTreeMap<u64, String>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (seed, reason) = line.split_once(' ').unwrap_or((line, ""));
-            let seed = seed.parse().with_context(|| format!("{}: {seed:?} is no seed", file.display()))?;
-            Ok((seed, reason.trim().to_owned()))
-        })
-        .collect()
 }
 
 /// One history, told line by line.

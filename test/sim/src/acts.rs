@@ -52,7 +52,7 @@ impl World {
             }
             Act::Crash(n, primitive) => {
                 self.sites.reach("service crashed");
-                self.machines[n - 1].services.remove(&primitive);
+                self.crash(n - 1, primitive);
             }
             Act::Agent(n, primitive, operation, mood) => {
                 if mood == Mood::Works {
@@ -76,7 +76,7 @@ impl World {
             Act::Pause(n, _) | Act::DiskSlow(n, _) | Act::DiskFull(n) | Act::DiskWorks(n) | Act::Crash(n, _) => *n,
             Act::Clock(n, _) | Act::Forge(n) => *n,
             Act::Cut(from, to, _) | Act::Mend(from, to, _) => *from.max(to),
-            Act::Ask(n, Ask::NodeOption(m, ..) | Ask::Move(_, m, _) | Ask::Fence(m)) => *n.max(m),
+            Act::Ask(n, Ask::NodeOption(m, ..) | Ask::Move(_, m, _) | Ask::Fence(m) | Ask::Refresh(_, m)) => *n.max(m),
             Act::Ask(n, _) => *n,
             Act::Agent(..) | Act::Fence(..) | Act::Split(_) | Act::Join | Act::Weather(_) => return None,
         };
@@ -118,6 +118,9 @@ impl World {
         let name = |number: usize| cib::node_name(number);
         let request = match &ask {
             Ask::Cleanup => Request::Cleanup { resource: None, node: None, refresh: false },
+            Ask::Refresh(primitive, target) => {
+                Request::Cleanup { resource: Some(primitive.clone()), node: Some(name(*target)), refresh: true }
+            }
             Ask::Fence(target) => Request::Fence { node: name(*target), action: "reboot".into() },
             Ask::Leave => Request::Leave,
             Ask::Score(primitive) => Request::SetAttribute {
@@ -162,7 +165,7 @@ impl World {
             };
             self.say(|| format!("n{} answers `{ask}` ({client}): {text}", node + 1));
         }
-        let is_change = !matches!(ask, Ask::Cleanup | Ask::Fence(_) | Ask::Leave | Ask::Score(_));
+        let is_change = !matches!(ask, Ask::Cleanup | Ask::Refresh(..) | Ask::Fence(_) | Ask::Leave | Ask::Score(_));
         match reply {
             Reply::Done if ask == Ask::Nonsense => {
                 self.fail(Rule::ForgedChangesNothing, format!("n{} accepts a change that is not valid", node + 1));

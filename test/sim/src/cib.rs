@@ -192,7 +192,7 @@ pub(crate) fn change(ask: &Ask, number: u64, shape_of: impl Fn(&str) -> Option<S
             parent: "/cib/configuration/constraints".into(),
             xml: "<rsc_location id=\"broken\" rsc=".into(),
         }],
-        Ask::Cleanup | Ask::Fence(_) | Ask::Leave | Ask::Score(_) => return None,
+        Ask::Cleanup | Ask::Refresh(..) | Ask::Fence(_) | Ask::Leave | Ask::Score(_) => return None,
     };
     let id = note_id(number);
     let note = format!("<nvpair id=\"{id}\" name=\"{id}\" value=\"1\"/>");

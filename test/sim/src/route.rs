@@ -234,7 +234,7 @@ impl World {
         if let Ok(plan) = &result {
             self.say(|| describe(node, plan));
             if let Some(view) = self.checks.order.view_of(node).map(|view| view.id) {
-                let verdict = self.checks.plans.made(view, now, plan);
+                let verdict = self.checks.plans.made(view, now, &cib, plan);
                 self.judge(verdict);
                 // The end of what is on its way is news to whoever planned without it.
                 if on_its_way {

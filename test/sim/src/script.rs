@@ -185,6 +185,8 @@ pub enum Ask {
     ForceNote,
     /// Forgets failures.
     Cleanup,
+    /// Forgets all that is known of a primitive on a node, which is probed anew.
+    Refresh(String, usize),
     /// Fences a node.
     Fence(usize),
     /// Leaves cleanly.
@@ -261,6 +263,7 @@ impl fmt::Display for Ask {
             Ask::Note => f.write_str("note"),
             Ask::ForceNote => f.write_str("force-note"),
             Ask::Cleanup => f.write_str("cleanup"),
+            Ask::Refresh(primitive, node) => write!(f, "refresh {primitive} n{node}"),
             Ask::Fence(node) => write!(f, "fence n{node}"),
             Ask::Leave => f.write_str("leave"),
             Ask::Nonsense => f.write_str("nonsense"),
@@ -529,6 +532,7 @@ fn read_ask(words: &mut Words<'_>) -> Result<Ask, String> {
         "note" => Ask::Note,
         "force-note" => Ask::ForceNote,
         "cleanup" => Ask::Cleanup,
+        "refresh" => Ask::Refresh(words.text("primitive")?, words.node()?),
         "fence" => Ask::Fence(words.node()?),
         "leave" => Ask::Leave,
         "nonsense" => Ask::Nonsense,

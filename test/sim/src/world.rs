@@ -16,7 +16,7 @@ use hakudo_controller::{Controller, Input as ControllerInput, PersistedState};
 use hakudo_membership::quorum::TieBreaker;
 use hakudo_membership::{ClusterKey, Config, Engine, Input as MembershipInput, LinkMode, NodeEntry};
 use hakudo_scheduler::Transition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a cluster may take to settle after everything was mended.
@@ -85,6 +85,10 @@ pub(crate) struct World {
     pub(crate) asks: u64,
     /// Shapes of all resources that there ever were.
     pub(crate) shapes: BTreeMap<String, Shape>,
+    /// Primitives that were ever configured without a monitor.
+    unmonitored: BTreeSet<String>,
+    /// Services that died where nothing looks after them: (node, primitive).
+    unnoticed: BTreeSet<(usize, String)>,
     /// Packets seen on the wire, for forgeries.
     pub(crate) overheard: Vec<(usize, u8, Vec<u8>)>,
     healed_at: Option<Instant>,
@@ -119,6 +123,8 @@ impl World {
             asked: BTreeMap::new(),
             asks: 0,
             shapes: BTreeMap::new(),
+            unmonitored: BTreeSet::new(),
+            unnoticed: BTreeSet::new(),
             overheard: Vec::new(),
             healed_at: None,
             cleanups: 0,
@@ -168,6 +174,9 @@ impl World {
         };
         for primitive in cib::primitives(resource) {
             self.checks.activity.allow(&primitive, active, promoted);
+            if resource.monitor_ms == 0 {
+                self.unmonitored.insert(primitive);
+            }
         }
         self.shapes.insert(resource.name.clone(), resource.shape);
     }
@@ -306,6 +315,15 @@ impl World {
             self.feed_core(node, input);
         }
         self.plan_wake(node);
+    }
+
+    /// The process of a service dies. Where no monitor looks, the cluster cannot know of it: whoever mends everything must
+    /// have it look there.
+    pub(crate) fn crash(&mut self, node: usize, primitive: String) {
+        self.machines[node].services.remove(&primitive);
+        if self.unmonitored.contains(&primitive) {
+            self.unnoticed.insert((node + 1, primitive));
+        }
     }
 
     pub(crate) fn pause(&mut self, node: usize, length: Duration) {
@@ -454,6 +472,9 @@ impl World {
         if since >= Duration::from_secs(u64::from(2 + 15 * self.cleanups)) {
             self.cleanups += 1;
             self.ask(0, Ask::Cleanup);
+            for (node, primitive) in self.unnoticed.clone() {
+                self.ask(0, Ask::Refresh(primitive, node));
+            }
         }
         let state = if missing { Err("a node is missing".to_owned()) } else { self.settled() };
         match state {

@@ -5,8 +5,15 @@
 //! probe of a promotable resource: a node's promotion score counts only where the state of the copy there is known, so the
 //! plan that asks for the probe is made without the score, and the next one with it. And so is an operation that was on its
 //! way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision.
+//!
+//! The last excuse is a place that is held on to. A resource that is to run with a clone adds its stickiness to the scores
+//! of the clone's nodes, but only once it runs (Pacemaker Explained, "resource-stickiness": "how much the resource prefers
+//! to stay where it is"). So the plan that starts it is made without that score, and the next one, made with it, may
+//! promote another instance. This is Pacemaker's way, and it comes to rest: where it did not, the cluster would not settle.
 
+use super::settled::{score, value};
 use super::{Rule, Verdict};
+use hakudo_cib::{Document, Element};
 use hakudo_membership::ViewId;
 use hakudo_scheduler::{Action, ActionKind, Transition};
 use std::collections::BTreeSet;
@@ -42,14 +49,23 @@ impl Plans {
         }
     }
 
-    /// The leader of a view made a plan. `now` is its calendar clock, in seconds.
-    pub(crate) fn made(&mut self, view: ViewId, now: i64, plan: &Transition) -> Verdict {
+    /// The leader of a view made a plan from `cib`. `now` is its calendar clock, in seconds.
+    pub(crate) fn made(&mut self, view: ViewId, now: i64, cib: &Document, plan: &Transition) -> Verdict {
         let actions = plan.synapses.iter().map(|synapse| &synapse.action);
         let steps: Vec<Step> = actions
             .filter(|action| action.kind != ActionKind::Pseudo)
             .map(|action| Step { operation: operation(action), text: format!("{} ({})", action.key, action.reason) })
             .collect();
-        self.made_of(view, now, plan.recheck_by, steps)
+        let begins = |step: &Step, primitive: &String| {
+            step.operation.as_ref().is_some_and(|(_, resource, task, _)| task == "start" && resource == primitive)
+        };
+        let clinging = clinging(cib);
+        let settles_down = clinging.iter().any(|primitive| steps.iter().any(|step| begins(step, primitive)));
+        self.made_of(view, now, plan.recheck_by, steps)?;
+        if settles_down {
+            self.disturb();
+        }
+        Ok(())
     }
 
     fn made_of(&mut self, view: ViewId, now: i64, recheck_by: Option<i64>, steps: Vec<Step>) -> Verdict {
@@ -85,9 +101,54 @@ fn operation(action: &Action) -> Option<Operation> {
     Some((node.name.clone(), resource.id.clone(), action.task.clone(), interval))
 }
 
+/// The primitives that hold on to their node and are placed, directly or by way of others, together with a clone.
+fn clinging(cib: &Document) -> BTreeSet<String> {
+    let empty = Element::new("none");
+    let section = |name: &str| cib.section(&["configuration", name]).unwrap_or(&empty);
+    let pairs: Vec<(&str, &str)> = section("constraints")
+        .children_named("rsc_colocation")
+        .filter_map(|constraint| Some((constraint.attribute("rsc")?, constraint.attribute("with-rsc")?)))
+        .collect();
+    let mut with_clone: BTreeSet<&str> = section("resources").children_named("clone").map(Element::id).collect();
+    for _ in 0..pairs.len() {
+        with_clone.extend(
+            pairs.iter().filter(|(_, with)| with_clone.contains(with)).map(|(rsc, _)| *rsc).collect::<Vec<_>>(),
+        );
+    }
+    let clings = |resource: &&Element| {
+        let stickiness = value(resource, "meta_attributes", "resource-stickiness").map_or(0, score);
+        resource.name() != "clone" && stickiness > 0 && with_clone.contains(resource.id())
+    };
+    section("resources")
+        .children()
+        .filter(clings)
+        .flat_map(Element::descendants)
+        .filter(|element| element.name() == "primitive")
+        .map(|primitive| primitive.id().to_owned())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_placed_with_a_clone_and_holds_on_to_its_node_excuses_the_next_plan() {
+        let clinging = |stickiness: u32, with: &str| {
+            let cib = format!(
+                "<cib><configuration><resources><clone id='c'><primitive id='c-1'/></clone><primitive id='p'/>\
+                 <group id='g'><meta_attributes id='m'><nvpair id='s' name='resource-stickiness' value='{stickiness}'/>\
+                 </meta_attributes><primitive id='g-1'/></group></resources><constraints>\
+                 <rsc_colocation id='1' rsc='g' with-rsc='{with}'/><rsc_colocation id='2' rsc='x' with-rsc='c'/>\
+                 </constraints></configuration></cib>"
+            );
+            super::clinging(&Document::parse(&cib).unwrap()).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(clinging(1, "c"), ["g-1"]);
+        assert_eq!(clinging(1, "x"), ["g-1"]);
+        assert!(clinging(0, "c").is_empty());
+        assert!(clinging(1, "p").is_empty());
+    }
 
     const VIEW: ViewId = ViewId { epoch: 1, leader: 1 };
 
