@@ -116,11 +116,14 @@ impl Engine {
         !quiet || (decision.quorate, decision.exclusive) != (view.quorate, view.exclusive)
     }
 
-    /// The leader of this view lives, and just did not say yet that it is in it: what is to be done is its matter.
+    /// The leader of this view lives, as all its members do, and just did not say yet that it is in it: what is to be done
+    /// is its matter.
     fn leader_is_only_late(&self) -> bool {
         let Some(view) = &self.view else { return false };
         let leader = view.leader();
-        let lives = self.detector.living_run(leader).is_some_and(|run| self.runs.contains(&run));
+        // It waits for the last items of its old view, which may be lost with a member that is lost.
+        let mut others = self.runs.iter().filter(|run| run.node != self.config.local);
+        let lives = others.all(|run| self.detector.living_run(run.node) == Some(*run));
         let is_late = |said: Standing| said.view < view.id && said.promised <= view.id;
         lives && leader != self.config.local && self.detector.standing_of(leader).is_none_or(is_late)
     }
