@@ -236,6 +236,11 @@ impl Controller {
         });
     }
 
+    /// Changes that were made and not acknowledged yet are safe only with configuration number `generation`.
+    pub(crate) fn changes_wait_for(&mut self, generation: u64) {
+        self.clients.changes.values_mut().for_each(|change| change.generation = generation);
+    }
+
     /// A member's disk refused the configuration with number `generation`.
     pub(crate) fn changes_uncertain(&mut self, generation: u64, why: &str, effects: &mut Vec<Effect>) {
         self.clients.changes.retain(|client, change| {

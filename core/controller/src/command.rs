@@ -25,6 +25,8 @@ pub(crate) struct Message {
 /// Compared from the first field to the last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Standing {
+    /// How many nodes were seen dead on the way to it.
+    pub(crate) outlived: u64,
     /// The newest primary epoch in which it was agreed.
     pub(crate) lineage: u64,
     /// `admin_epoch`, `epoch`, `num_updates`.
@@ -57,6 +59,8 @@ pub(crate) struct Sync {
     pub(crate) configuration: String,
     /// The newest primary epoch in which it was agreed before.
     pub(crate) lineage: u64,
+    /// How many nodes were seen dead on the way to it.
+    pub(crate) outlived: u64,
     /// The number of the configuration among all that were agreed.
     pub(crate) generation: u64,
     /// Of the nodes that are not here, and of those that are, as the speaker saw them.

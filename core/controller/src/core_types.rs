@@ -75,6 +75,11 @@ pub struct PersistedState {
     pub configuration: String,
     /// The newest primary epoch in which this configuration was agreed: which side of a split has the word.
     pub lineage: u64,
+    /// How many nodes were seen dead on the way here. It counts before the epoch: two sides of a split that may both be
+    /// quorate go on only once they killed each other, so that the one that outlived the other has the word, whatever
+    /// epochs the dead came to.
+    #[serde(default)]
+    pub outlived: u64,
 }
 
 /// What the controller asks for, to be carried out in order.

@@ -464,11 +464,18 @@ impl Controller {
         }
     }
 
-    /// The node runs nothing any more.
+    /// The node runs nothing any more. Whatever it did to the configuration in the meantime, this side has the word from
+    /// now on, once its disks know.
     fn is_safe(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
         let name = self.name(node);
         self.replica.status.safe(node, &name);
         effects.push(Effect::Fenced(node));
+        if self.quorate() {
+            self.replica.outlived += 1;
+            self.replica.generation += 1;
+            self.changes_wait_for(self.replica.generation);
+            self.persist(effects);
+        }
         self.answer_changes(effects);
     }
 

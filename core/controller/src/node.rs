@@ -68,6 +68,9 @@ impl Controller {
         }
         self.ready_fencing(effects);
         let name = self.name(self.local);
+        // Orders of a view that is gone are refused, as an executor that remembers would refuse them: nobody expects them.
+        let epoch = self.epoch();
+        self.node.held.retain(|_, (call, _)| call.epoch >= epoch);
         let old = self.replica.status.node_mut(self.local, &name);
         let through = self.node.held.keys().next().map_or(old.last_call, |first| first - 1);
         let mut status = NodeStatus::default();

@@ -12,6 +12,8 @@ pub(crate) struct Options {
     pub(crate) recheck_interval: Option<Duration>,
     /// `dc-deadtime`: how long a starting cluster waits for nodes that it has not seen.
     pub(crate) dc_deadtime: Duration,
+    /// Without quorum some services go on where they are (`no-quorum-policy` is `freeze` or `demote`).
+    pub(crate) goes_on: bool,
     /// `fencing-enabled`.
     pub(crate) fencing: bool,
 }
@@ -28,9 +30,14 @@ impl Options {
             start_failure_is_fatal: flag("start-failure-is-fatal", ""),
             recheck_interval: (!recheck.is_zero()).then_some(recheck),
             dc_deadtime: duration("dc-deadtime", 20_000),
+            goes_on: text("no-quorum-policy", "").is_some_and(goes_on),
             fencing: flag("fencing-enabled", "stonith-enabled"),
         }
     }
+}
+
+fn goes_on(policy: &str) -> bool {
+    ["freeze", "demote"].iter().any(|known| policy.eq_ignore_ascii_case(known))
 }
 
 /// The value of a cluster option: of the set `cib-bootstrap-options` first, then of the others in order.

@@ -18,6 +18,8 @@ pub(crate) struct Replica {
     configuration: Document,
     /// The newest primary epoch in which the configuration was agreed.
     pub(crate) lineage: u64,
+    /// How many nodes were seen dead on the way to this configuration ([`PersistedState::outlived`]).
+    pub(crate) outlived: u64,
     /// Counts configurations: every change and every synchronisation makes a new one.
     pub(crate) generation: u64,
     pub(crate) status: Status,
@@ -28,11 +30,11 @@ pub(crate) struct Replica {
 impl Replica {
     /// From what the disk holds. An unreadable configuration counts as none; it is given back, to be kept aside.
     pub(crate) fn new(persisted: Option<PersistedState>) -> (Self, Option<(String, String)>) {
-        let (document, lineage, unreadable) = match persisted {
-            None => (empty(), 0, None),
+        let (document, lineage, outlived, unreadable) = match persisted {
+            None => (empty(), 0, 0, None),
             Some(state) => match change::read(&state.configuration) {
-                Ok(document) => (document, state.lineage, None),
-                Err(reason) => (empty(), 0, Some((state.configuration, reason))),
+                Ok(document) => (document, state.lineage, state.outlived, None),
+                Err(reason) => (empty(), 0, 0, Some((state.configuration, reason))),
             },
         };
         let mut replica = Self {
@@ -40,6 +42,7 @@ impl Replica {
             ids: BTreeMap::new(),
             configuration: document,
             lineage,
+            outlived,
             generation: 0,
             status: Status::default(),
         };
@@ -90,11 +93,11 @@ impl Replica {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
         let Version { admin_epoch, epoch, num_updates } = self.version();
-        Standing { lineage: self.lineage, version: (admin_epoch, epoch, num_updates), digest }
+        Standing { outlived: self.outlived, lineage: self.lineage, version: (admin_epoch, epoch, num_updates), digest }
     }
 
     pub(crate) fn persisted(&self) -> PersistedState {
-        PersistedState { configuration: self.configuration.to_xml(), lineage: self.lineage }
+        PersistedState { configuration: self.configuration.to_xml(), lineage: self.lineage, outlived: self.outlived }
     }
 
     /// What the others need in order to have what this node has.
@@ -102,6 +105,7 @@ impl Replica {
         Sync {
             configuration: self.configuration.to_xml(),
             lineage: self.lineage,
+            outlived: self.outlived,
             generation: self.generation,
             status: self.status.clone(),
         }
@@ -113,6 +117,7 @@ impl Replica {
         let own = (document != self.configuration && self.has_configuration()).then(|| self.configuration.to_xml());
         self.configuration = document;
         self.lineage = sync.lineage;
+        self.outlived = sync.outlived;
         self.generation = sync.generation;
         self.status = sync.status;
         self.look_at_configuration();

@@ -6,6 +6,7 @@ mod fencing;
 mod nodes;
 mod plans;
 mod replicas;
+mod safety;
 
 use cluster::Cluster;
 use expect_test::Expect;

@@ -4,7 +4,7 @@ use crate::command::{Command, Step};
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::status::{Digests, Order};
-use hakudo_base::NodeId;
+use hakudo_base::{NodeId, Severity};
 use hakudo_cib::digest;
 use hakudo_scheduler::{Action, ActionKind, ResourceRef};
 use std::time::Duration;
@@ -52,7 +52,20 @@ impl Controller {
             return None;
         }
         let node = self.performer(action)?;
+        let begins = matches!(&*action.task, "start" | "promote" | "migrate_to" | "migrate_from");
+        if begins && self.is_stranger(node) {
+            return None;
+        }
         Some((node, self.order(action, resource, transition)))
+    }
+
+    /// A side that lost quorum may go on with what it has (`no-quorum-policy=freeze`), but only on the nodes that it had
+    /// then: the quorate side fences those before it recovers their resources. A node that came later may be known there as
+    /// fenced already, and so as running nothing.
+    fn is_stranger(&self, node: NodeId) -> bool {
+        let options = self.replica.options();
+        let since = self.replica.status.nodes.get(&node).map_or(0, |status| status.member_since);
+        !self.quorate() && options.goes_on && options.fencing && since > self.replica.lineage
     }
 
     fn order(&self, action: &Action, resource: &ResourceRef, transition: u64) -> Order {
@@ -78,6 +91,24 @@ impl Controller {
         }
     }
 
+    /// A resource that is known to run on a node.
+    fn runs(&self, node: NodeId) -> Option<String> {
+        let resources = &self.replica.status.nodes.get(&node)?.resources;
+        resources.iter().find(|(_, history)| history.runs()).map(|(resource, _)| resource.clone())
+    }
+
+    /// A node that leaves must run nothing, for the others take it for safe from then on. What nobody may stop (because it
+    /// is not managed) keeps it here: the step is passed by, and the next plan has it again.
+    fn may_not_leave(&mut self, node: NodeId, resource: &str, step: Step) {
+        let name = self.name(node);
+        let text = format!(
+            "{name} cannot leave the cluster while {resource} runs there unmanaged: end the maintenance or manage the \
+             resource, or stop it by hand and refresh it (then {name} leaves by itself)"
+        );
+        self.say_alert(&format!("leave of {name}"), Some((Severity::Warning, text)));
+        self.step_done(step);
+    }
+
     /// An action that no executor is needed for.
     fn begin_step(&mut self, action: &Action, step: Step, effects: &mut Vec<Effect>) {
         let Some(node) = self.target(action) else { return self.step_failed(step) };
@@ -90,9 +121,12 @@ impl Controller {
         let interval_ms = text("CRM_meta_interval").and_then(|text| text.parse().ok()).unwrap_or(0);
         match (&*action.task, resource) {
             ("stonith", _) => self.begin_fencing(node, action, step, effects),
-            ("do_shutdown", _) => {
-                self.say(Command::Shutdown { node, step });
-            }
+            ("do_shutdown", _) => match self.runs(node) {
+                None => {
+                    self.say(Command::Shutdown { node, step });
+                }
+                Some(resource) => self.may_not_leave(node, &resource, step),
+            },
             ("cancel", Some(resource)) => {
                 let task = text("CRM_meta_operation").unwrap_or_else(|| "monitor".to_owned());
                 self.say(Command::Cancel { node, resource, task, interval_ms, step });

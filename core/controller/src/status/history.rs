@@ -3,6 +3,8 @@
 //! An entry a kind of outcome, as Pacemaker keeps them: `…_last_0` for the newest operation that is not recurring,
 //! `…_last_failure_0` for the newest failure, `…_monitor_10000` for a recurring one, `…_migrate_to_0`. An operation that
 //! has not ended yet has an entry of its own (`…_pending_0`): what was known before it stays known until its result is here.
+//! Where several are on their way to a resource, the scheduler is shown the first of them: a stop that waits for a start to
+//! end must not make it forget the start.
 
 use super::{FailCount, NodeStatus, Written};
 use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
@@ -14,7 +16,8 @@ use std::collections::BTreeMap;
 pub(crate) struct History {
     /// Its agent.
     pub(crate) agent: AgentName,
-    /// By the end of the entry's id: `last_0`, `last_failure_0`, `pending_0`, `monitor_10000`, ….
+    /// By the end of the entry's id: `last_0`, `last_failure_0`, `monitor_10000`, …; what is on its way by its call
+    /// ([`pending_entry`]).
     pub(crate) operations: BTreeMap<String, Operation>,
     #[serde(skip)]
     pub(super) written: Written,
@@ -139,6 +142,14 @@ fn leaves_history(task: &str) -> bool {
     !matches!(task, "notify" | "cancel" | "delete" | "meta-data")
 }
 
+/// The entry of an operation that does not recur and is on its way: in the order of calls.
+fn pending_entry(call: u64) -> String {
+    format!("{PENDING}{call:020}")
+}
+
+/// How the entries of operations that are on their way begin.
+pub(super) const PENDING: &str = "pending_";
+
 /// Operations after which recurring ones of the same resource have to be ordered anew.
 pub(crate) fn changes_state(task: &str, interval_ms: u64) -> bool {
     interval_ms == 0 && !matches!(task, "monitor" | "notify" | "meta-data" | "cancel" | "delete" | "validate-all")
@@ -209,6 +220,18 @@ impl History {
         fits && self.drop_entry("last_failure_0")
     }
 
+    /// It is a service, and the newest that is known says that it runs.
+    pub(crate) fn runs(&self) -> bool {
+        let healthy = |code| {
+            matches!(
+                code,
+                exit_code::OK | exit_code::RUNNING_PROMOTED | exit_code::DEGRADED | exit_code::DEGRADED_PROMOTED
+            )
+        };
+        let last = self.operations.get("last_0");
+        self.agent.class != "stonith" && last.is_some_and(|last| last.issued.task != "stop" && healthy(last.exit_code))
+    }
+
     pub(super) fn has_failure(&self) -> bool {
         self.operations.contains_key("last_failure_0")
     }
@@ -231,7 +254,7 @@ impl NodeStatus {
         }
         if leaves_history(&issued.task) {
             let entry = match issued.interval_ms {
-                0 => "pending_0".to_owned(),
+                0 => pending_entry(call),
                 interval => operation_name(&issued.task, interval),
             };
             let pending = Operation {
@@ -289,7 +312,7 @@ impl NodeStatus {
     fn drop_pending(&mut self, issued: &Issued, call: u64) {
         let Some(history) = self.resources.get_mut(&issued.resource) else { return };
         let entry = match issued.interval_ms {
-            0 => "pending_0".to_owned(),
+            0 => pending_entry(call),
             interval => operation_name(&issued.task, interval),
         };
         let waiting = |o: &Operation| o.call == call && o.status == ExecutionStatus::Pending;
@@ -313,6 +336,11 @@ impl NodeStatus {
             queue_time_ms: result.queue_time_ms,
         };
         let migration = matches!(&*issued.task, "migrate_to" | "migrate_from");
+        // A fence device is stopped by forgetting it, even while its start is on its way, whose end then says nothing.
+        let overtaken = history.operations.get("last_0").is_some_and(|last| last.call > result.call);
+        if overtaken && issued.interval_ms == 0 && !migration {
+            return;
+        }
         match (migration, failed, issued.interval_ms) {
             (true, _, _) => history.put(operation_name(&issued.task, 0), operation),
             (false, true, 0) => {

@@ -1,6 +1,6 @@
 //! `<status>` as the scheduler and people read it, in Pacemaker's form.
 
-use super::history::{History, Operation};
+use super::history::{History, Operation, PENDING};
 use super::{FEATURE_SET, Join, NodeStatus, Status, Written};
 use hakudo_base::NodeId;
 use hakudo_cib::Element;
@@ -73,8 +73,13 @@ impl History {
             element.set("provider", provider);
         }
         element.set("type", &self.agent.kind);
+        let mut pending = false;
         for (entry, operation) in &self.operations {
-            element.push(operation.write(&format!("{name}_{entry}"), node));
+            if !entry.starts_with(PENDING) {
+                element.push(operation.write(&format!("{name}_{entry}"), node));
+            } else if !std::mem::replace(&mut pending, true) {
+                element.push(operation.write(&format!("{name}_{PENDING}0"), node));
+            }
         }
         let element = Arc::new(element);
         self.written = Written(Some(element.clone()));

@@ -1,0 +1,119 @@
+//! What must not happen, whatever fails at the wrong moment: cases that once did.
+
+use super::cluster::{Cluster, add};
+use super::{check, part};
+use crate::request::{Change, ChangeOperation, Request};
+use crate::{ExecutorInput, core_types::Input};
+use expect_test::expect;
+
+#[test]
+fn who_outlived_the_other_has_the_word_whatever_epochs_the_dead_came_to() {
+    let mut cluster = Cluster::settled(2);
+    cluster.view_as(&[1], &[], true, false);
+    cluster.view_as(&[2], &[], true, false);
+    cluster.run();
+    cluster.ask(1, Request::ConfirmFenced { node: "n2".to_owned() });
+    cluster.run();
+    cluster.ask(1, add("A"));
+    cluster.run();
+    cluster.restart(1, true);
+    cluster.restart(2, false);
+    cluster.log.clear();
+    cluster.view(&[1, 2]);
+    check(
+        &mut cluster,
+        expect![[r#"
+            [view] view 5 of n1, n2 is quorate
+            n2 keeps its configuration aside: the configuration of n1 is the newer agreed one
+            [settled] nothing is left to be done
+        "#]],
+    );
+    assert!(cluster.same_document().contains("id=\"A\""));
+}
+
+#[test]
+fn an_order_that_waited_for_the_executor_is_void_in_the_next_view() {
+    let mut cluster = Cluster::settled(3);
+    cluster.input(1, Input::Executor(ExecutorInput::Lost));
+    cluster.plans(&["1 start A n1"]);
+    cluster.nudge();
+    cluster.view(&[1, 2]);
+    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: Vec::new() }));
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+            [plan] n1 made plan 2 of 1 actions
+            [action-start] A start on n1 begins
+            [node-lost] n3 is lost and not known to be dead
+            [view] view 3 of n1, n2 is quorate; without n3
+            [settled] nothing is left to be done
+            [settled] nothing is left to be done
+        "#]],
+    );
+}
+
+#[test]
+fn of_several_operations_on_their_way_the_first_is_shown() {
+    let mut cluster = Cluster::settled(2);
+    cluster.hanging.insert("A start n2".to_owned());
+    cluster.hanging.insert("A stop n2".to_owned());
+    cluster.plans(&["1 start A n2"]);
+    cluster.nudge();
+    cluster.plans(&["1 stop A n2"]);
+    cluster.view(&[1, 2]);
+    let shown = part(&mut cluster, "lrm_resource", "A");
+    assert!(shown.contains("operation=\"start\"") && !shown.contains("operation=\"stop\""), "{shown}");
+    cluster.answer(2, 1, 0);
+    cluster.run();
+    let shown = part(&mut cluster, "lrm_resource", "A");
+    assert!(shown.contains("A_last_0\" operation_key=\"A_start_0\""), "{shown}");
+    assert!(shown.contains("A_pending_0\" operation_key=\"A_stop_0\""), "{shown}");
+}
+
+#[test]
+fn a_node_does_not_leave_while_something_runs_there_that_nobody_may_stop() {
+    let mut cluster = Cluster::settled(2);
+    cluster.plans(&["1 start A n2", "", "1 do_shutdown n2", ""]);
+    cluster.nudge();
+    cluster.log.clear();
+    cluster.ask(2, Request::Leave);
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+            [plan] n1 made plan 4 of 1 actions
+            [settled] nothing is left to be done
+        "#]],
+    );
+    let alerts = cluster.machines[&1].controller.cluster_state().alerts;
+    assert!(alerts.iter().any(|(_, text)| text.contains("n2 cannot leave the cluster while A runs")), "{alerts:?}");
+}
+
+#[test]
+fn a_frozen_side_starts_nothing_on_a_node_that_came_after_quorum_was_lost() {
+    let mut cluster = Cluster::settled(5);
+    let freeze = "<crm_config><cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"freeze\" \
+                  name=\"no-quorum-policy\" value=\"freeze\"/></cluster_property_set></crm_config>";
+    let operations = vec![ChangeOperation::Modify { xml: freeze.to_owned(), create_in: None }];
+    cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+    cluster.run();
+    cluster.view_as(&[1, 2], &[], false, false);
+    cluster.run();
+    cluster.restart(3, false);
+    cluster.log.clear();
+    cluster.plans(&["1 start A n3\n2 start B n2"]);
+    cluster.view_as(&[1, 2, 3], &[], false, false);
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+            [view] view 4 of n1, n2, n3 is not quorate
+            [plan] n1 made plan 4 of 2 actions
+            [action-start] B start on n2 begins
+            n2 runs B start n2: 0
+            [action-done] B start on n2 is done
+            [settled] nothing is left to be done
+        "#]],
+    );
+}
