@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use hakudo_sim::script::Script;
 use hakudo_sim::{Total, Violation, generate, run_seeds, run_traced, shrink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Which histories to run.
@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// A script instead of seeds.
     #[arg(long, conflicts_with_all = ["from", "count", "minutes"])]
     script: Option<PathBuf>,
+    /// With a seed or a script: writes what the scheduler was given for each plan into this folder, one file a plan.
+    #[arg(long, value_name = "FOLDER")]
+    plans: Option<PathBuf>,
     /// Also prints how often the histories came to places that matter.
     #[arg(long)]
     sites: bool,
@@ -37,10 +40,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.script {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let script: Script = text.parse().with_context(|| format!("{} is no script", path.display()))?;
-        return one(&script, false);
+        return one(&script, false, arguments.plans.as_deref());
     }
     if let Some(seed) = arguments.seed {
-        return one(&generate::script(seed), true);
+        return one(&generate::script(seed), true, arguments.plans.as_deref());
     }
     let start = Instant::now();
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -53,10 +56,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// One history, told line by line.
-fn one(script: &Script, shrinks: bool) -> Result<()> {
+fn one(script: &Script, shrinks: bool, plans: Option<&Path>) -> Result<()> {
     println!("{script}");
     let outcome = run_traced(script, None);
     outcome.trace.iter().for_each(|line| println!("{line}"));
+    if let Some(folder) = plans {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for (number, (at, xml)) in outcome.snapshots.iter().enumerate() {
+            let file = folder.join(format!("{number:04}-at-{at}.xml"));
+            std::fs::write(&file, xml).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+    }
     let Some(violation) = outcome.violation else {
         println!("1 seeds, 0 violations");
         return Ok(());

@@ -2,12 +2,13 @@
 
 use crate::check::{Rule, Service, settled};
 use crate::cib;
+use crate::mutation::Mutation;
 use crate::script::{Act, Ask, Mood};
 use crate::world::World;
 use hakudo_cib::Document;
 use hakudo_controller::Input as ControllerInput;
 use hakudo_controller::request::{Reply, Request};
-use hakudo_scheduler::ActionKind;
+use hakudo_scheduler::{Action, ActionKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -41,11 +42,17 @@ impl World {
             Act::Clock(n, seconds) => self.set_clock(n - 1, seconds),
             Act::Cut(from, to, link) => self.set_cut(from, to, link, true),
             Act::Mend(from, to, link) => self.set_cut(from, to, link, false),
-            Act::Split(side) => self.split(&side),
+            Act::Split(side) => self.split(&side, true),
+            Act::Mute(side) => self.split(&side, false),
             Act::Join => self.network.mend_all(),
             Act::Weather(weather) => self.network.set_weather(weather),
             Act::DiskFull(n) => self.machines[n - 1].configuration.full = true,
             Act::DiskSlow(n, ms) => self.machines[n - 1].configuration.slow_ms = ms,
+            Act::DiskRots(n) => {
+                // What only this disk held is lost then, and nobody is to blame.
+                self.checks.edits.forgive();
+                self.machines[n - 1].configuration.rot(|state| state.configuration.truncate(100));
+            }
             Act::DiskWorks(n) => {
                 self.machines[n - 1].configuration.full = false;
                 self.machines[n - 1].configuration.slow_ms = 0;
@@ -73,12 +80,18 @@ impl World {
     fn node_of(&self, act: &Act) -> Option<usize> {
         let number = match act {
             Act::PowerOff(n) | Act::Boot(n) | Act::KillProcess(n) | Act::StartProcess(n) | Act::KillExecutor(n) => *n,
+            Act::DiskRots(n) => *n,
             Act::Pause(n, _) | Act::DiskSlow(n, _) | Act::DiskFull(n) | Act::DiskWorks(n) | Act::Crash(n, _) => *n,
             Act::Clock(n, _) | Act::Forge(n) => *n,
             Act::Cut(from, to, _) | Act::Mend(from, to, _) => *from.max(to),
-            Act::Ask(n, Ask::NodeOption(m, ..) | Ask::Move(_, m, _) | Ask::Fence(m) | Ask::Refresh(_, m)) => *n.max(m),
+            Act::Ask(
+                n,
+                Ask::NodeOption(m, ..) | Ask::Move(_, m, _) | Ask::Fence(m) | Ask::Confirm(m) | Ask::Refresh(_, m),
+            ) => *n.max(m),
             Act::Ask(n, _) => *n,
-            Act::Agent(..) | Act::Fence(..) | Act::Split(_) | Act::Join | Act::Weather(_) => return None,
+            Act::Agent(..) | Act::Fence(..) | Act::Split(_) | Act::Mute(_) | Act::Join | Act::Weather(_) => {
+                return None;
+            }
         };
         number.checked_sub(1)
     }
@@ -95,12 +108,12 @@ impl World {
         links.for_each(|link| self.network.set_cut(from - 1, to - 1, link, cut));
     }
 
-    fn split(&mut self, side: &[usize]) {
-        self.sites.reach("network split");
+    fn split(&mut self, side: &[usize], both_ways: bool) {
+        self.sites.reach(if both_ways { "network split" } else { "network split one way" });
         for from in 0..self.machines.len() {
             for to in 0..self.machines.len() {
-                let apart = side.contains(&(from + 1)) != side.contains(&(to + 1));
-                if apart {
+                let (inside, there) = (side.contains(&(from + 1)), side.contains(&(to + 1)));
+                if inside != there && (both_ways || inside) {
                     (0..self.script.setup.links).for_each(|link| self.network.set_cut(from, to, link, true));
                 }
             }
@@ -122,20 +135,39 @@ impl World {
                 Request::Cleanup { resource: Some(primitive.clone()), node: Some(name(*target)), refresh: true }
             }
             Ask::Fence(target) => Request::Fence { node: name(*target), action: "reboot".into() },
+            // Who says so has looked.
+            Ask::Confirm(target) if self.machines[*target - 1].powered => return,
+            Ask::Confirm(target) => {
+                self.sites.reach("death confirmed by hand");
+                Request::ConfirmFenced { node: name(*target) }
+            }
             Ask::Leave => Request::Leave,
             Ask::Score(primitive) => Request::SetAttribute {
                 node: name(node + 1),
                 name: format!("master-{primitive}"),
                 value: Some((100 - node).to_string()),
             },
+            Ask::Nonsense(..) if self.mutation == Some(Mutation::NonsenseTaken) => {
+                cib::change(&Ask::Note, number, |_| None).map_or(Request::Cluster, Request::Change)
+            }
             _ => match cib::change(&ask, number, |rsc| self.shapes.get(rsc).copied()) {
                 Some(change) => Request::Change(change),
                 None => return,
             },
         };
         self.expect_from_ask(number, &ask);
+        let at_once = self.mutation == Some(Mutation::AcknowledgedAtOnce) && matches!(request, Request::Change(_));
         self.asked.insert(number, ask);
+        if at_once {
+            self.replied(node, number, Reply::Done);
+        }
         self.feed(node, ControllerInput::Request { client: number, user: "root".into(), request });
+    }
+
+    /// What an acknowledged change is held against: the quorum rule leaves no doubt which side has the word, or the side
+    /// without it is dead before the other changes anything.
+    fn strict(&self) -> bool {
+        self.checks.exclusive || !self.checks.activity.unfenced
     }
 
     /// Whatever is asked for may come true, at once or much later.
@@ -144,9 +176,6 @@ impl World {
             Ask::Add(resource) => self.allow(resource),
             Ask::Option(name, value) if name == "fencing-enabled" && value == "false" => {
                 self.checks.activity.unfenced = true;
-            }
-            Ask::Option(name, value) if name == "no-quorum-policy" && value == "ignore" => {
-                self.checks.strict_edits = false;
             }
             Ask::ForceNote => self.checks.edits.force(number),
             _ => {}
@@ -165,9 +194,12 @@ impl World {
             };
             self.say(|| format!("n{} answers `{ask}` ({client}): {text}", node + 1));
         }
-        let is_change = !matches!(ask, Ask::Cleanup | Ask::Refresh(..) | Ask::Fence(_) | Ask::Leave | Ask::Score(_));
+        let is_change = !matches!(
+            ask,
+            Ask::Cleanup | Ask::Refresh(..) | Ask::Fence(_) | Ask::Confirm(_) | Ask::Leave | Ask::Score(_)
+        );
         match reply {
-            Reply::Done if ask == Ask::Nonsense => {
+            Reply::Done if matches!(&ask, Ask::Nonsense(kind, _) if kind.must_be_refused()) => {
                 self.fail(Rule::ForgedChangesNothing, format!("n{} accepts a change that is not valid", node + 1));
             }
             Reply::Done if is_change => {
@@ -185,10 +217,8 @@ impl World {
 
     /// A change counts as done: then every member has it on disk, along with all that was done before.
     fn acknowledged(&mut self, node: usize, number: u64) {
-        if !self.checks.strict_edits {
-            return;
-        }
-        self.checks.edits.acknowledge(number);
+        let strict = self.strict();
+        self.checks.edits.acknowledge(number, strict);
         let members = self.checks.order.view_of(node).map(|view| view.members.clone()).unwrap_or_default();
         for member in members {
             let machine = &self.machines[member.0 as usize - 1];
@@ -217,7 +247,13 @@ impl World {
         self.check_final_documents(&document)?;
         let now = self.machines[leader].calendar(self.now).seconds();
         let plan = crate::route::decide(&document, now)?;
-        let left = plan.synapses.iter().map(|synapse| &synapse.action).find(|action| action.kind != ActionKind::Pseudo);
+        // A node that wants to leave stays while something runs there that nobody may stop.
+        let stays = |action: &Action| {
+            let runs = |name: &str| self.machines.iter().any(|machine| machine.name == name && machine.runs_anything());
+            action.task == "do_shutdown" && action.node().is_some_and(|node| runs(&node.name))
+        };
+        let mut wanted = plan.synapses.iter().map(|synapse| &synapse.action);
+        let left = wanted.find(|action| action.kind != ActionKind::Pseudo && !stays(action));
         if let Some(action) = left {
             return Err(format!("the scheduler wants {} ({})", action.key, action.reason));
         }
@@ -233,16 +269,11 @@ impl World {
 
     /// In the end all nodes hold the same, in memory and on disk, and no acknowledged change is missing.
     fn check_final_documents(&mut self, document: &Document) -> Result<(), String> {
-        let held: BTreeSet<u64> = document
-            .root()
-            .descendants()
-            .filter(|element| element.name() == "nvpair")
-            .filter_map(|element| element.id().strip_prefix("note-")?.parse().ok())
-            .collect();
-        if self.checks.strict_edits {
-            let verdict = self.checks.edits.agreed("the final configuration", &held);
-            self.judge(verdict);
-        }
+        let held = cib::noted(document);
+        let verdict = self.checks.edits.agreed("the final configuration", &held);
+        self.judge(verdict);
+        let verdict = self.checks.edits.ended(&held);
+        self.judge(verdict);
         for node in 0..self.machines.len() {
             let machine = &self.machines[node];
             let name = machine.name.clone();

@@ -1,7 +1,7 @@
 //! What agents do to services, and fence agents to machines. Here lies the truth of the simulated cluster.
 
 use crate::check::{Rule, Service};
-use crate::executor::{Doing, Executor};
+use crate::executor::{Doing, Executor, Order};
 use crate::mutation::Mutation;
 use crate::script::{Act, Ask, Mood};
 use crate::world::{AgentEnd, Happening, World};
@@ -28,6 +28,33 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A node process asks its executor, another process: its words arrive a little later, in order.
+    pub(crate) fn order(&mut self, node: usize, order: Order) {
+        let (run, executor_run) = (self.machines[node].run, self.machines[node].executor_run);
+        let mut delay = Duration::from_micros(100);
+        let begins = matches!(&order, Order::Execute(call, _) if call.operation == "start");
+        if self.mutation == Some(Mutation::EpochsIgnored) && begins && self.random.percent(30) {
+            delay = Duration::from_millis(self.random.between(200, 4_000));
+        }
+        self.queue.push(self.now + delay, Happening::Ordered { node, run, executor_run, order: Box::new(order) });
+    }
+
+    /// An order arrives. What a process said before it died still does, but not once another one took its place.
+    pub(crate) fn ordered(&mut self, node: usize, run: u64, executor_run: u64, order: Order) {
+        let careless = self.mutation == Some(Mutation::EpochsIgnored);
+        let machine = &mut self.machines[node];
+        let replaced = machine.process.is_some() && machine.run != run;
+        if machine.executor_run != executor_run || (replaced && !careless) {
+            return;
+        }
+        let Some(executor) = &mut machine.executor else { return };
+        if careless {
+            executor.forget_epochs();
+        }
+        let doing = executor.obey(order);
+        self.carry_out(node, doing);
     }
 
     fn feed_later(&mut self, node: usize, result: AgentResult) {

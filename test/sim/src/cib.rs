@@ -1,7 +1,9 @@
 //! The configuration of a simulated cluster as XML, and the changes that clients ask for.
 
-use crate::script::{Ask, Constraint, Fencing, Resource, Setup, Shape};
+use crate::script::{Ask, Constraint, Fencing, Nonsense, Resource, Setup, Shape};
+use hakudo_cib::Document;
 use hakudo_controller::request::{Change, ChangeOperation};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The name of node number `number` (from 1).
@@ -145,6 +147,13 @@ pub(crate) fn note_id(number: u64) -> String {
     format!("note-{number}")
 }
 
+/// The numbers of all notes in a document.
+pub(crate) fn noted(cib: &Document) -> BTreeSet<u64> {
+    let sets = cib.section(&["configuration", "crm_config"]).into_iter().flat_map(hakudo_cib::Element::children);
+    let pairs = sets.filter(|set| set.id() == "notes").flat_map(hakudo_cib::Element::children);
+    pairs.filter_map(|pair| pair.id().strip_prefix("note-")?.parse().ok()).collect()
+}
+
 /// The numbers of all notes in a configuration.
 pub(crate) fn notes(xml: &str) -> impl Iterator<Item = u64> {
     xml.split("id=\"note-").skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok())
@@ -188,16 +197,48 @@ pub(crate) fn change(ask: &Ask, number: u64, shape_of: impl Fn(&str) -> Option<S
             let constraint = Constraint::Location(rsc.clone(), *node, score.clone());
             vec![modify(constraint_xml(&constraint), "/cib/configuration/constraints")]
         }
-        Ask::Nonsense => vec![ChangeOperation::Create {
-            parent: "/cib/configuration/constraints".into(),
-            xml: "<rsc_location id=\"broken\" rsc=".into(),
-        }],
-        Ask::Cleanup | Ask::Refresh(..) | Ask::Fence(_) | Ask::Leave | Ask::Score(_) => return None,
+        Ask::Nonsense(kind, rsc) => vec![nonsense(*kind, rsc, number, &shape_of)],
+        Ask::Cleanup | Ask::Refresh(..) | Ask::Fence(_) | Ask::Confirm(_) | Ask::Leave | Ask::Score(_) => return None,
     };
     let id = note_id(number);
     let note = format!("<nvpair id=\"{id}\" name=\"{id}\" value=\"1\"/>");
     operations.push(modify(note, "/cib/configuration/crm_config/cluster_property_set[@id='notes']"));
     Some(Change { operations, if_version: None, force: *ask == Ask::ForceNote })
+}
+
+/// A change that is wrong in the way of its kind.
+fn nonsense(kind: Nonsense, rsc: &str, number: u64, shape_of: impl Fn(&str) -> Option<Shape>) -> ChangeOperation {
+    let create =
+        |section: &str, xml: String| ChangeOperation::Create { parent: format!("/cib/configuration/{section}"), xml };
+    let constraint = |rest: String| create("constraints", format!("<rsc_location id=\"odd-{number}\" {rest}/>"));
+    let options = |pairs: &[(&str, &str)]| {
+        let set: Vec<(String, String)> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        create("crm_config", nvpairs(&format!("odd-{number}"), "cluster_property_set", &set))
+    };
+    match kind {
+        Nonsense::CutOff => create("constraints", "<rsc_location id=\"broken\" rsc=".into()),
+        Nonsense::Deep => create("constraints", "<rsc_location>".repeat(5_000)),
+        Nonsense::SameId => create("nodes", "<node id=\"1\" uname=\"other\"/>".into()),
+        Nonsense::BadPath => ChangeOperation::Delete { xpath: "//*[@id=".into(), or_nothing: true },
+        Nonsense::UnknownElement => create("constraints", format!("<rsc_wish id=\"odd-{number}\"/>")),
+        Nonsense::NoSuchResource => constraint("rsc=\"nobody\" node=\"n1\" score=\"5\"".into()),
+        Nonsense::NoSuchNode => constraint(format!("rsc=\"{rsc}\" node=\"nowhere\" score=\"5\"")),
+        Nonsense::BadScore => constraint(format!("rsc=\"{rsc}\" node=\"n1\" score=\"plenty\"")),
+        Nonsense::BadOptions => options(&[("batch-limit", "many"), ("cluster-delay", "soon"), ("no-such-option", "1")]),
+        Nonsense::BadRole => {
+            let kind = element(shape_of(rsc).unwrap_or(Shape::Primitive));
+            let set = nvpairs(rsc, "meta_attributes", &[("target-role".into(), "Sideways".into())]);
+            ChangeOperation::Modify { xml: format!("<{kind} id=\"{rsc}\">{set}</{kind}>"), create_in: None }
+        }
+        Nonsense::BadInterval => ChangeOperation::Create {
+            parent: format!("//primitive[@id='{rsc}']/operations"),
+            xml: format!("<op id=\"odd-{number}\" name=\"monitor\" interval=\"often\"/>"),
+        },
+        Nonsense::EmptyGroup => create("resources", format!("<group id=\"odd-{number}\"/>")),
+        Nonsense::Loop => {
+            create("constraints", format!("<rsc_order id=\"odd-{number}\" first=\"{rsc}\" then=\"{rsc}\"/>"))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -47,6 +47,13 @@ impl<T> Disk<T> {
         Ok(())
     }
 
+    /// What is on the disk becomes something else.
+    pub(crate) fn rot(&mut self, damage: impl FnOnce(&mut T)) {
+        if let Some(content) = &mut self.synced {
+            damage(content);
+        }
+    }
+
     /// The writer is gone in the middle of its work.
     pub(crate) fn interrupt(&mut self, random: &mut Random) {
         let got_through = random.below(self.on_the_way.len() as u64 + 1) as usize;

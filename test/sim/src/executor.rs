@@ -5,6 +5,14 @@
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, ParameterDigests, exit_code};
 use std::collections::{BTreeMap, VecDeque};
 
+/// What a node asks of its executor.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Execute(AgentCall, Vec<u8>),
+    Cancel { call: u64, epoch: u64 },
+    Forget(String),
+}
+
 /// What the executor wants.
 #[derive(Debug)]
 pub(crate) enum Doing {
@@ -45,12 +53,26 @@ impl Executor {
         self.entries.values().filter(|entry| entry.state != State::Ending).map(|entry| entry.known.clone()).collect()
     }
 
+    /// Takes an order.
+    pub(crate) fn obey(&mut self, order: Order) -> Vec<Doing> {
+        match order {
+            Order::Execute(call, note) => self.execute(call, note),
+            Order::Cancel { call, epoch } => self.cancel(call, epoch),
+            Order::Forget(resource) => self.forget(&resource),
+        }
+    }
+
+    /// What was seen of epochs is forgotten: the next order is taken, whatever its epoch.
+    pub(crate) fn forget_epochs(&mut self) {
+        self.newest_epoch = 0;
+    }
+
     fn accepts(&mut self, epoch: u64) -> bool {
         self.newest_epoch = self.newest_epoch.max(epoch);
         epoch >= self.newest_epoch
     }
 
-    pub(crate) fn execute(&mut self, call: AgentCall, note: Vec<u8>) -> Vec<Doing> {
+    fn execute(&mut self, call: AgentCall, note: Vec<u8>) -> Vec<Doing> {
         let (number, delay) = (call.call, call.start_delay_ms);
         if !self.accepts(call.epoch) {
             let reason =
@@ -122,7 +144,7 @@ impl Executor {
         Vec::new()
     }
 
-    pub(crate) fn cancel(&mut self, number: u64, epoch: u64) -> Vec<Doing> {
+    fn cancel(&mut self, number: u64, epoch: u64) -> Vec<Doing> {
         if self.accepts(epoch) { self.end(number).into_iter().collect() } else { Vec::new() }
     }
 
@@ -141,7 +163,7 @@ impl Executor {
         }
     }
 
-    pub(crate) fn forget(&mut self, resource: &str) -> Vec<Doing> {
+    fn forget(&mut self, resource: &str) -> Vec<Doing> {
         let of_it = |entry: &&Entry| entry.known.call.resource == resource;
         let numbers: Vec<u64> = self.entries.values().filter(of_it).map(|entry| entry.known.call.call).collect();
         let mut doing = Vec::new();

@@ -3,7 +3,7 @@
 //! Most clusters are small and most histories short, because that is where faults are found fastest; each history leans
 //! towards a few kinds of trouble (a *theme*), because all kinds at once only ever kill everything.
 
-use crate::script::{Act, Ask, Constraint, Fencing, Mood, Resource, Script, Setup, Shape, Weather};
+use crate::script::{Act, Ask, Constraint, Fencing, Mood, Nonsense, Resource, Script, Setup, Shape, Weather};
 use hakudo_base::Random;
 
 /// The script of a seed.
@@ -238,7 +238,8 @@ impl Generator<'_> {
                 if side.is_empty() || side.len() == nodes {
                     side = vec![self.node()];
                 }
-                self.plan(at, Act::Split(side));
+                let cut = if self.random.percent(25) { Act::Mute(side) } else { Act::Split(side) };
+                self.plan(at, cut);
                 self.plan(mended, Act::Join);
             }
             2 | 3 if nodes > 1 => {
@@ -307,12 +308,19 @@ impl Generator<'_> {
     fn disks_and_clocks(&mut self, at: u64) {
         let node = self.node();
         let over = self.later(at, 4_000);
-        match self.random.below(3) {
-            0 => {
+        match self.random.below(7) {
+            6 => {
+                self.plan(at, Act::DiskRots(node));
+                let end = if self.random.percent(50) { Act::PowerOff(node) } else { Act::KillProcess(node) };
+                self.plan(at + 1, end);
+                self.plan(over, Act::Boot(node));
+                self.plan(over + 1, Act::StartProcess(node));
+            }
+            0 | 3 => {
                 self.plan(at, Act::DiskFull(node));
                 self.plan(over, Act::DiskWorks(node));
             }
-            1 => {
+            1 | 4 => {
                 let ms = self.random.between(20, 1_500);
                 self.plan(at, Act::DiskSlow(node, ms));
                 self.plan(over, Act::DiskWorks(node));
@@ -337,7 +345,7 @@ impl Generator<'_> {
         let (node, target) = (self.node(), self.node());
         let resource = self.setup.resources[self.random.below(self.setup.resources.len() as u64) as usize].name.clone();
         let text = |text: &str| text.to_owned();
-        let ask = match self.random.below(16) {
+        let ask = match self.random.below(18) {
             0 | 1 => {
                 let back = self.later(at, 3_000);
                 self.plan(back, Act::Ask(node, Ask::NodeOption(target, text("standby"), text("off"))));
@@ -370,7 +378,11 @@ impl Generator<'_> {
                 self.plan(back, Act::StartProcess(node));
                 Ask::Leave
             }
-            12 => Ask::Nonsense,
+            12 | 16 => {
+                let kind = self.random.choose(&Nonsense::ALL).map_or(Nonsense::CutOff, |(kind, _)| *kind);
+                Ask::Nonsense(kind, resource)
+            }
+            17 => Ask::Confirm(target),
             13 if self.random.percent(30) => Ask::ForceNote,
             _ => Ask::Note,
         };

@@ -34,6 +34,7 @@ pub use many::{Total, run_seeds};
 pub use mutation::Mutation;
 pub use sites::Sites;
 
+use hakudo_base::Instant;
 use script::Script;
 use std::cell::Cell;
 use std::sync::Once;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub sites: Sites,
     /// What happened, line by line; empty unless asked for.
     pub trace: Vec<String>,
+    /// What the scheduler was given for each plan, as XML, and when; empty unless asked for.
+    pub snapshots: Vec<(Instant, String)>,
 }
 
 /// Runs a script.
@@ -63,7 +66,8 @@ fn play(script: &Script, mutation: Option<Mutation>, trace: bool) -> Outcome {
     let _quiet = Quiet::begin();
     let mut world = world::World::new(script.clone(), mutation, trace);
     world.run();
-    Outcome { violation: world.violation, sites: world.sites, trace: world.trace.unwrap_or_default() }
+    let snapshots = world.snapshots.iter().map(|(at, cib)| (*at, cib.to_xml())).collect();
+    Outcome { violation: world.violation, sites: world.sites, trace: world.trace.unwrap_or_default(), snapshots }
 }
 
 thread_local! {

@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::executor::Executor;
 use hakudo_base::{Instant, NodeId, UnixTime};
 use hakudo_controller::{Controller, Input as ControllerInput, PersistedState as Configuration};
-use hakudo_membership::{Engine, Input as MembershipInput, PersistedState as Epochs};
+use hakudo_membership::{Engine, Input as MembershipInput, PersistedState as Epochs, ViewId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Process {
     /// The process does not run until then; what comes in meanwhile waits.
     pub(crate) paused_until: Option<Instant>,
     pub(crate) held: Vec<CoreInput>,
+    /// The view that the controller knows, and how many messages of it it was told.
+    pub(crate) applied: Option<(ViewId, usize)>,
     /// It said goodbye and is about to end.
     pub(crate) left: bool,
 }
@@ -106,6 +108,11 @@ impl Machine {
         self.powered = true;
         self.booted_at = now.saturating_sub(Duration::from_secs(5));
         self.executor = Some(executor);
+    }
+
+    /// Any service runs.
+    pub(crate) fn runs_anything(&self) -> bool {
+        self.services.values().any(|service| *service > Service::Stopped)
     }
 
     /// What of the services runs.

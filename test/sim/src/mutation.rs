@@ -1,45 +1,88 @@
 //! Faults put into the cluster on purpose, each of which breaks one rule, so that it is seen that the checkers catch them.
 
-/// A deliberate fault. Those here are made where the simulator stands between the cores, as a daemon that is wrong would.
+use crate::check::Rule;
+
+/// A deliberate fault. Those here are made where the simulator stands between the cores, as a daemon that is wrong would, or
+/// a core that tells its neighbour what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
-    /// A fence agent says that it did what it did not do.
-    FencingLies,
-    /// A stop is reported as done while the service runs on.
-    StopLies,
-    /// A node tells its controller of every view that it leads it.
+    /// Every node believes that it leads the view, and is believed.
     EveryoneLeads,
     /// Two messages reach the controller of a node in the other order.
     OrderSwapped,
-    /// A message reaches all controllers but one.
-    MessageLost,
+    /// Quorum is claimed without votes.
+    QuorumClaimed,
+    /// A fence agent says that it did what it did not do.
+    FencingLies,
+    /// Membership says of lost nodes that they left cleanly.
+    LossCalledLeave,
+    /// The executor takes orders of any epoch and of any process, however old.
+    EpochsIgnored,
+    /// A stop is reported as done while the service runs on.
+    StopLies,
+    /// The scheduler is told of a greater limit than the configuration's.
+    LimitIgnored,
     /// Writes are confirmed before they are on disk.
     DiskLies,
-    /// The scheduler sees a configuration that was changed on the way, so that it never is content.
+    /// A client is told that its change is done as soon as it asked.
+    AcknowledgedAtOnce,
+    /// A node that starts takes its own configuration for the newest one.
+    LineageClaimed,
+    /// A message reaches all controllers but one as it was sent.
+    MessageBent,
+    /// A change is another one on one node.
+    ReplicaDiverges,
+    /// The scheduler sees a status that was changed on the way, so that it never is content.
     PlanNeverDone,
     /// What is not authenticated is taken as said by a member.
     ForgedAccepted,
-    /// Quorum is claimed without votes.
-    QuorumClaimed,
-    /// A clone's limit is not what the scheduler is told.
-    LimitIgnored,
-    /// The scheduler's plans are dropped once everything was mended.
+    /// What is not valid in a change is left out, and the rest is done.
+    NonsenseTaken,
+    /// The scheduler's plans are dropped.
     PlansDropped,
+    /// A core panics now and then.
+    CorePanics,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 11] = [
-        Mutation::FencingLies,
-        Mutation::StopLies,
+    pub const ALL: [Mutation; 18] = [
         Mutation::EveryoneLeads,
         Mutation::OrderSwapped,
-        Mutation::MessageLost,
+        Mutation::QuorumClaimed,
+        Mutation::FencingLies,
+        Mutation::LossCalledLeave,
+        Mutation::EpochsIgnored,
+        Mutation::StopLies,
+        Mutation::LimitIgnored,
         Mutation::DiskLies,
+        Mutation::AcknowledgedAtOnce,
+        Mutation::LineageClaimed,
+        Mutation::MessageBent,
+        Mutation::ReplicaDiverges,
         Mutation::PlanNeverDone,
         Mutation::ForgedAccepted,
-        Mutation::QuorumClaimed,
-        Mutation::LimitIgnored,
+        Mutation::NonsenseTaken,
         Mutation::PlansDropped,
+        Mutation::CorePanics,
     ];
+
+    /// The rules that it breaks: which of them is seen first is left to chance. What another checker says first is an
+    /// effect of the fault, and proves nothing.
+    pub fn breaks(self) -> &'static [Rule] {
+        match self {
+            Mutation::EveryoneLeads => &[Rule::OneLeader],
+            Mutation::OrderSwapped => &[Rule::TotalOrder],
+            Mutation::QuorumClaimed => &[Rule::Quorum],
+            Mutation::FencingLies | Mutation::LossCalledLeave => &[Rule::NoSecondCopy],
+            Mutation::EpochsIgnored => &[Rule::NoSecondCopy, Rule::CopyCount],
+            Mutation::StopLies | Mutation::LimitIgnored => &[Rule::CopyCount],
+            Mutation::DiskLies | Mutation::AcknowledgedAtOnce | Mutation::LineageClaimed => &[Rule::NoLostChange],
+            Mutation::MessageBent | Mutation::ReplicaDiverges => &[Rule::SameDocument],
+            Mutation::PlanNeverDone => &[Rule::PlanConverges],
+            Mutation::ForgedAccepted | Mutation::NonsenseTaken => &[Rule::ForgedChangesNothing],
+            Mutation::PlansDropped => &[Rule::Settles],
+            Mutation::CorePanics => &[Rule::NoPanic],
+        }
+    }
 }

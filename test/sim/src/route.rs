@@ -2,13 +2,14 @@
 //! other, and what they mean for the other core of the node is queued behind what is already waiting for it.
 
 use crate::check::Rule;
+use crate::executor::Order;
 use crate::machine::{CoreInput, Process};
 use crate::mutation::Mutation;
 use crate::world::{Happening, World};
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_controller::{Effect as ControllerEffect, Input as ControllerInput};
-use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, Undelivered, View};
+use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, Undelivered, View, ViewId};
 use hakudo_scheduler::Transition;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,10 +36,20 @@ impl World {
                 }
                 CoreInput::Controller(input) => {
                     let mut effects = Vec::new();
-                    let result =
-                        catch_unwind(AssertUnwindSafe(|| process.controller.handle(local, *input, &mut effects)));
+                    let replicated = note_applied(&mut process, &input);
+                    let panics = self.mutation == Some(Mutation::CorePanics) && self.random.below(500) == 0;
+                    let handle = || {
+                        assert!(!panics, "a mutation");
+                        process.controller.handle(local, *input, &mut effects);
+                    };
+                    let result = catch_unwind(AssertUnwindSafe(handle));
                     self.machines[node].process = Some(process);
-                    result.map(|()| self.carry_out_controller(node, run, effects, &mut inputs))
+                    result.map(|()| {
+                        if replicated {
+                            self.compare_document(node);
+                        }
+                        self.carry_out_controller(node, run, effects, &mut inputs);
+                    })
                 }
             };
             if let Err(panic) = outcome {
@@ -49,7 +60,6 @@ impl World {
                 return;
             }
         }
-        self.compare_document(node);
         if self.process(node).is_some_and(|process| process.left) {
             self.say(|| format!("n{} has left", node + 1));
             self.sites.reach("node left cleanly");
@@ -83,9 +93,8 @@ impl World {
                 MembershipEffect::Deliver(message) => {
                     let verdict = self.checks.order.delivered(node, &message);
                     self.judge(verdict);
-                    if self.mutation != Some(Mutation::MessageLost) || node != 0 || !self.random.percent(2) {
-                        inputs.push_back(ControllerInput::Deliver(message).into());
-                    }
+                    let message = self.mutate_message(node, message);
+                    inputs.push_back(ControllerInput::Deliver(message).into());
                 }
                 MembershipEffect::Undelivered { payload, reason } => {
                     self.sites.reach("broadcast not delivered");
@@ -143,11 +152,16 @@ impl World {
             self.sites.reach("view after a clean leave");
         }
         let own = self.machines[node].id;
+        let former = self.checks.order.view_of(node).map(|view| view.members.clone()).unwrap_or_default();
         let verdict = self.checks.order.installed(node, own, &view);
         self.judge(verdict);
         self.checks.plans.disturb();
-        if self.mutation == Some(Mutation::EveryoneLeads) {
-            view.id.leader = own.0;
+        match self.mutation {
+            Some(Mutation::EveryoneLeads) => view.id.leader = own.0,
+            Some(Mutation::LossCalledLeave) => {
+                view.left.extend(former.into_iter().filter(|id| !view.members.contains(id)));
+            }
+            _ => {}
         }
         inputs.push_back(ControllerInput::View(view).into());
     }
@@ -160,6 +174,28 @@ impl World {
             effects.swap(at, at + 1);
         }
         effects
+    }
+
+    /// What a wrong membership or a wrong controller would make of a message.
+    fn mutate_message(&mut self, node: usize, mut message: Delivered) -> Delivered {
+        match self.mutation {
+            Some(Mutation::MessageBent) if node == 0 && self.random.percent(2) => message.payload.clear(),
+            Some(Mutation::ReplicaDiverges) if node == 0 => {
+                let notes: Vec<usize> =
+                    message.payload.windows(5).enumerate().filter(|(_, w)| *w == b"note-").map(|(at, _)| at).collect();
+                notes.into_iter().for_each(|at| message.payload[at + 2] = b's');
+            }
+            Some(Mutation::EveryoneLeads) => {
+                // A message begins with the view in which it was said.
+                let epoch = self.checks.order.view_of(node).map_or(0, |view| view.id.epoch);
+                let named = |leader: u32| postcard::to_stdvec(&ViewId { epoch, leader }).unwrap_or_default();
+                if let Some(rest) = message.payload.strip_prefix(&*named(message.from.0)) {
+                    message.payload = [&*named(self.machines[node].id.0), rest].concat();
+                }
+            }
+            _ => {}
+        }
+        message
     }
 
     fn carry_out_controller(
@@ -186,22 +222,14 @@ impl World {
                     }
                     self.queue.push(at, Happening::Written { node, run, token });
                 }
-                ControllerEffect::KeepAside { reason, .. } => {
+                ControllerEffect::KeepAside { configuration, reason } => {
                     self.sites.reach("configuration kept aside");
+                    self.checks.edits.aside(crate::cib::notes(&configuration));
                     self.say(|| format!("n{} keeps a configuration aside: {reason}", node + 1));
                 }
-                ControllerEffect::Execute { call, note } => {
-                    let doing = self.machines[node].executor.as_mut().map(|executor| executor.execute(call, note));
-                    self.carry_out(node, doing.unwrap_or_default());
-                }
-                ControllerEffect::Cancel { call, epoch } => {
-                    let doing = self.machines[node].executor.as_mut().map(|executor| executor.cancel(call, epoch));
-                    self.carry_out(node, doing.unwrap_or_default());
-                }
-                ControllerEffect::Forget { resource } => {
-                    let doing = self.machines[node].executor.as_mut().map(|executor| executor.forget(&resource));
-                    self.carry_out(node, doing.unwrap_or_default());
-                }
+                ControllerEffect::Execute { call, note } => self.order(node, Order::Execute(call, note)),
+                ControllerEffect::Cancel { call, epoch } => self.order(node, Order::Cancel { call, epoch }),
+                ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
                 ControllerEffect::Event(event) => {
@@ -217,10 +245,17 @@ impl World {
         let verdict = self.checks.order.leads(node, own);
         self.judge(verdict);
         self.sites.reach("plan made");
+        if self.checks.order.view_of(node).is_some_and(|view| view.quorate) {
+            let verdict = self.checks.edits.agreed(&format!("n{}, quorate,", node + 1), &crate::cib::noted(&cib));
+            self.judge(verdict);
+        }
         if self.mutation == Some(Mutation::LimitIgnored) {
             cib = allow_two_promoted(&cib);
         }
         let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"));
+        if self.trace.is_some() {
+            self.snapshots.push((self.now, cib.clone()));
+        }
         let mut result = decide(&cib, now);
         if let Err(text) = &result {
             let text = format!("n{}: the scheduler panicked: {text}", node + 1);
@@ -248,12 +283,9 @@ impl World {
 
     /// Holds the document of a node against those of the others.
     fn compare_document(&mut self, node: usize) {
-        if !self.checks.order.compares(node) {
-            return;
-        }
-        let process = self.machines[node].process.as_mut();
-        let Some(document) = process.and_then(|process| process.controller.document()) else { return };
-        let verdict = self.checks.order.holds(node, &document);
+        let Some(process) = self.machines[node].process.as_mut() else { return };
+        let Some(((view, count), document)) = process.applied.zip(process.controller.document()) else { return };
+        let verdict = self.checks.order.holds(node, view, count, &document);
         self.judge(verdict);
     }
 
@@ -317,6 +349,21 @@ impl World {
         }
         Some((link, bytes))
     }
+}
+
+/// Counts what the controller is told of the total order; true where this input is part of it, so that the document may
+/// become another one.
+fn note_applied(process: &mut Process, input: &ControllerInput) -> bool {
+    match input {
+        ControllerInput::View(view) => process.applied = Some((view.id, 0)),
+        ControllerInput::Deliver(_) => {
+            if let Some((_, count)) = &mut process.applied {
+                *count += 1;
+            }
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// The scheduler's answer, or what it said when it panicked.

@@ -142,6 +142,8 @@ pub enum Act {
     Mend(usize, usize, Option<u8>),
     /// These nodes hear only each other.
     Split(Vec<usize>),
+    /// What these nodes send reaches only each other, while they hear everybody.
+    Mute(Vec<usize>),
     /// All links work again.
     Join,
     /// How packets travel from now on.
@@ -150,6 +152,8 @@ pub enum Act {
     DiskFull(usize),
     /// The disk takes so many milliseconds to write.
     DiskSlow(usize, u64),
+    /// The configuration on the disk is destroyed, as the node will find when it reads it again.
+    DiskRots(usize),
     /// The disk works.
     DiskWorks(usize),
     /// The process of a resource dies.
@@ -189,12 +193,73 @@ pub enum Ask {
     Refresh(String, usize),
     /// Fences a node.
     Fence(usize),
+    /// A person says that a node is dead, after having looked.
+    Confirm(usize),
     /// Leaves cleanly.
     Leave,
-    /// A change that must be refused: it is not valid.
-    Nonsense,
+    /// A change that is wrong in some way, about a resource.
+    Nonsense(Nonsense, String),
     /// An agent tells the promotion score of its copy of this primitive.
     Score(String),
+}
+
+/// What is wrong with a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nonsense {
+    /// Its XML ends in the middle.
+    CutOff,
+    /// An element deeper than anybody may nest them.
+    Deep,
+    /// An id that is taken.
+    SameId,
+    /// An XPath that is none.
+    BadPath,
+    /// An element that no schema knows.
+    UnknownElement,
+    /// A constraint of a resource that is not there.
+    NoSuchResource,
+    /// A constraint of a node that is not there.
+    NoSuchNode,
+    /// A score that is none.
+    BadScore,
+    /// Values of options that are none.
+    BadOptions,
+    /// A role that is none.
+    BadRole,
+    /// An interval that is none.
+    BadInterval,
+    /// A group of nobody.
+    EmptyGroup,
+    /// A resource after itself.
+    Loop,
+}
+
+impl Nonsense {
+    /// All of them, with their names in scripts.
+    pub(crate) const ALL: [(Nonsense, &str); 13] = [
+        (Nonsense::CutOff, "cut-off"),
+        (Nonsense::Deep, "deep"),
+        (Nonsense::SameId, "same-id"),
+        (Nonsense::BadPath, "bad-path"),
+        (Nonsense::UnknownElement, "unknown-element"),
+        (Nonsense::NoSuchResource, "no-such-resource"),
+        (Nonsense::NoSuchNode, "no-such-node"),
+        (Nonsense::BadScore, "bad-score"),
+        (Nonsense::BadOptions, "bad-options"),
+        (Nonsense::BadRole, "bad-role"),
+        (Nonsense::BadInterval, "bad-interval"),
+        (Nonsense::EmptyGroup, "empty-group"),
+        (Nonsense::Loop, "loop"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// It must be refused. Other nonsense may be refused or taken, and does no harm then.
+    pub(crate) fn must_be_refused(self) -> bool {
+        matches!(self, Nonsense::CutOff | Nonsense::Deep | Nonsense::SameId | Nonsense::BadPath)
+    }
 }
 
 /// Why a text is not a script.
@@ -265,8 +330,9 @@ impl fmt::Display for Ask {
             Ask::Cleanup => f.write_str("cleanup"),
             Ask::Refresh(primitive, node) => write!(f, "refresh {primitive} n{node}"),
             Ask::Fence(node) => write!(f, "fence n{node}"),
+            Ask::Confirm(node) => write!(f, "confirm n{node}"),
             Ask::Leave => f.write_str("leave"),
-            Ask::Nonsense => f.write_str("nonsense"),
+            Ask::Nonsense(kind, rsc) => write!(f, "nonsense {} {rsc}", kind.name()),
             Ask::Score(primitive) => write!(f, "score {primitive}"),
         }
     }
@@ -286,14 +352,15 @@ impl fmt::Display for Act {
             Act::Clock(n, seconds) => write!(f, "clock n{n} {seconds}"),
             Act::Cut(from, to, link) => write!(f, "cut n{from} n{to}{}", on_link(link)),
             Act::Mend(from, to, link) => write!(f, "mend n{from} n{to}{}", on_link(link)),
-            Act::Split(side) => {
-                f.write_str("split")?;
+            Act::Split(side) | Act::Mute(side) => {
+                f.write_str(if matches!(self, Act::Split(_)) { "split" } else { "mute" })?;
                 side.iter().try_for_each(|n| write!(f, " n{n}"))
             }
             Act::Join => f.write_str("join"),
             Act::Weather(weather) => weather.fmt(f),
             Act::DiskFull(n) => write!(f, "disk-full n{n}"),
             Act::DiskSlow(n, ms) => write!(f, "disk-slow n{n} {ms}"),
+            Act::DiskRots(n) => write!(f, "disk-rots n{n}"),
             Act::DiskWorks(n) => write!(f, "disk-works n{n}"),
             Act::Crash(n, rsc) => write!(f, "crash n{n} {rsc}"),
             Act::Agent(n, rsc, operation, mood) => write!(f, "agent {} {rsc} {operation} {mood}", target(n)),
@@ -485,6 +552,14 @@ fn read_mood(words: &mut Words<'_>) -> Result<Mood, String> {
     })
 }
 
+fn read_nodes(words: &mut Words<'_>) -> Result<Vec<usize>, String> {
+    let mut nodes = Vec::new();
+    while words.at < words.words.len() {
+        nodes.push(words.node()?);
+    }
+    Ok(nodes)
+}
+
 fn read_act(words: &mut Words<'_>) -> Result<Act, String> {
     let link = |words: &mut Words<'_>| if words.skip("link") { words.number("link").map(Some) } else { Ok(None) };
     Ok(match words.next("act")? {
@@ -497,17 +572,13 @@ fn read_act(words: &mut Words<'_>) -> Result<Act, String> {
         "clock" => Act::Clock(words.node()?, words.number("number of seconds")?),
         "cut" => Act::Cut(words.node()?, words.node()?, link(words)?),
         "mend" => Act::Mend(words.node()?, words.node()?, link(words)?),
-        "split" => {
-            let mut side = Vec::new();
-            while words.at < words.words.len() {
-                side.push(words.node()?);
-            }
-            Act::Split(side)
-        }
+        "split" => Act::Split(read_nodes(words)?),
+        "mute" => Act::Mute(read_nodes(words)?),
         "join" => Act::Join,
         "network" => Act::Weather(read_weather(words)?),
         "disk-full" => Act::DiskFull(words.node()?),
         "disk-slow" => Act::DiskSlow(words.node()?, words.number("number of milliseconds")?),
+        "disk-rots" => Act::DiskRots(words.node()?),
         "disk-works" => Act::DiskWorks(words.node()?),
         "crash" => Act::Crash(words.node()?, words.text("resource")?),
         "agent" => Act::Agent(words.node()?, words.text("resource")?, words.text("operation")?, read_mood(words)?),
@@ -534,8 +605,13 @@ fn read_ask(words: &mut Words<'_>) -> Result<Ask, String> {
         "cleanup" => Ask::Cleanup,
         "refresh" => Ask::Refresh(words.text("primitive")?, words.node()?),
         "fence" => Ask::Fence(words.node()?),
+        "confirm" => Ask::Confirm(words.node()?),
         "leave" => Ask::Leave,
-        "nonsense" => Ask::Nonsense,
+        "nonsense" => {
+            let word = words.next("kind of nonsense")?;
+            let known = Nonsense::ALL.iter().find(|(_, name)| *name == word).map(|(kind, _)| *kind);
+            Ask::Nonsense(known.ok_or_else(|| format!("`{word}` is no kind of nonsense"))?, words.text("resource")?)
+        }
         "score" => Ask::Score(words.text("primitive")?),
         other => return Err(format!("`{other}` is nothing that can be asked")),
     })

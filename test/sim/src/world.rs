@@ -1,9 +1,9 @@
 //! The world: all machines, the network between them, and the one queue of things to come. Everything that happens passes
 //! through [`World::step`], one thing at a time, and the checkers look on.
 
-use crate::check::{Activity, Edits, Order, Plans, Rule, Verdict, Violation};
+use crate::check::{Activity, Edits, Order as Orders, Plans, Rule, Verdict, Violation};
 use crate::cib;
-use crate::executor::Executor;
+use crate::executor::{Executor, Order};
 use crate::machine::{CoreInput, Machine, Process};
 use crate::mutation::Mutation;
 use crate::network::Network;
@@ -12,6 +12,7 @@ use crate::script::{Act, Ask, Fencing, Mood, Resource, Script, Shape, Weather};
 use crate::sites::Sites;
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutorInput};
 use hakudo_base::{Instant, Random};
+use hakudo_cib::Document;
 use hakudo_controller::{Controller, Input as ControllerInput, PersistedState};
 use hakudo_membership::quorum::TieBreaker;
 use hakudo_membership::{ClusterKey, Config, Engine, Input as MembershipInput, LinkMode, NodeEntry};
@@ -35,6 +36,7 @@ pub(crate) enum Happening {
     Resume { node: usize, run: u64 },
     Written { node: usize, run: u64, token: u64 },
     Planned { node: usize, run: u64, token: u64, result: Result<Box<Transition>, String> },
+    Ordered { node: usize, run: u64, executor_run: u64, order: Box<Order> },
     Due { node: usize, executor_run: u64, call: u64 },
     AgentEnds { node: usize, executor_run: u64, end: Box<AgentEnd> },
     Reported { node: usize, run: u64, result: Box<AgentResult> },
@@ -55,12 +57,12 @@ pub(crate) struct AgentEnd {
 /// All checkers that keep a memory.
 #[derive(Default)]
 pub(crate) struct Checks {
-    pub(crate) order: Order,
+    pub(crate) order: Orders,
     pub(crate) activity: Activity,
     pub(crate) edits: Edits,
     pub(crate) plans: Plans,
-    /// The quorum rule leaves no doubt which side has the word, so that an acknowledged change is never lost.
-    pub(crate) strict_edits: bool,
+    /// The quorum rule leaves no doubt which side has the word.
+    pub(crate) exclusive: bool,
 }
 
 pub(crate) struct World {
@@ -76,6 +78,8 @@ pub(crate) struct World {
     pub(crate) sites: Sites,
     /// What happened, in words, if somebody wants to read it.
     pub(crate) trace: Option<Vec<String>>,
+    /// What the scheduler was given, if somebody wants to read what happened.
+    pub(crate) snapshots: Vec<(Instant, Document)>,
     /// (node or all, primitive, operation) -> what the agent does.
     pub(crate) moods: BTreeMap<(usize, String, String), Mood>,
     /// Target (or all) -> how its fencing goes.
@@ -105,7 +109,9 @@ impl World {
         let configuration = cib::initial(&script.setup);
         let network = Network::new(script.setup.network, random.fork());
         let machines = (1..=script.setup.votes.len())
-            .map(|number| Machine::new(number, PersistedState { configuration: configuration.clone(), lineage: 0 }))
+            .map(|number| {
+                Machine::new(number, PersistedState { configuration: configuration.clone(), lineage: 0, outlived: 0 })
+            })
             .collect();
         let mut world = Self {
             mutation,
@@ -118,6 +124,7 @@ impl World {
             violation: None,
             sites: Sites::default(),
             trace: trace.then(Vec::new),
+            snapshots: Vec::new(),
             moods: BTreeMap::new(),
             fence_moods: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -151,9 +158,7 @@ impl World {
             .any(|(name, value)| matches!(name.as_str(), "fencing-enabled" | "startup-fencing") && value == "false");
         self.checks.activity.unfenced = setup.fencing == Fencing::Off || fencing_off;
         let has = |name: &str| setup.quorum.iter().any(|option| option == name);
-        let ignores = setup.options.iter().any(|(name, value)| name == "no-quorum-policy" && value == "ignore");
-        self.checks.strict_edits =
-            !ignores && !has("allow_downscale") && (!has("last_man_standing") || has("wait_for_all"));
+        self.checks.exclusive = !has("two_node") && !has("allow_downscale") && !has("last_man_standing");
         setup.resources.iter().for_each(|resource| self.allow(resource));
     }
 
@@ -230,6 +235,7 @@ impl World {
                     self.feed(node, ControllerInput::Planned { token, result });
                 }
             }
+            Happening::Ordered { node, run, executor_run, order } => self.ordered(node, run, executor_run, *order),
             Happening::Due { node, executor_run, call } => {
                 if self.machines[node].executor_run == executor_run {
                     let doing = self.machines[node].executor.as_mut().map(|executor| executor.due(call));
@@ -381,13 +387,18 @@ impl World {
             Err(error) => return self.fail(Rule::NoPanic, format!("the membership configuration is refused: {error}")),
         };
         let seed = self.random.next_u64();
+        let claims = self.mutation == Some(Mutation::LineageClaimed) && self.random.percent(30);
+        let claim = |mut state: PersistedState| {
+            state.lineage += if claims { 1000 } else { 0 };
+            state
+        };
         let machine = &mut self.machines[node];
         let config = hakudo_controller::Config {
             node: machine.id,
             nodes: (1..=self.script.setup.votes.len())
                 .map(|number| (hakudo_base::NodeId(number as u32), cib::node_name(number)))
                 .collect(),
-            persisted: machine.configuration.synced().cloned(),
+            persisted: machine.configuration.synced().cloned().map(claim),
         };
         machine.process = Some(Process {
             engine,
@@ -395,6 +406,7 @@ impl World {
             wake_at: None,
             paused_until: None,
             held: Vec::new(),
+            applied: None,
             left: false,
         });
         let calendar = machine.calendar(self.now);

@@ -1,5 +1,8 @@
 //! Acknowledged changes are never lost. Every change of a simulated client leaves a note with its number in the
 //! configuration; once it was told that the change is done, each configuration that any side agrees on later holds the note.
+//!
+//! Where two sides may both be quorate and nobody fences (or the client forced its change), a change may give way to those of
+//! the other side. Then it must have been kept aside, for people to see: never is it dropped without a word.
 
 use super::{Rule, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +13,12 @@ pub(crate) struct Edits {
     acknowledged: BTreeSet<u64>,
     /// Changes made by force, which may lose against another side's.
     forced: BTreeSet<u64>,
+    /// Acknowledged changes that may lose against another side's.
+    weak: BTreeSet<u64>,
+    /// Changes in configurations that were kept aside.
+    aside: BTreeSet<u64>,
+    /// A disk was destroyed: what was on it alone may be lost.
+    forgiven: bool,
     /// Changes that were refused: nothing of them may ever be seen.
     refused: BTreeMap<u64, String>,
 }
@@ -20,10 +29,35 @@ impl Edits {
         self.forced.insert(number);
     }
 
-    /// A client was told that its change is done.
-    pub(crate) fn acknowledge(&mut self, number: u64) {
-        if !self.forced.contains(&number) {
-            self.acknowledged.insert(number);
+    /// A client was told that its change is done. `strict`: no other side can undo it.
+    pub(crate) fn acknowledge(&mut self, number: u64, strict: bool) {
+        let strict = strict && !self.forced.contains(&number);
+        if strict {
+            self.acknowledged.insert(number)
+        } else {
+            self.weak.insert(number)
+        };
+    }
+
+    /// A node keeps a configuration aside, with these `notes`.
+    pub(crate) fn aside(&mut self, notes: impl Iterator<Item = u64>) {
+        self.aside.extend(notes);
+    }
+
+    /// A disk was destroyed.
+    pub(crate) fn forgive(&mut self) {
+        self.forgiven = true;
+    }
+
+    /// Everything is mended, and all agree on a configuration with `notes`.
+    pub(crate) fn ended(&self, notes: &BTreeSet<u64>) -> Verdict {
+        let gone = self.weak.iter().find(|number| !notes.contains(number) && !self.aside.contains(number));
+        match gone {
+            Some(number) if !self.forgiven => {
+                let text = format!("change {number}, which was acknowledged, is neither in force nor kept aside");
+                Err((Rule::NoLostChange, text))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -34,7 +68,7 @@ impl Edits {
 
     /// A configuration in which a side that may change it agreed: it holds `notes`.
     pub(crate) fn agreed(&self, who: &str, notes: &BTreeSet<u64>) -> Verdict {
-        if let Some(lost) = self.acknowledged.difference(notes).next() {
+        if let Some(lost) = self.acknowledged.difference(notes).next().filter(|_| !self.forgiven) {
             return Err((Rule::NoLostChange, format!("{who} lacks change {lost}, which was acknowledged")));
         }
         if let Some((number, reason)) = self.refused.iter().find(|(number, _)| notes.contains(number)) {
@@ -52,12 +86,15 @@ mod tests {
     #[test]
     fn a_lost_change_and_a_refused_one_are_caught() {
         let mut edits = Edits::default();
-        edits.acknowledge(1);
+        edits.acknowledge(1, true);
         edits.force(2);
-        edits.acknowledge(2);
+        edits.acknowledge(2, true);
         edits.refuse(3, "not valid");
         assert_eq!(edits.agreed("n1", &BTreeSet::from([1])), Ok(()));
         assert_eq!(edits.agreed("n1", &BTreeSet::from([2])).unwrap_err().0, Rule::NoLostChange);
         assert_eq!(edits.agreed("n1", &BTreeSet::from([1, 3])).unwrap_err().0, Rule::NoLostChange);
+        assert_eq!(edits.ended(&BTreeSet::from([1])).unwrap_err().0, Rule::NoLostChange);
+        edits.aside([2].into_iter());
+        assert_eq!(edits.ended(&BTreeSet::from([1])), Ok(()));
     }
 }

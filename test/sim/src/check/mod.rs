@@ -45,6 +45,23 @@ pub enum Rule {
     NoPanic,
 }
 
+impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 11] = [
+        Rule::OneLeader,
+        Rule::TotalOrder,
+        Rule::Quorum,
+        Rule::NoSecondCopy,
+        Rule::CopyCount,
+        Rule::NoLostChange,
+        Rule::SameDocument,
+        Rule::PlanConverges,
+        Rule::ForgedChangesNothing,
+        Rule::Settles,
+        Rule::NoPanic,
+    ];
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

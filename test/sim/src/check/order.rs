@@ -4,11 +4,12 @@ use super::{Rule, Verdict};
 use hakudo_base::NodeId;
 use hakudo_cib::Document;
 use hakudo_membership::{Delivered, View, ViewId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Documents are compared after every so many messages of a view.
-const COMPARE_EVERY: usize = 5;
+/// So many documents of a view are kept, one for each of the newest messages: a node that lags further behind than this is
+/// not compared until it has caught up.
+const KEPT: usize = 64;
 
 /// Everything that was said in one view, as its first hearer heard it.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ struct ViewLog {
     order: Vec<u64>,
     /// Who acted as leader.
     acted: Option<usize>,
-    /// The document after so many messages, and who held it.
-    document: Option<(usize, usize, Document)>,
+    /// The documents after the newest messages: how many messages, who held it first, and the document.
+    documents: VecDeque<(usize, usize, Document)>,
 }
 
 /// Where a node process stands.
@@ -67,7 +68,7 @@ impl Order {
             view: view.clone(),
             order: Vec::new(),
             acted: None,
-            document: None,
+            documents: VecDeque::new(),
         });
         let same = |a: &View| (a.members.clone(), a.quorate, a.exclusive);
         if same(&log.view) != same(view) {
@@ -173,31 +174,26 @@ impl Order {
         }
     }
 
-    /// Whether the document of a node is looked at where it stands: writing it down is dear, so only at every so many
-    /// messages, the same at all nodes.
-    pub(crate) fn compares(&self, node: usize) -> bool {
-        self.places.get(&node).is_some_and(|place| place.heard % COMPARE_EVERY == 0)
-    }
-
-    /// A node's document after what it heard so far.
-    pub(crate) fn holds(&mut self, node: usize, document: &Document) -> Verdict {
-        let Some(place) = self.places.get(&node) else { return Ok(()) };
-        let (id, heard) = (place.view.id, place.heard);
+    /// A node's document after it applied `count` messages of a view.
+    pub(crate) fn holds(&mut self, node: usize, id: ViewId, count: usize, document: &Document) -> Verdict {
         let Some(log) = self.views.get_mut(&id) else { return Ok(()) };
-        match &log.document {
-            Some((other, count, theirs)) if *count == heard => {
-                if *other != node && theirs != document {
-                    let text = format!(
-                        "n{} and n{} heard {heard} messages in {id:?}; {}",
-                        other + 1,
-                        node + 1,
-                        first_difference(theirs.root(), document.root(), String::new())
-                    );
-                    return Err((Rule::SameDocument, text));
-                }
+        if let Some((_, other, theirs)) = log.documents.iter().rev().find(|(at, ..)| *at == count) {
+            if theirs == document {
+                return Ok(());
             }
-            Some((_, count, _)) if *count > heard => {}
-            _ => log.document = Some((node, heard, document.clone())),
+            let text = format!(
+                "n{} and n{} applied {count} messages of {id:?}; {}",
+                other + 1,
+                node + 1,
+                first_difference(theirs.root(), document.root(), String::new())
+            );
+            return Err((Rule::SameDocument, text));
+        }
+        if log.documents.back().is_none_or(|(newest, ..)| *newest < count) {
+            log.documents.push_back((count, node, document.clone()));
+            if log.documents.len() > KEPT {
+                log.documents.pop_front();
+            }
         }
         Ok(())
     }
@@ -288,9 +284,12 @@ mod tests {
         for node in 0..2 {
             order.installed(node, NodeId(node as u32 + 1), &view(1, 1, &[1, 2])).unwrap();
         }
-        order.holds(0, &document("<cib><a id='1'/></cib>")).unwrap();
-        let (rule, text) = order.holds(1, &document("<cib><a id='2'/></cib>")).unwrap_err();
+        let id = ViewId { epoch: 1, leader: 1 };
+        order.holds(0, id, 0, &document("<cib><a id='1'/></cib>")).unwrap();
+        order.holds(0, id, 1, &document("<cib><a id='2'/></cib>")).unwrap();
+        order.holds(1, id, 0, &document("<cib><a id='1'/></cib>")).unwrap();
+        let (rule, text) = order.holds(1, id, 1, &document("<cib><a id='1'/></cib>")).unwrap_err();
         assert_eq!(rule, Rule::SameDocument);
-        assert!(text.contains("/cib[]/a[1]"), "{text}");
+        assert!(text.contains("/cib[]/a[2]"), "{text}");
     }
 }
