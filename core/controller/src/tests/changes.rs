@@ -155,8 +155,8 @@ fn a_change_on_its_way_is_not_acknowledged_while_the_lost_may_change_the_configu
         expect![[r#"
         [fenced] root confirmed that n2 is down
         n1 tells membership that n2 is dead
-        n1 answers client 1: done
         n1 answers client 2: done
+        n1 answers client 1: done
         [settled] nothing is left to be done
     "#]],
     );
