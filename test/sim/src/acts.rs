@@ -1,6 +1,6 @@
 //! Things that are done to a cluster from outside: faults, requests of clients, and the last look at it.
 
-use crate::check::{Rule, Service, settled};
+use crate::check::{Rule, Service, possible, settled};
 use crate::cib;
 use crate::mutation::Mutation;
 use crate::script::{Act, Ask, Mood};
@@ -252,8 +252,7 @@ impl World {
             let runs = |name: &str| self.machines.iter().any(|machine| machine.name == name && machine.runs_anything());
             action.task == "do_shutdown" && action.node().is_some_and(|node| runs(&node.name))
         };
-        let mut wanted = plan.synapses.iter().map(|synapse| &synapse.action);
-        let left = wanted.find(|action| action.kind != ActionKind::Pseudo && !stays(action));
+        let left = possible(&plan).into_iter().find(|action| action.kind != ActionKind::Pseudo && !stays(action));
         if let Some(action) = left {
             return Err(format!("the scheduler wants {} ({})", action.key, action.reason));
         }

@@ -10,12 +10,17 @@
 //! of the clone's nodes, but only once it runs (Pacemaker Explained, "resource-stickiness": "how much the resource prefers
 //! to stay where it is"). So the plan that starts it is made without that score, and the next one, made with it, may
 //! promote another instance. This is Pacemaker's way, and it comes to rest: where it did not, the cluster would not settle.
+//!
+//! Two things in a plan do not count. Notifications change nothing: they belong to what they announce, and where that is
+//! blocked (the stop of a copy on a lost node that cannot be fenced), Pacemaker announces it in every plan. And a step that
+//! waits for something that is not in the graph never begins: Pacemaker leaves the monitor of a resource there whose start
+//! was blocked by a colocation, and its own simulator calls that an invalid transition.
 
 use super::settled::{score, value};
 use super::{Rule, Verdict};
 use hakudo_cib::{Document, Element};
 use hakudo_membership::ViewId;
-use hakudo_scheduler::{Action, ActionKind, Transition};
+use hakudo_scheduler::{Action, ActionId, ActionKind, Synapse, Transition};
 use std::collections::BTreeSet;
 
 /// What names an operation in a graph and at an agent alike: node, resource, operation, interval.
@@ -51,9 +56,9 @@ impl Plans {
 
     /// The leader of a view made a plan from `cib`. `now` is its calendar clock, in seconds.
     pub(crate) fn made(&mut self, view: ViewId, now: i64, cib: &Document, plan: &Transition) -> Verdict {
-        let actions = plan.synapses.iter().map(|synapse| &synapse.action);
-        let steps: Vec<Step> = actions
-            .filter(|action| action.kind != ActionKind::Pseudo)
+        let steps: Vec<Step> = possible(plan)
+            .into_iter()
+            .filter(|action| action.kind != ActionKind::Pseudo && action.task != "notify")
             .map(|action| Step { operation: operation(action), text: format!("{} ({})", action.key, action.reason) })
             .collect();
         let begins = |step: &Step, primitive: &String| {
@@ -83,6 +88,21 @@ impl Plans {
         self.last = operations.map(|left| Carried { view, recheck_by, left, made });
         Ok(())
     }
+}
+
+/// The actions that can begin some time, if all goes well.
+pub(crate) fn possible(plan: &Transition) -> Vec<&Action> {
+    let mut reached: BTreeSet<ActionId> = BTreeSet::new();
+    loop {
+        let before = reached.len();
+        let can_begin = |synapse: &&Synapse| synapse.inputs.iter().all(|input| reached.contains(input));
+        let more: Vec<ActionId> = plan.synapses.iter().filter(can_begin).map(|synapse| synapse.action.id).collect();
+        reached.extend(more);
+        if reached.len() == before {
+            break;
+        }
+    }
+    plan.synapses.iter().map(|synapse| &synapse.action).filter(|action| reached.contains(&action.id)).collect()
 }
 
 /// An action that is more than a mark in the graph.
