@@ -4,6 +4,7 @@
 use super::colocation::{Colocation, ColocationIndex};
 use crate::model::{NodeIndex, NodeTable, ResourceId, Score};
 use crate::planner::Planner;
+use std::collections::BTreeMap;
 
 /// How the wishes of colocated resources are collected.
 #[derive(Clone, Copy, Debug, Default)]
@@ -191,6 +192,7 @@ impl Planner {
             && [Some(source), target].into_iter().flatten().all(|resource| {
                 !self.model.is_bundled(resource) && self.resource(resource).meta("container-attribute-target").is_none()
             });
+        let mut by_value = None;
         for node in nodes {
             // A remote node of which no status is known yet has no name to compare.
             let score = if by_name && self.model.node(node).attribute("#uname").is_some() {
@@ -199,9 +201,10 @@ impl Planner {
                     .filter(|_| self.model.node(node).is_usable())
                     .map_or(Score::MINUS_INFINITY, |entry| entry.score.max(Score::MINUS_INFINITY))
             } else {
+                let best =
+                    by_value.get_or_insert_with(|| self.best_scores(&source_table, source, &colocation.attribute));
                 let value = self.colocation_attribute(node, &colocation.attribute, target.unwrap_or(source));
-                let value = value.map(str::to_ascii_lowercase);
-                self.best_score(&source_table, source, &colocation.attribute, value.as_deref())
+                best.get(&value.map(str::to_ascii_lowercase)).copied().unwrap_or(Score::MINUS_INFINITY)
             };
             if factor < 0.0 && score < Score::ZERO {
                 let primary = self.resource(colocation.primary);
@@ -252,18 +255,15 @@ impl Planner {
         std::mem::replace(&mut subject.allowed, saved)
     }
 
-    fn best_score(&self, table: &NodeTable, source: ResourceId, attribute: &str, value: Option<&str>) -> Score {
-        let fits = |node: NodeIndex| {
-            let own = self.colocation_attribute(node, attribute, source).map(str::to_ascii_lowercase);
-            self.model.node(node).is_usable() && own.as_deref() == value
-        };
-        table
-            .iter()
-            .filter(|(node, _)| fits(*node))
-            .map(|(_, entry)| entry.score)
-            .max()
-            .unwrap_or(Score::MINUS_INFINITY)
-            .max(Score::MINUS_INFINITY)
+    /// The best score of a usable node by the value of an attribute (in any case; none for nodes without it).
+    fn best_scores(&self, table: &NodeTable, source: ResourceId, attribute: &str) -> BTreeMap<Option<String>, Score> {
+        let mut best = BTreeMap::new();
+        for (node, entry) in table.iter().filter(|(node, _)| self.model.node(*node).is_usable()) {
+            let value = self.colocation_attribute(node, attribute, source).map(str::to_ascii_lowercase);
+            let known = best.entry(value).or_insert(Score::MINUS_INFINITY);
+            *known = entry.score.max(*known);
+        }
+        best
     }
 
     fn allowed_on_one(&self, resource: ResourceId) -> bool {

@@ -6,7 +6,7 @@
 //! inside, a connection primitive that makes a guest node on which only the replica's instance may run. All of them are
 //! children of the bundle, the clone of the primitive comes last.
 
-use super::resources::{MOST_INSTANCES, connection_element};
+use super::resources::connection_element;
 use crate::model::{BundleSettings, Discovery, Kind, NodeEntry, NodeIndex, NodeTable, Replica, ResourceId, Score};
 use crate::planner::Planner;
 use crate::values;
@@ -22,6 +22,8 @@ const KEY_FILE: &str = "/etc/pacemaker/authkey";
 const LOG_DIRECTORY: &str = "/var/log/pacemaker/bundles";
 /// What a container runs unless `run-command` says another thing.
 const EXECUTOR: &str = "/usr/sbin/pacemaker-remoted";
+/// How many replicas a bundle can have: more than any cluster has use for, and few enough to be decided.
+const MOST_REPLICAS: i32 = 500;
 /// How much an instance likes the guest node that is made for it.
 const OWN_NODE: Score = Score(500);
 
@@ -130,10 +132,10 @@ impl Planner {
         };
         let mut launch = Launch { technology: technology.name().to_owned(), ..Launch::default() };
         let mut settings = read_counts(technology);
-        if settings.replicas_max > MOST_INSTANCES {
-            let message = format!("a bundle can have {MOST_INSTANCES} replicas, not {}", settings.replicas_max);
+        if settings.replicas_max > MOST_REPLICAS {
+            let message = format!("a bundle can have {MOST_REPLICAS} replicas, not {}", settings.replicas_max);
             self.problem(&id, message);
-            settings.replicas_max = MOST_INSTANCES;
+            settings.replicas_max = MOST_REPLICAS;
         }
         self.read_launch(&element, technology, &mut launch);
         settings.technology.clone_from(&launch.technology);

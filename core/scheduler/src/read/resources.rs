@@ -15,7 +15,7 @@ use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many instances a clone or bundle can have: more than any cluster has use for, and few enough to be decided.
+/// How many instances a clone can have: more than any cluster has use for, and few enough to be decided.
 pub(crate) const MOST_INSTANCES: i32 = 2_000;
 
 /// Where a resource's configuration stands.
