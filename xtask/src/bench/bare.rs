@@ -11,9 +11,18 @@ use std::time::Instant;
 /// Where the agent's record goes when no node has it.
 const FOLDER: &str = super::machine::INSIDE;
 
-/// Seconds that these calls of an agent take on all cores of this machine, as fast as they go: as many at once as executors
-/// run, with nothing between.
-pub(super) fn seconds(operations: &[String], agent: &str) -> Result<f64> {
+/// What a number of calls took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    /// From the first to the last, in seconds.
+    pub(super) seconds: f64,
+    /// Seconds of processor time.
+    pub(super) processor: f64,
+}
+
+/// What these calls of an agent take on all cores of this machine, as fast as they go: as many at once as executors run, with
+/// nothing between.
+pub(super) fn cost(operations: &[String], agent: &str) -> Result<Cost> {
     ensure!(!Path::new(FOLDER).exists(), "{FOLDER} exists");
     fs::create_dir_all(FOLDER)?;
     let taken = run(operations, agent);
@@ -21,11 +30,11 @@ pub(super) fn seconds(operations: &[String], agent: &str) -> Result<f64> {
     taken
 }
 
-fn run(operations: &[String], agent: &str) -> Result<f64> {
+fn run(operations: &[String], agent: &str) -> Result<Cost> {
     let threads = 2 * std::thread::available_parallelism()?.get();
     let next = AtomicUsize::new(0);
     let state = format!("{FOLDER}/state");
-    let began = Instant::now();
+    let (before, began) = (processor_of_children()?, Instant::now());
     std::thread::scope(|scope| {
         let worker = || -> Result<()> {
             while let Some(operation) = operations.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -58,5 +67,12 @@ fn run(operations: &[String], agent: &str) -> Result<f64> {
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })?;
-    Ok(began.elapsed().as_secs_f64())
+    Ok(Cost { seconds: began.elapsed().as_secs_f64(), processor: processor_of_children()? - before })
+}
+
+/// Seconds of processor time that children of this process have used, as far as they have ended.
+fn processor_of_children() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, rest) = stat.rsplit_once(") ").context("/proc/self/stat has another form")?;
+    Ok(rest.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0)
 }

@@ -163,11 +163,12 @@ const MANY: Workload = Workload { resources: 500, monitor_seconds: 60, agent: "D
 fn many(table: &Table, system: System, _: Runs) -> Result<()> {
     let cluster = Cluster::boot(system, 3)?;
     let (start, back) = cluster.with_logs(|| {
-        let since = now();
+        let (since, before) = (now(), processor_seconds(&cluster)?);
         cluster.configure(MANY)?;
         let last = cluster.all_started(MANY.resources, since)?;
+        let processor = processor_seconds(&cluster)? - before;
         table.note(Line::ManyStart, system, Figure::one(last - since));
-        let start = Burst::between(&cluster.site.record.since(since), last)?;
+        let start = Burst::between(&cluster.site.record.since(since), last, processor)?;
         // The first monitors run, too.
         cluster.site.wait("first monitors", Duration::from_secs(120), || {
             let entries = cluster.site.record.since(last);
@@ -175,28 +176,32 @@ fn many(table: &Table, system: System, _: Runs) -> Result<()> {
         })?;
 
         let victim = cluster.leader()? % 3 + 1;
-        let lost: Vec<String> = places(&cluster, victim);
+        let lost = places(&cluster, victim).len();
         let since = now();
         cluster.site.kill(victim)?;
-        let last = cluster.all_started(lost.len(), since)?;
+        let before = processor_seconds(&cluster)?;
+        let last = cluster.all_started(lost, since)?;
+        let processor = processor_seconds(&cluster)? - before;
         table.note(Line::ManyReturn, system, Figure::one(last - since));
-        let began =
-            cluster.site.record.since(since).iter().filter(|e| e.what == "start").map(|e| e.time).reduce(f64::min);
-        let began = began.context("nothing was started")?;
-        Ok((start, Burst::between(&cluster.site.record.since(began), last)?))
+        let entries = cluster.site.record.since(since);
+        let starts = entries.iter().filter(|entry| entry.what == "start").map(|entry| entry.time);
+        let began = starts.reduce(f64::min).context("nothing was started")?;
+        Ok((start, Burst::between(&cluster.site.record.since(began), last, processor)?))
     })?;
     drop(cluster);
-    table.note(
-        Line::ManyStartRatio,
-        system,
-        Figure::one(start.seconds / bare::seconds(&start.calls, agents::DUMMY_AGENT)?),
-    );
-    table.note(
-        Line::ManyReturnRatio,
-        system,
-        Figure::one(back.seconds / bare::seconds(&back.calls, agents::DUMMY_AGENT)?),
-    );
+    let lines = [(start, Line::ManyStartRatio, Line::ManyStartWork), (back, Line::ManyReturnRatio, Line::ManyReturnWork)];
+    for (burst, ratio, work) in lines {
+        let bare = bare::cost(&burst.calls, agents::DUMMY_AGENT)?;
+        table.note(ratio, system, Figure::one(burst.seconds / bare.seconds));
+        table.note(work, system, Figure::one(burst.processor / bare.processor));
+    }
     Ok(())
+}
+
+/// Processor time of all nodes and the agents that they ran.
+fn processor_seconds(cluster: &Cluster) -> Result<f64> {
+    let nodes = cluster.site.running().into_iter();
+    Ok(nodes.map(|node| cluster.site.processor_seconds(node)).collect::<Result<Vec<_>>>()?.iter().map(|used| used.1).sum())
 }
 
 /// The resources whose last start was on a node.
@@ -212,13 +217,15 @@ struct Burst {
     seconds: f64,
     /// The operations.
     calls: Vec<String>,
+    /// Seconds of processor time for all of it.
+    processor: f64,
 }
 
 impl Burst {
-    fn between(entries: &[Entry], last: f64) -> Result<Self> {
+    fn between(entries: &[Entry], last: f64, processor: f64) -> Result<Self> {
         let within: Vec<&Entry> = entries.iter().filter(|entry| entry.time <= last).collect();
         let first = within.iter().map(|entry| entry.time).reduce(f64::min).context("no agent was called")?;
         let calls = within.iter().map(|entry| entry.what.clone()).collect();
-        Ok(Self { seconds: last - first, calls })
+        Ok(Self { seconds: last - first, calls, processor })
     }
 }

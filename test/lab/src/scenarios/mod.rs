@@ -1,6 +1,7 @@
 //! What happens to the machines, and what must be so afterwards.
 
 mod agents;
+mod busy;
 mod database;
 mod links;
 mod parts;
@@ -48,6 +49,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "links-cut", needs: &[], plan: USUAL, play: links::all_cut },
     Scenario { name: "one-link-of-two-cut", needs: &[], plan: Plan { links: 2, ..USUAL }, play: links::one_of_two_cut },
     Scenario { name: "partition", needs: &[IPTABLES], plan: USUAL, play: links::partition },
+    Scenario { name: "all-cores-busy", needs: &[], plan: USUAL, play: busy::all_cores },
     Scenario { name: "agent-hangs", needs: &[], plan: USUAL, play: agents::hangs },
     Scenario { name: "agent-fails-to-stop", needs: &[], plan: USUAL, play: agents::fails_to_stop },
     Scenario { name: "process-dies", needs: &[], plan: USUAL, play: agents::process_dies },
