@@ -33,8 +33,10 @@ pub(crate) struct Walk {
     dependents: BTreeMap<ActionId, Vec<usize>>,
     missing: Vec<usize>,
     state: Vec<State>,
+    lanes: Vec<Lane>,
     /// For each step the lane in which it waits for a place.
     lane: Vec<usize>,
+    load: Load,
     /// Steps that wait for nothing but a free place: higher priority first, then in the order of the graph. Where one of
     /// a lane finds no place, no other of that lane does, so that thousands that wait cost nothing.
     ready: Vec<BTreeSet<Place>>,
@@ -61,8 +63,7 @@ impl Walk {
         let index: BTreeMap<ActionId, usize> = steps.iter().enumerate().map(|(at, s)| (s.action.id, at)).collect();
         let mut dependents: BTreeMap<ActionId, Vec<usize>> = BTreeMap::new();
         let mut missing = Vec::with_capacity(steps.len());
-        let mut lanes = BTreeMap::new();
-        let lane: Vec<usize> = steps.iter().map(|step| lane_of(&step.action, &mut lanes)).collect();
+        let (lanes, lane) = lanes(&transition);
         let mut ready = vec![BTreeSet::new(); lanes.len()];
         for (at, step) in steps.iter().enumerate() {
             let inputs: BTreeSet<ActionId> = step.inputs.iter().copied().collect();
@@ -81,7 +82,9 @@ impl Walk {
             dependents,
             missing,
             state,
+            lanes,
             lane,
+            load: Load::default(),
             ready,
             flying: BTreeMap::new(),
             stopped_below: None,
@@ -103,15 +106,14 @@ impl Walk {
     pub(crate) fn begin(&mut self, now: Instant) -> Vec<ActionId> {
         let mut begun = Vec::new();
         let mut full = vec![false; self.ready.len()];
-        let mut load = self.load();
         while let Some((_, at)) = self.next(&full) {
             let action = &self.transition.synapses[at].action;
             let id = action.id;
             if is_point(action) {
                 self.leave_lane(at);
                 self.end(at, State::Done);
-            } else if load.admits(action, &self.transition) {
-                load.add(action);
+            } else if self.load.admits(self.lanes[self.lane[at]], &self.transition) {
+                self.load.add(self.lanes[self.lane[at]]);
                 self.leave_lane(at);
                 self.state[at] = State::Flying;
                 self.flying.insert(at, Flight { begun: now, patience: None });
@@ -141,14 +143,6 @@ impl Walk {
 
     fn may_begin(&self, at: usize) -> bool {
         self.stopped_below.is_none_or(|limit| self.transition.synapses[at].priority > limit)
-    }
-
-    fn load(&self) -> Load {
-        let mut load = Load::default();
-        for at in self.flying.keys() {
-            load.add(&self.transition.synapses[*at].action);
-        }
-        load
     }
 
     /// How long a flying action is waited for.
@@ -208,7 +202,9 @@ impl Walk {
     }
 
     fn end(&mut self, at: usize, state: State) {
-        self.flying.remove(&at);
+        if self.flying.remove(&at).is_some() {
+            self.load.remove(self.lanes[self.lane[at]]);
+        }
         self.state[at] = state;
         if state != State::Done {
             return;
@@ -262,50 +258,74 @@ impl Walk {
     }
 }
 
+/// Steps that are limited alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lane {
+    /// The node that carries resource actions out, by its number in this walk; none for steps that no limit counts.
+    performer: Option<usize>,
+    is_migration: bool,
+}
+
+/// The lanes of a graph, and the lane of each of its steps.
+fn lanes(transition: &Transition) -> (Vec<Lane>, Vec<usize>) {
+    let mut performers = BTreeMap::new();
+    let mut lanes = BTreeMap::new();
+    let mut lane_of = |action: &Action| {
+        let next = performers.len();
+        let performer = match action.kind {
+            ActionKind::Resource { .. } => action.performer(),
+            _ => None,
+        };
+        let performer = performer.map(|performer| *performers.entry(performer.name.clone()).or_insert(next));
+        let next = lanes.len();
+        *lanes.entry(Lane { performer, is_migration: is_migration(action) }).or_insert(next)
+    };
+    let lane: Vec<usize> = transition.synapses.iter().map(|step| lane_of(&step.action)).collect();
+    let mut by_number: Vec<(usize, Lane)> = lanes.into_iter().map(|(lane, number)| (number, lane)).collect();
+    by_number.sort_unstable();
+    (by_number.into_iter().map(|(_, lane)| lane).collect(), lane)
+}
+
 /// What is on its way, counted as the limits count.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Load {
     all: usize,
-    nodes: BTreeMap<String, usize>,
-    migrations: BTreeMap<String, usize>,
+    /// By the performer: all of its actions, and the migrations among them.
+    nodes: BTreeMap<usize, (usize, usize)>,
 }
 
 impl Load {
-    fn add(&mut self, action: &Action) {
-        let ActionKind::Resource { .. } = action.kind else { return };
-        let Some(performer) = action.performer() else { return };
+    fn add(&mut self, lane: Lane) {
+        let Some(performer) = lane.performer else { return };
+        let (actions, migrations) = self.nodes.entry(performer).or_default();
         self.all += 1;
-        *self.nodes.entry(performer.name.clone()).or_default() += 1;
-        if is_migration(action) {
-            *self.migrations.entry(performer.name.clone()).or_default() += 1;
-        }
+        *actions += 1;
+        *migrations += usize::from(lane.is_migration);
     }
 
-    fn admits(&self, action: &Action, transition: &Transition) -> bool {
-        let ActionKind::Resource { .. } = action.kind else { return true };
-        let Some(performer) = action.performer() else { return true };
+    fn remove(&mut self, lane: Lane) {
+        let Some((actions, migrations)) = lane.performer.and_then(|performer| self.nodes.get_mut(&performer)) else {
+            return;
+        };
+        self.all -= 1;
+        *actions -= 1;
+        *migrations -= usize::from(lane.is_migration);
+    }
+
+    fn admits(&self, lane: Lane, transition: &Transition) -> bool {
+        let Some(performer) = lane.performer else { return true };
+        let (actions, migrations) = self.nodes.get(&performer).copied().unwrap_or_default();
         let room = match transition.batch_limit {
-            0 => self.nodes.get(&performer.name).copied().unwrap_or(0) < PER_NODE,
+            0 => actions < PER_NODE,
             limit => self.all < limit as usize,
         };
-        let migrations = self.migrations.get(&performer.name).copied().unwrap_or(0);
-        room && !(is_migration(action) && transition.migration_limit.is_some_and(|limit| migrations >= limit as usize))
+        room && !(lane.is_migration && transition.migration_limit.is_some_and(|limit| migrations >= limit as usize))
     }
 }
 
 /// A point in the graph without work of its own.
 fn is_point(action: &Action) -> bool {
     matches!(action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. })
-}
-
-/// The lane of an action: what is limited alike. Resource actions of one node share one, its migrations another.
-fn lane_of(action: &Action, lanes: &mut BTreeMap<(Option<String>, bool), usize>) -> usize {
-    let performer = match action.kind {
-        ActionKind::Resource { .. } => action.performer().map(|performer| performer.name.clone()),
-        _ => None,
-    };
-    let next = lanes.len();
-    *lanes.entry((performer, is_migration(action))).or_insert(next)
 }
 
 fn is_migration(action: &Action) -> bool {

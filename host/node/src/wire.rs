@@ -14,13 +14,15 @@ use rustix::time::Timespec;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::mpsc;
 
 /// The name under which the engine's state is stored.
 const STATE: &str = "membership.json";
 
-/// So many datagrams are taken from a socket before the timers are looked at again.
+/// So many datagrams are taken from a socket, and so many requests of the node, before the timers are looked at again.
 const BATCH: usize = 64;
 
 /// What membership tells the node.
@@ -69,6 +71,8 @@ pub(crate) fn addresses(config: &NodeConfig) -> Result<Addresses> {
 pub struct Membership {
     asked: Sender<Asked>,
     wake: UnixDatagram,
+    /// The thread was woken and has not looked into its queue since.
+    woken: Arc<AtomicBool>,
 }
 
 impl Membership {
@@ -85,7 +89,10 @@ impl Membership {
     fn send(&self, asked: Asked) {
         // Both ends are gone only after the engine failed or left, and that was told.
         let _ = self.asked.send(asked);
-        let _ = self.wake.send(&[0]);
+        // One call wakes for all that is asked until the thread looks.
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            let _ = self.wake.send(&[0]);
+        }
     }
 }
 
@@ -117,9 +124,21 @@ pub(crate) fn start(config: &NodeConfig, storage: Storage, told: mpsc::Unbounded
     wake.set_nonblocking(true)?;
     woken.set_nonblocking(true)?;
     let (asked, queue) = channel();
-    let wire = Wire { engine, sockets, addresses, woken, queue, storage, told, effects: Vec::new() };
+    let flag = Arc::new(AtomicBool::new(false));
+    let wire = Wire {
+        engine,
+        sockets,
+        addresses,
+        woken,
+        flag: flag.clone(),
+        more: false,
+        queue,
+        storage,
+        told,
+        effects: Vec::new(),
+    };
     std::thread::Builder::new().name("membership".into()).spawn(move || wire.run())?;
-    Ok(Membership { asked, wake })
+    Ok(Membership { asked, wake, woken: flag })
 }
 
 /// Opens the socket of a link. An address that this machine has not got may come later (a cable that is out, a slow DHCP
@@ -147,6 +166,9 @@ struct Wire {
     sockets: Vec<UdpSocket>,
     addresses: Addresses,
     woken: UnixDatagram,
+    flag: Arc<AtomicBool>,
+    /// Not all of the queue was taken last time.
+    more: bool,
     queue: Receiver<Asked>,
     storage: Storage,
     told: mpsc::UnboundedSender<Told>,
@@ -176,9 +198,10 @@ impl Wire {
         Ok(())
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         let now = clock::now();
-        let timeout = self.engine.deadline().map(|deadline| deadline.since(now)).map(|t| Timespec {
+        let deadline = if std::mem::take(&mut self.more) { Some(now) } else { self.engine.deadline() };
+        let timeout = deadline.map(|deadline| deadline.since(now)).map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: t.subsec_nanos().into(),
         });
@@ -207,15 +230,20 @@ impl Wire {
 
     fn take_requests(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
         while self.woken.recv(buffer).is_ok() {}
-        while let Ok(asked) = self.queue.try_recv() {
-            match asked {
-                Asked::Input(input) => self.handle(input)?,
-                Asked::Configure(config, addresses) => {
+        // Before the queue is looked into: what comes later wakes again.
+        self.flag.store(false, Ordering::SeqCst);
+        for _ in 0..BATCH {
+            match self.queue.try_recv() {
+                Ok(Asked::Input(input)) => self.handle(input)?,
+                Ok(Asked::Configure(config, addresses)) => {
                     self.addresses = addresses;
                     self.handle(Input::Configure(*config))?;
                 }
+                Err(_) => return Ok(()),
             }
         }
+        // There may be more: the next wait ends at once.
+        self.more = true;
         Ok(())
     }
 

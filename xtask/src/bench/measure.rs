@@ -189,7 +189,8 @@ fn many(table: &Table, system: System, _: Runs) -> Result<()> {
         Ok((start, Burst::between(&cluster.site.record.since(began), last, processor)?))
     })?;
     drop(cluster);
-    let lines = [(start, Line::ManyStartRatio, Line::ManyStartWork), (back, Line::ManyReturnRatio, Line::ManyReturnWork)];
+    let lines =
+        [(start, Line::ManyStartRatio, Line::ManyStartWork), (back, Line::ManyReturnRatio, Line::ManyReturnWork)];
     for (burst, ratio, work) in lines {
         let bare = bare::cost(&burst.calls, agents::DUMMY_AGENT)?;
         table.note(ratio, system, Figure::one(burst.seconds / bare.seconds));
@@ -201,7 +202,12 @@ fn many(table: &Table, system: System, _: Runs) -> Result<()> {
 /// Processor time of all nodes and the agents that they ran.
 fn processor_seconds(cluster: &Cluster) -> Result<f64> {
     let nodes = cluster.site.running().into_iter();
-    Ok(nodes.map(|node| cluster.site.processor_seconds(node)).collect::<Result<Vec<_>>>()?.iter().map(|used| used.1).sum())
+    Ok(nodes
+        .map(|node| cluster.site.processor_seconds(node))
+        .collect::<Result<Vec<_>>>()?
+        .iter()
+        .map(|used| used.1)
+        .sum())
 }
 
 /// The resources whose last start was on a node.
