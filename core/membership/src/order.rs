@@ -33,7 +33,7 @@ const EARLY_ITEMS: u64 = 8192;
 /// Limits of the window, in datagrams.
 const SMALLEST_WINDOW: usize = 4;
 const FIRST_WINDOW: usize = 32;
-const LARGEST_WINDOW: usize = 256;
+const LARGEST_WINDOW: usize = 128;
 /// With so many datagrams on their way, one that is not full waits.
 const EAGER_DATAGRAMS: usize = 2;
 /// An acknowledgement names so many gaps.

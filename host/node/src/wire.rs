@@ -25,6 +25,9 @@ const STATE: &str = "membership.json";
 /// So many datagrams are taken from a socket, and so many requests of the node, before the timers are looked at again.
 const BATCH: usize = 64;
 
+/// The size of a socket's buffer, in bytes.
+const RECEIVED_BYTES: usize = 4 << 20;
+
 /// What membership tells the node.
 #[derive(Debug)]
 pub enum Told {
