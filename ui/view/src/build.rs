@@ -207,6 +207,7 @@ impl Builder<'_> {
         let part = |id: Option<ResourceId>| id.map(|id| Box::new(self.resource(id)));
         Replica {
             number: replica.offset as usize,
+            host: self.model.current_node(replica.container).map(|node| self.name(node)),
             address: replica.ip_address.clone(),
             ip: part(replica.ip),
             child: part(replica.child),

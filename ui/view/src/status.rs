@@ -384,6 +384,8 @@ pub struct Bundle {
 pub struct Replica {
     /// Its number from 0.
     pub number: usize,
+    /// The node where the container runs; of several the one that counts.
+    pub host: Option<String>,
     /// The address, where it has one.
     pub address: Option<String>,
     /// The resource for the address.

@@ -470,8 +470,7 @@ fn write_replica(outline: &mut Outline, context: &Context<'_>, replica: &Replica
     if let Some(address) = &replica.address {
         name.push_str(&format!(" ({address})"));
     }
-    let node = container.and_then(|container| container.active_on.first()).map(String::as_str);
-    write_primitive(outline, context, service, &name, node, place);
+    write_primitive(outline, context, service, &name, replica.host.as_deref(), place);
 }
 
 fn primitive_of(resource: Option<&Resource>) -> Option<&Primitive> {
