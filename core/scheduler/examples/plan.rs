@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(graph, plan.transition.to_xml())?;
     }
     if scores {
-        plan.scores.iter().for_each(|line| println!("{line}"));
+        plan.scores.iter().filter(|line| !line.is_about_capacity()).for_each(|line| println!("{line}"));
     }
     if why {
         plan.problems.iter().for_each(|problem| println!("{}: {}", problem.id, problem.message));

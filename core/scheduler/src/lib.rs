@@ -4,6 +4,7 @@
 //! should be, with the scores that decided and the reason of each. It is a pure function of the document and the time.
 //! The decisions are those of Pacemaker 3.0.2.
 
+mod considered;
 mod decide;
 pub mod model;
 mod pattern;
@@ -17,9 +18,10 @@ mod summary;
 mod transition;
 mod values;
 
+pub use considered::{Considered, ConsideredAction, ConsideredOrder, Fate};
 pub use model::{Model, NodeIndex, Problem, ResourceId, Role, Score};
 pub use placement::{Choice, Placement, Placements, Share, Source};
-pub use scores::ScoreLine;
+pub use scores::{Amounts, ScoreLine};
 pub use summary::{Change, ResourceVerb, ShownRole};
 pub use transition::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Synapse, Transition};
 
@@ -64,6 +66,15 @@ pub enum Purpose {
 
 /// As [`plan`], for one purpose.
 pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
+    decide(cib, now, purpose, |_| ()).0
+}
+
+/// As [`plan_for`], with all that was thought of on the way, which may be much more than the plan.
+pub fn plan_with_considered(cib: &Document, now: UnixTime, purpose: Purpose) -> (Plan, Considered) {
+    decide(cib, now, purpose, Planner::considered)
+}
+
+fn decide<T>(cib: &Document, now: UnixTime, purpose: Purpose, look_back: impl FnOnce(&mut Planner) -> T) -> (Plan, T) {
     let cib = &current_schema(cib);
     let mut planner = read_cluster(cib, now);
     planner.purpose = purpose;
@@ -79,7 +90,8 @@ pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
     let foreseen = planner.list_changes();
     let transition = planner.create_graph();
     let changes = planner.list_changes();
-    Plan {
+    let seen = look_back(&mut planner);
+    let plan = Plan {
         model: planner.model,
         transition,
         scores: planner.scores,
@@ -87,7 +99,8 @@ pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
         foreseen,
         placements: planner.placements,
         problems: planner.problems.into_iter().collect(),
-    }
+    };
+    (plan, seen)
 }
 
 /// What is known of a cluster, without deciding anything.

@@ -114,8 +114,10 @@ pub(crate) fn by_old_name(arguments: Vec<OsString>) -> Vec<OsString> {
         "crm_simulate" => "simulate",
         _ => return arguments,
     };
-    let rest = arguments.into_iter().skip(1);
-    [OsString::from("hakudo"), OsString::from(command)].into_iter().chain(rest).collect()
+    // What crm_simulate does where no source is named; a source that is named later wins.
+    let default = if name == "crm_simulate" { vec![OsString::from("--xml-pipe")] } else { Vec::new() };
+    let words = [OsString::from("hakudo"), OsString::from(command)];
+    words.into_iter().chain(default).chain(arguments.into_iter().skip(1)).collect()
 }
 
 #[cfg(test)]
@@ -132,7 +134,7 @@ mod tests {
     fn old_names_are_known() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!(by_old_name(words(&["/usr/sbin/crm_mon", "-1r"])), words(&["hakudo", "status", "-1r"]));
-        assert_eq!(by_old_name(words(&["crm_simulate", "-L"])), words(&["hakudo", "simulate", "-L"]));
+        assert_eq!(by_old_name(words(&["crm_simulate", "-L"])), words(&["hakudo", "simulate", "--xml-pipe", "-L"]));
         assert_eq!(by_old_name(words(&["hakudo", "why", "web"])), words(&["hakudo", "why", "web"]));
     }
 }

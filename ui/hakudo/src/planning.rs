@@ -5,7 +5,7 @@ use crate::world::World;
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_cib::iso8601::LocalTime;
-use hakudo_scheduler::{Model, Plan, Purpose, plan_for};
+use hakudo_scheduler::{Considered, Model, Plan, Purpose, plan_for};
 
 /// `execution-date`: the moment that a saved CIB belongs to.
 pub(crate) fn execution_date(cib: &Document) -> Option<i64> {
@@ -27,6 +27,12 @@ pub(crate) fn model(cib: &Document, now: i64) -> Result<Model, Failure> {
 /// What the scheduler decides, told to somebody who looks on: a stored CIB may lack its secrets.
 pub(crate) fn plan(cib: &Document, now: i64) -> Result<Plan, Failure> {
     guarded(|| plan_for(cib, UnixTime::from_seconds(now), Purpose::Inspection))
+}
+
+/// The same, with all that was thought of on the way.
+pub(crate) fn plan_with_considered(cib: &Document, now: i64) -> Result<(Plan, Considered), Failure> {
+    let now = UnixTime::from_seconds(now);
+    guarded(|| hakudo_scheduler::plan_with_considered(cib, now, Purpose::Inspection))
 }
 
 /// A fault of the scheduler is an error of the command, told in one line.

@@ -1,7 +1,9 @@
 //! A transition graph as XML, in the form of Pacemaker's.
 
 use hakudo_cib::Element;
-use hakudo_scheduler::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Transition};
+use hakudo_scheduler::{
+    Action, ActionId, ActionKind, Considered, ConsideredAction, Fate, NodeRef, ResourceRef, Transition,
+};
 use std::collections::BTreeMap;
 
 /// The graph as an element `<transition_graph>`.
@@ -114,38 +116,78 @@ fn primitive(resource: &ResourceRef) -> Element {
     element.with("type", &resource.agent.kind)
 }
 
-/// The graph for Graphviz: an oval an action, an arrow from each input.
-pub fn dot(transition: &Transition) -> String {
-    let by_id: BTreeMap<ActionId, &Action> =
-        transition.synapses.iter().map(|synapse| (synapse.action.id, &synapse.action)).collect();
+/// A plan for Graphviz: an oval an action, an arrow from each that comes before it.
+///
+/// What is in the graph is green. What should be done but cannot is red; with `every`, also what need not be done (blue) and
+/// what concerns unmanaged resources is drawn. With `numbers`, each oval has its action's number.
+pub fn dot(considered: &Considered, every: bool, numbers: bool) -> String {
+    let name = |action: &ConsideredAction| match numbers {
+        true => format!("{} ({})", action.name, action.number),
+        false => action.name.clone(),
+    };
+    let drawn = |fate: Fate| every || matches!(fate, Fate::Planned | Fate::Blocked);
     let mut text = String::from(" digraph \"g\" {\n");
-    for synapse in &transition.synapses {
-        let pseudo = matches!(synapse.action.kind, ActionKind::Pseudo | ActionKind::PseudoFencing { .. });
-        let font = if pseudo { "orange" } else { "black" };
-        text.push_str(&format!(
-            "\"{}\" [ style=bold color=\"green\" fontcolor=\"{font}\"]\n",
-            dot_name(&synapse.action)
-        ));
+    for action in considered.actions.iter().filter(|action| drawn(action.fate)) {
+        let (style, color) = match action.fate {
+            Fate::Planned => ("bold", "green"),
+            Fate::Optional => ("dashed", "blue"),
+            Fate::Unmanaged | Fate::Blocked => ("dashed", "red"),
+        };
+        let font = match (action.fate, action.pseudo) {
+            (Fate::Unmanaged, _) => "purple",
+            (_, true) => "orange",
+            (_, false) => "black",
+        };
+        text.push_str(&format!("\"{}\" [ style={style} color=\"{color}\" fontcolor=\"{font}\"]\n", name(action)));
     }
-    for synapse in &transition.synapses {
-        for input in synapse.inputs.iter().filter_map(|input| by_id.get(input)) {
-            text.push_str(&format!("\"{}\" -> \"{}\" [ style = bold]\n", dot_name(input), dot_name(&synapse.action)));
+    for order in &considered.orders {
+        let (first, then) = (&considered.actions[order.first], &considered.actions[order.then]);
+        let matters = order.planned || (drawn(first.fate) && drawn(then.fate) && !order.only_on_one_node);
+        if every || matters {
+            let style = if order.planned { "bold" } else { "dashed" };
+            text.push_str(&format!("\"{}\" -> \"{}\" [ style = {style}]\n", name(first), name(then)));
         }
     }
     text.push_str("}\n");
     text
 }
 
-fn dot_name(action: &Action) -> String {
-    let node = action.node().map(|node| format!(" {}", node.name)).unwrap_or_default();
-    let name = match &action.kind {
-        _ if action.task == "stonith" => {
-            let how = action.attributes.get("CRM_meta_stonith_action").map_or("", String::as_str);
-            return format!("stonith '{how}'{node}").replace('"', "'");
-        }
-        ActionKind::Resource { .. } if action.task == "cancel" => format!("Cancel {}", action.key),
-        ActionKind::Cluster { resource: None, .. } => action.task.clone(),
-        _ => action.key.clone(),
-    };
-    format!("{name}{node}").replace('"', "'")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use hakudo_scheduler::ConsideredOrder;
+
+    #[test]
+    fn a_picture_shows_what_is_done_and_what_cannot_be() {
+        let action =
+            |number, name: &str, fate| ConsideredAction { number, name: name.to_owned(), pseudo: number == 1, fate };
+        let order = |first, then, planned| ConsideredOrder { first, then, planned, only_on_one_node: false };
+        let considered = Considered {
+            actions: vec![
+                action(3, "web_start_0 alpha", Fate::Blocked),
+                action(2, "disk_start_0 alpha", Fate::Planned),
+                action(1, "disk_stop_0", Fate::Optional),
+            ],
+            orders: vec![order(1, 0, false), order(2, 1, false)],
+        };
+        expect![[r#"
+             digraph "g" {
+            "web_start_0 alpha" [ style=dashed color="red" fontcolor="black"]
+            "disk_start_0 alpha" [ style=bold color="green" fontcolor="black"]
+            "disk_start_0 alpha" -> "web_start_0 alpha" [ style = dashed]
+            }
+        "#]]
+        .assert_eq(&dot(&considered, false, false));
+        expect![[r#"
+             digraph "g" {
+            "web_start_0 alpha (3)" [ style=dashed color="red" fontcolor="black"]
+            "disk_start_0 alpha (2)" [ style=bold color="green" fontcolor="black"]
+            "disk_stop_0 (1)" [ style=dashed color="blue" fontcolor="orange"]
+            "disk_start_0 alpha (2)" -> "web_start_0 alpha (3)" [ style = dashed]
+            "disk_stop_0 (1)" -> "disk_start_0 alpha (2)" [ style = dashed]
+            }
+        "#]]
+        .assert_eq(&dot(&considered, true, true));
+    }
 }

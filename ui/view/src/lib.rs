@@ -10,6 +10,7 @@ mod outline;
 #[cfg(test)]
 mod schema_test;
 pub mod simulation;
+pub mod simulation_xml;
 pub mod status;
 pub mod text;
 mod text_fencing;

@@ -3,8 +3,8 @@
 use crate::outline::Outline;
 use crate::status::ClusterStatus;
 use crate::text::maintenance_notice;
-use hakudo_scheduler::Plan;
 use hakudo_scheduler::simulate::Step;
+use hakudo_scheduler::{Plan, ScoreLine};
 
 /// What is said before the status: that nothing is managed, and what is disabled or blocked. Empty where there is nothing to say.
 pub fn head(status: &ClusterStatus) -> String {
@@ -74,19 +74,9 @@ fn write_step(outline: &mut Outline, step: &Step) {
     }
 }
 
-/// The lines of scores, and of what nodes have and resources need.
-pub fn score_lines(plan: &Plan, scores: bool, utilization: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    if utilization {
-        for node in plan.model.nodes().map(|node| plan.model.node(node)) {
-            let capacity: String = node.utilization.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-            lines.push(format!("Remaining: {} capacity:{capacity}", node.name));
-        }
-    }
-    if scores {
-        lines.extend(plan.scores.iter().map(ToString::to_string));
-    }
-    lines
+/// The lines of scores, and of what nodes have and resources need, where these are asked for.
+pub fn score_lines(plan: &Plan, scores: bool, utilization: bool) -> impl Iterator<Item = &ScoreLine> {
+    plan.scores.iter().filter(move |line| if line.is_about_capacity() { utilization } else { scores })
 }
 
 /// A moment as crm_simulate writes it, in UTC.

@@ -1,13 +1,13 @@
 //! The status as crm_mon's XML (`--output-as=xml`), with the elements of Pacemaker's API result.
 
 use crate::status::{
-    Bundle, CloneSet, ClusterStatus, Failure, Fencing, FencingState, Group, Node, NodeKind, Operation, Primitive,
+    self, Bundle, CloneSet, ClusterStatus, Failure, Fencing, FencingState, Group, NodeKind, Operation, Primitive,
     Resource, ResourceHistory, Summary,
 };
 use crate::text::{Sections, Show};
 use crate::text_fencing;
 use crate::words::{self, truth};
-use hakudo_cib::Element;
+use hakudo_cib::{Element, Node};
 use hakudo_scheduler::ShownRole;
 use std::collections::BTreeMap;
 
@@ -16,44 +16,68 @@ const API_VERSION: &str = "2.41";
 
 /// The status as an API result. `request` is the command line that asked for it.
 pub fn crm_mon(status: &ClusterStatus, sections: Sections, show: &Show, request: &str) -> String {
-    let mut root = Element::new("pacemaker-result").with("api-version", API_VERSION).with("request", request);
+    let mut parts = Vec::new();
     let summary = summary(&status.summary, sections, show);
     if summary.children().next().is_some() {
-        root.push(summary);
+        parts.push(summary);
     }
+    parts.extend(self::sections(status, sections, show));
+    result(request, parts, 0, &[])
+}
+
+/// A whole API result: the command line that asked for it, its parts, and how the command ended.
+pub fn result(request: &str, parts: Vec<Element>, exit_code: u8, errors: &[String]) -> String {
+    let mut root = Element::new("pacemaker-result").with("api-version", API_VERSION).with("request", request);
+    parts.into_iter().for_each(|part| root.push(part));
+    let message = words::exit_code(i32::from(exit_code));
+    let mut status = Element::new("status").with("code", exit_code.to_string()).with("message", message);
+    if !errors.is_empty() {
+        let error = |text: &String| {
+            let mut error = Element::new("error");
+            error.nodes_mut().push(Node::Text(text.as_str().into()));
+            error
+        };
+        status.push(list("errors", errors.iter().map(error)));
+    }
+    root.push(status);
+    format!("<?xml version=\"1.0\"?>\n{}", root.to_xml())
+}
+
+/// The status apart from its summary, an element a section.
+pub(crate) fn sections(status: &ClusterStatus, sections: Sections, show: &Show) -> Vec<Element> {
+    let mut parts = Vec::new();
     if sections.nodes {
-        root.push(list("nodes", status.nodes.iter().map(|node| self::node(status, node, show))));
+        parts.push(list("nodes", status.nodes.iter().map(|node| self::node(status, node, show))));
     }
     if sections.resources {
         let shown = status.resources.iter().filter(|r| !r.removed() || is_active(status, r, true));
         let shown = shown.filter(|r| show.inactive || is_active(status, r, false));
-        root.push(list("resources", shown.map(|r| resource(status, r, show))));
+        parts.push(list("resources", shown.map(|r| resource(status, r, show))));
     }
     if sections.attributes {
-        root.push(list("node_attributes", status.nodes.iter().filter(|n| n.online).filter_map(attributes)));
+        parts.push(list("node_attributes", status.nodes.iter().filter(|n| n.online).filter_map(attributes)));
     }
     if sections.operations || sections.failcounts {
-        root.push(history(status, sections.operations, show));
+        parts.push(history(status, sections.operations, show));
     }
     if sections.failures && !status.failures.is_empty() {
-        root.push(list("failures", status.failures.iter().map(|f| failure(f, show))));
+        parts.push(list("failures", status.failures.iter().map(|f| failure(f, show))));
     }
     // A file knows nothing of it.
     let fenced = sections.fencing_failed || sections.fencing_pending || sections.fencing_succeeded;
     if fenced && status.summary.local.is_some() {
-        root.push(fencing(status, sections, show));
+        parts.push(fencing(status, sections, show));
     }
     if sections.tickets && !status.tickets.is_empty() {
-        root.push(tickets(status, show));
+        parts.push(tickets(status, show));
     }
     if sections.bans {
-        root.push(bans(status, show));
+        parts.push(bans(status, show));
     }
-    root.push(Element::new("status").with("code", "0").with("message", "OK"));
-    format!("<?xml version=\"1.0\"?>\n{}", root.to_xml())
+    parts
 }
 
-fn list(name: &str, children: impl Iterator<Item = Element>) -> Element {
+pub(crate) fn list(name: &str, children: impl Iterator<Item = Element>) -> Element {
     let mut element = Element::new(name);
     children.for_each(|child| element.push(child));
     element
@@ -123,7 +147,7 @@ fn summary(summary: &Summary, sections: Sections, show: &Show) -> Element {
     element
 }
 
-fn node(status: &ClusterStatus, node: &Node, show: &Show) -> Element {
+fn node(status: &ClusterStatus, node: &status::Node, show: &Show) -> Element {
     let health = match node.health {
         i32::MIN..=-1 => "red",
         0 => "yellow",
@@ -274,7 +298,7 @@ fn bundle(status: &ClusterStatus, bundle: &Bundle, show: &Show) -> Element {
     element
 }
 
-fn attributes(node: &Node) -> Option<Element> {
+fn attributes(node: &status::Node) -> Option<Element> {
     if node.attributes.is_empty() {
         return None;
     }

@@ -145,6 +145,11 @@ impl Work {
         }
     }
 
+    /// The same in several lines.
+    fn announce_all(&mut self, lines: Vec<String>) {
+        lines.into_iter().for_each(|line| self.announce(line));
+    }
+
     /// An id that nothing else has, made of this one.
     fn fresh_id(&mut self, wanted: &str) -> String {
         let wanted = format!("upgraded-{wanted}");

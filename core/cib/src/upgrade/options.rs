@@ -12,11 +12,36 @@ enum Fate {
     /// It is a meta attribute in `op_defaults` or `rsc_defaults`.
     Moved(&'static str, &'static str),
     /// It is gone, for this reason.
-    Gone(&'static str),
+    Gone(Instead),
 }
 
-const THRESHOLD: &str = "migration-threshold in rsc_defaults can be set instead";
-const ALERTS: &str = "alerts can be configured instead";
+/// What can be done instead, in our words and in Pacemaker's.
+type Instead = (&'static str, &'static str);
+
+/// How Pacemaker's commands name the tables of this upgrade.
+mod table {
+    pub(super) const PROPERTIES: &str = "Cluster properties";
+    pub(super) const NODE: &str = "Cluster node";
+    pub(super) const PARAMETERS: &str = "Resource instance_attributes";
+    pub(super) const META: &str = "Resource meta_attributes";
+    pub(super) const OPERATION: &str = "Resources-operation";
+    pub(super) const OPERATION_PARAMETERS: &str = "Resources-operation instance_attributes";
+    pub(super) const COLOCATION: &str = "Constraints-colocation";
+}
+
+/// The lines in which Pacemaker's commands announce a change of something: what they do to it, and more about that.
+fn lines(severity: &str, table: &str, context: &str, what: &str, more: Option<&str>) -> Vec<String> {
+    let more = more.map(|more| format!("{severity}: {table}: ... {more}"));
+    std::iter::once(format!("{severity}: {table}: {context}: {what}")).chain(more).collect()
+}
+
+const THRESHOLD: Instead = (
+    "migration-threshold in rsc_defaults can be set instead",
+    "migration-threshold in rsc_defaults can be configured instead",
+);
+const ALERTS: Instead = ("alerts can be configured instead", "standalone alerts can be configured instead");
+const VOTES: Instead =
+    ("the membership layer counts the votes", "corosync (2+) infrastructure tracks quorum on its own");
 
 const PROPERTIES: &[(&str, Fate)] = &[
     ("cluster_recheck_interval", Fate::Renamed("cluster-recheck-interval")),
@@ -30,7 +55,7 @@ const PROPERTIES: &[(&str, Fate)] = &[
     ("default-resource-failure-stickiness", Fate::Moved("rsc_defaults", "migration-threshold")),
     ("default_resource_failure_stickiness", Fate::Moved("rsc_defaults", "migration-threshold")),
     ("election_timeout", Fate::Renamed("election-timeout")),
-    ("expected-quorum-votes", Fate::Gone("the membership layer counts the votes")),
+    ("expected-quorum-votes", Fate::Gone(VOTES)),
     ("is-managed-default", Fate::Moved("rsc_defaults", "is-managed")),
     ("is_managed_default", Fate::Moved("rsc_defaults", "is-managed")),
     ("no_quorum_policy", Fate::Renamed("no-quorum-policy")),
@@ -71,6 +96,9 @@ pub(super) fn upgrade(configuration: &mut Element, work: &mut Work) {
         "node" if element.attribute("type") == Some("normal") => {
             element.set("type", "member");
             work.changed(element.id(), "the node type normal is called member now");
+            let context = format!("{} (id={})", element.attribute("uname").unwrap_or_default(), element.id());
+            let what = "keeping type as type, redefined as member, for matching normal";
+            work.announce_all(lines("DEBUG", table::NODE, &context, what, None));
         }
         "primitive" | "template" => resource(element, work),
         "rsc_colocation" => {
@@ -78,6 +106,8 @@ pub(super) fn upgrade(configuration: &mut Element, work: &mut Work) {
                 if element.unset(attribute) {
                     let message = format!("{attribute} of a colocation is gone: it never had an effect");
                     work.lost(element.id(), message);
+                    let (what, more) = (format!("dropping {attribute}"), Some("was actually never in effect"));
+                    work.announce_all(lines("INFO", table::COLOCATION, element.id(), &what, more));
                 }
             }
         }
@@ -121,22 +151,27 @@ fn property(pair: &mut Element, rule: Option<&Arc<Element>>, moves: &mut Vec<Mov
     if name == "cluster-infrastructure" && OLD_INFRASTRUCTURE.contains(&value) {
         let message = format!("{name} '{value}' is gone: no such infrastructure is supported any more");
         work.lost(pair.id(), message);
+        let what = format!("dropping {name} for matching {}", OLD_INFRASTRUCTURE.join("|"));
+        let more = "corosync (2+) infrastructure can be used instead, though the value is not of significance";
+        work.announce_all(lines("INFO", table::PROPERTIES, pair.id(), &what, Some(more)));
         return false;
     }
     let failure_stickiness = name.ends_with("failure-stickiness") || name.ends_with("failure_stickiness");
     let Some((_, fate)) = PROPERTIES.iter().find(|(old, _)| *old == name) else { return true };
     match *fate {
         Fate::Moved(..) if failure_stickiness && value != "-INFINITY" => {
-            work.lost(pair.id(), format!("{name} is gone: {THRESHOLD}"));
+            drop_property(pair.id(), &name, THRESHOLD, work);
             false
         }
         Fate::Renamed(new) => {
             pair.set("name", new);
             work.changed(pair.id(), format!("the property {name} is called {new} now"));
+            let what = format!("renaming {name} as {new}");
+            work.announce_all(lines("DEBUG", table::PROPERTIES, pair.id(), &what, None));
             true
         }
         Fate::Gone(why) => {
-            work.lost(pair.id(), format!("{name} is gone: {why}"));
+            drop_property(pair.id(), &name, why, work);
             false
         }
         Fate::Moved(section, new) => {
@@ -150,16 +185,26 @@ fn property(pair: &mut Element, rule: Option<&Arc<Element>>, moves: &mut Vec<Mov
     }
 }
 
+fn drop_property(id: &str, name: &str, why: Instead, work: &mut Work) {
+    work.lost(id, format!("{name} is gone: {}", why.0));
+    work.announce_all(lines("INFO", table::PROPERTIES, id, &format!("dropping {name}"), Some(why.1)));
+}
+
 /// Puts a pair into a section of defaults, unless it is set there already.
 fn move_to_defaults(configuration: &mut Element, moved: Move, work: &mut Work) {
     let Move { section, pair, was, rule } = moved;
     let name = pair.attribute("name").unwrap_or_default().to_owned();
     let defaults = configuration.child_or_new(section);
+    let redefined = if name == "migration-threshold" { ", redefined as 1, for matching -INFINITY" } else { "" };
+    let what = format!("moving {was} under {section} as {name} unless already defined there{redefined}");
+    let announced = lines("DEBUG", table::PROPERTIES, pair.id(), &what, None);
     if rule.is_none() && is_set(defaults, &name) {
         work.lost(pair.id(), format!("{was} is gone: {name} is set in {section} already"));
+        work.announce_all(announced);
         return;
     }
     work.changed(pair.id(), format!("the property {was} is {name} in {section} now"));
+    work.announce_all(announced);
     match rule {
         None => plain_set(defaults, "meta_attributes", section, work).push(pair),
         Some(rule) => {
@@ -195,6 +240,7 @@ fn plain_set<'a>(parent: &'a mut Element, kind: &str, owner: &str, work: &mut Wo
 }
 
 fn resource(resource: &mut Element, work: &mut Work) {
+    let owner = resource.id().to_owned();
     for set in resource.children_mut() {
         match set.name() {
             "instance_attributes" => {
@@ -203,21 +249,20 @@ fn resource(resource: &mut Element, work: &mut Work) {
                     _ => true,
                 });
             }
-            "meta_attributes" => meta_attributes(set, work),
+            "meta_attributes" => meta_attributes(&owner, set, work),
             _ => {}
         }
     }
     let mut required = None;
     if let Some(operations) = resource.child_mut("operations") {
         for operation in operations.children_mut() {
-            required = self::operation(operation, work).or(required);
+            required = self::operation(&owner, operation, work).or(required);
         }
     }
     if let Some((id, requires)) = required
         && !is_set(resource, "requires")
     {
         let id = work.fresh_id(&format!("{id}-requires"));
-        let owner = resource.id().to_owned();
         plain_set(resource, "meta_attributes", &owner, work).push(nvpair(&id, "requires", &requires));
     }
 }
@@ -229,19 +274,26 @@ fn parameter(pair: &mut Element, work: &mut Work) -> bool {
         let Some(argument) = pair.attribute("value").and_then(|map| map.strip_prefix("port:")).map(str::to_owned)
         else {
             work.lost(pair.id(), "pcmk_arg_map is gone: pcmk_host_argument can be set instead");
+            work.announce_all(lines("DEBUG", table::PARAMETERS, pair.id(), "dropping pcmk_arg_map", None));
             return false;
         };
         pair.set("name", "pcmk_host_argument");
         pair.set("value", &argument);
         work.changed(pair.id(), "pcmk_arg_map is pcmk_host_argument now");
+        let what =
+            "renaming pcmk_arg_map as pcmk_host_argument for matching port: prefix that will, meanwhile, get dropped";
+        work.announce_all(lines("DEBUG", table::PARAMETERS, pair.id(), what, None));
     } else if let Some((_, new)) = DEVICE_PARAMETERS.iter().find(|(old, _)| *old == name) {
         pair.set("name", new);
         work.changed(pair.id(), format!("{name} is called {new} now"));
+        let what = format!("renaming {name} as {new}");
+        work.announce_all(lines("DEBUG", table::PARAMETERS, pair.id(), &what, None));
     }
     true
 }
 
-fn meta_attributes(set: &mut Element, work: &mut Work) {
+fn meta_attributes(owner: &str, set: &mut Element, work: &mut Work) {
+    let context = format!("{owner} (meta={})", set.id());
     let mut stopped = set.children_named("nvpair").any(|pair| pair.attribute("name") == Some("target-role"));
     set.nodes_mut().retain_mut(|node| {
         let Node::Element(pair) = node else { return true };
@@ -250,6 +302,9 @@ fn meta_attributes(set: &mut Element, work: &mut Work) {
             "isolation" | "isolation-host" | "isolation-instance" | "isolation-wrapper" => {
                 let why = "is gone: bundles do this now; the resource is stopped by target-role";
                 work.lost(pair.id(), format!("{name} {why}"));
+                let what = format!("renaming {name} as target-role, redefined as Stopped");
+                let more = "i.e. resource at hand disabled; isolation wrappers obsoleted with bundle resources";
+                work.announce_all(lines("WARNING", table::META, &context, &what, Some(more)));
                 let pair = Arc::make_mut(pair);
                 pair.set("name", "target-role");
                 pair.set("value", "Stopped");
@@ -258,12 +313,16 @@ fn meta_attributes(set: &mut Element, work: &mut Work) {
             "resource-failure-stickiness" | "resource_failure_stickiness" => {
                 if pair.attribute("value") != Some("-INFINITY") {
                     work.lost(pair.id(), format!("{name} is gone: migration-threshold can be set instead"));
+                    let more = Some("migration-threshold can be configured instead");
+                    work.announce_all(lines("INFO", table::META, &context, &format!("dropping {name}"), more));
                     return false;
                 }
                 let pair = Arc::make_mut(pair);
                 pair.set("name", "migration-threshold");
                 pair.set("value", "1");
                 work.changed(pair.id(), format!("{name} is migration-threshold now"));
+                let what = format!("renaming {name} as migration-threshold, redefined as 1, for matching -INFINITY");
+                work.announce_all(lines("DEBUG", table::META, &context, &what, None));
                 true
             }
             _ => true,
@@ -272,38 +331,65 @@ fn meta_attributes(set: &mut Element, work: &mut Work) {
 }
 
 /// Sees to one operation; gives the id and the value of a `requires` that is the resource's own now.
-fn operation(operation: &mut Element, work: &mut Work) -> Option<(String, String)> {
+fn operation(owner: &str, operation: &mut Element, work: &mut Work) -> Option<(String, String)> {
     let name = operation.attribute("name").unwrap_or_default().to_owned();
     let id = operation.id().to_owned();
+    let counts = name == "start" || name == "promote";
+    let required = |table: &str, context: &str, place: &str| match counts {
+        true => {
+            let what = format!(
+                "moving requires under {place} as requires unless already defined there for matching start|promote"
+            );
+            lines("DEBUG", table, context, &what, None)
+        }
+        false => {
+            let more = Some("only start/promote operation taken into account");
+            lines("INFO", table, context, "dropping requires", more)
+        }
+    };
+    let mut announced = Vec::new();
     let mut requires = take(operation, "requires");
+    if requires.is_some() {
+        announced.extend(required(table::OPERATION, &format!("{id} (rsc={owner})"), "meta_attributes"));
+    }
     let mut options = Vec::new();
     for set in operation.children_mut() {
         if set.name() != "instance_attributes" && set.name() != "meta_attributes" {
             continue;
         }
+        let context = format!("{id} (rsc={owner}, meta={})", set.id());
         for pair in extract(set, |pair| pair.attribute("name") == Some("requires")) {
+            announced.extend(match set.name() {
+                "meta_attributes" => required(table::OPERATION, &context, "meta_attributes"),
+                _ => required(table::OPERATION_PARAMETERS, &context, "per-resource-meta_attributes"),
+            });
             requires = requires.or_else(|| pair.attribute("value").map(str::to_owned));
         }
         if set.name() == "instance_attributes" {
             let named = |pair: &Element| pair.attribute("name").is_some_and(|name| OPERATION_OPTIONS.contains(&name));
-            options.extend(extract(set, named));
+            options.extend(extract(set, named).into_iter().map(|pair| (pair, context.clone())));
         }
     }
     operation.remove_children(|set| set.name() == "instance_attributes" && set.id() != "" && set.nodes().is_empty());
-    for pair in options {
+    for (pair, context) in options {
         let option = pair.attribute("name").unwrap_or_default();
+        let what = format!("moving {option} under meta_attributes as {option} unless already defined there");
+        let lines = lines("DEBUG", table::OPERATION_PARAMETERS, &context, &what, None);
         if operation.attribute(option).is_some() || is_set(operation, option) {
             work.lost(pair.id(), format!("{option} is gone: the operation has it already"));
+            work.announce_all(lines);
             continue;
         }
         work.changed(pair.id(), format!("{option} is a meta attribute of the operation now"));
+        work.announce_all(lines);
         plain_set(operation, "meta_attributes", &id, work).push(pair);
     }
     let requires = requires?;
-    if name == "start" || name == "promote" {
+    if counts {
         work.changed(&id, format!("requires of the operation {name} is the resource's own now"));
-        return Some((id, requires));
+    } else {
+        work.lost(&id, format!("requires of the operation {name} is gone: only that of start and promote counted"));
     }
-    work.lost(&id, format!("requires of the operation {name} is gone: only that of start and promote counted"));
-    None
+    work.announce_all(announced);
+    counts.then_some((id, requires))
 }

@@ -73,13 +73,7 @@ impl Planner {
         if let Some(host) = self.container_host_name(resource) {
             all.insert("addr".to_owned(), host);
         }
-        all.retain(|name, _| {
-            !name.starts_with("CRM_meta_")
-                && !matches!(
-                    name.as_str(),
-                    "id" | "crm_feature_set" | "op-digest" | "on_node" | "on_node_uuid" | "pcmk_external_ip"
-                )
-        });
+        all.retain(|name, _| is_parameter(name));
         if interval_ms != 0
             && let Some(timeout) = meta.get("timeout")
         {
@@ -246,6 +240,26 @@ fn is_fence_parameter(name: &str) -> bool {
 }
 
 /// The digest that Pacemaker's nodes write into their histories.
+/// Whether an attribute of an action is a parameter of the resource, not a word of the cluster's own.
+fn is_parameter(name: &str) -> bool {
+    !name.starts_with("CRM_meta_")
+        && !matches!(name, "id" | "crm_feature_set" | "op-digest" | "on_node" | "on_node_uuid" | "pcmk_external_ip")
+}
+
+/// The digest that a node records for an action of a graph with these attributes.
+pub(crate) fn digest_of_action(attributes: &Parameters) -> String {
+    let mut counted: Parameters = attributes
+        .iter()
+        .filter(|(name, _)| is_parameter(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let recurring = attributes.get("CRM_meta_interval").is_some_and(|interval| interval != "0");
+    if let Some(timeout) = attributes.get("CRM_meta_timeout").filter(|_| recurring) {
+        counted.insert("CRM_meta_timeout".to_owned(), timeout.clone());
+    }
+    digest(&counted)
+}
+
 fn digest(parameters: &Parameters) -> String {
     let mut text = String::from(" <parameters");
     for (name, value) in parameters {

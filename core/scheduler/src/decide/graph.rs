@@ -325,7 +325,7 @@ impl Planner {
     }
 
     /// The key of an action under the name by which the history knows its resource.
-    fn history_key(&self, action: ActionIndex, id: &str, meta: &BTreeMap<String, String>) -> String {
+    pub(crate) fn history_key(&self, action: ActionIndex, id: &str, meta: &BTreeMap<String, String>) -> String {
         let subject = self.action(action);
         if subject.task == Task::Notify {
             let word = |name: &str| meta.get(name).map(String::as_str).unwrap_or_default();

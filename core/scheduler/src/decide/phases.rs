@@ -3,6 +3,7 @@
 use super::action::{OpKey, Relation, Task};
 use crate::planner::Planner;
 use crate::read::failures::Failures;
+use crate::scores::ScoreLine;
 use hakudo_cib::Document;
 
 impl Planner {
@@ -35,6 +36,7 @@ impl Planner {
     pub(crate) fn assign_all(&mut self) {
         self.rank_nodes();
         self.sort_resources_by_preference();
+        self.show_capacities("Original");
         let top = self.model.top.clone();
         if self.model.have_remote_nodes {
             for &resource in
@@ -48,6 +50,22 @@ impl Planner {
             if !self.resource(resource).remote_connection {
                 self.assign_top(resource);
             }
+        }
+        self.show_capacities("Remaining");
+    }
+
+    /// Remembers what nodes have room for, as `crm_simulate -U` shows it. A bundle's nodes have nothing of their own.
+    fn show_capacities(&mut self, when: &'static str) {
+        if !self.keep_scores {
+            return;
+        }
+        for &node in &self.model.node_order {
+            let node = self.model.node(node);
+            if node.launcher.is_some_and(|launcher| self.model.is_bundled(launcher)) {
+                continue;
+            }
+            let (node, amounts) = (node.name.clone(), node.utilization.clone());
+            self.scores.push(ScoreLine::Capacity { when, node, amounts });
         }
     }
 

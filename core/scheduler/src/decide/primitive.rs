@@ -4,6 +4,7 @@ use super::action::{ActionFlags, OpKey, Relation, Task};
 use crate::model::{Kind, NoQuorumPolicy, NodeIndex, PlacementStrategy, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
+use crate::scores::ScoreLine;
 use std::collections::BTreeSet;
 
 /// A chain of resources of which each is with the next may be so long before it is placed piece by piece.
@@ -260,6 +261,14 @@ impl Planner {
         subject.assigned_score = worth;
         self.model.node_mut(node).assigned.push(resource);
         self.consume_capacity(resource, node);
+        if self.keep_scores {
+            self.scores.push(ScoreLine::Utilization {
+                function: "pcmk__assign_resource",
+                resource: self.resource(resource).id.clone(),
+                node: self.model.node(node).name.clone(),
+                amounts: self.resource(resource).utilization.clone(),
+            });
+        }
         changed
     }
 

@@ -148,7 +148,7 @@ impl Injector {
             ("crmd", process),
             ("join", join),
             ("expected", join),
-            ("crm-debug-origin", "simulation"),
+            ("crm-debug-origin", record::ORIGIN),
         ] {
             state.set(name, value);
         }
@@ -180,7 +180,7 @@ impl Injector {
             node: &result.node,
             exit_code: result.exit_code,
             target: 0,
-            exit_reason: "simulated result",
+            exit_reason: "Simulated action result",
             attributes: None,
             now: self.now,
         };

@@ -16,8 +16,11 @@ pub use inject::{InjectError, Injections, inject};
 pub use record::{OperationResult, parse_operation_key};
 pub use walk::{Outcome, carry_out};
 
+use serde::Serialize;
+
 /// Something that a simulation did, as people may want to read it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// A point in the graph was reached.
     Pseudo {

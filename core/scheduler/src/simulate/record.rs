@@ -1,5 +1,6 @@
 //! How the result of an operation is written into the history of a resource.
 
+use crate::decide::digest::digest_of_action;
 use crate::transition::ResourceRef;
 use hakudo_base::agent::ExecutionStatus;
 use hakudo_cib::Element;
@@ -7,6 +8,9 @@ use std::collections::BTreeMap;
 
 /// The feature set whose form of the history is written.
 const FEATURE_SET: &str = "3.20.5";
+
+/// Who wrote an entry, as it says itself.
+pub(super) const ORIGIN: &str = "crm_simulate";
 
 /// What stands in place of a transition's UUID where there was none.
 const NO_TRANSITION: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
@@ -124,7 +128,7 @@ pub(super) fn record(history: &mut Element, done: &Done<'_>) {
         for (name, value) in [
             ("operation_key", key.as_str()),
             ("operation", task),
-            ("crm-debug-origin", "simulation"),
+            ("crm-debug-origin", ORIGIN),
             ("crm_feature_set", FEATURE_SET),
             ("transition-key", &transition_key),
             ("transition-magic", &format!("{}:{exit_code};{transition_key}", ExecutionStatus::Done as i8)),
@@ -139,6 +143,9 @@ pub(super) fn record(history: &mut Element, done: &Done<'_>) {
             ("queue-time", "0"),
         ] {
             entry.set(name, value);
+        }
+        if let Some(attributes) = done.attributes {
+            entry.set("op-digest", &digest_of_action(attributes));
         }
         if migration {
             for name in ["migrate_source", "migrate_target"] {

@@ -145,7 +145,7 @@ impl Walk<'_> {
             ("crmd", "offline"),
             ("join", "down"),
             ("expected", "down"),
-            ("crm-debug-origin", "simulation"),
+            ("crm-debug-origin", record::ORIGIN),
         ] {
             state.set(name, value);
         }
@@ -197,7 +197,7 @@ impl Walk<'_> {
             node: &node.name,
             exit_code: failure.map_or(target, |failure| failure.exit_code),
             target,
-            exit_reason: "simulated result",
+            exit_reason: "User-injected result",
             attributes: Some(&action.attributes),
             now: self.now,
         };

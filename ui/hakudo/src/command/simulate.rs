@@ -11,9 +11,12 @@ use hakudo_cib::Document;
 use hakudo_scheduler::simulate::{Injections, OperationResult, carry_out, inject};
 use hakudo_scheduler::{Model, Plan};
 use hakudo_view::text::{Sections, Show};
-use hakudo_view::{graph, simulation, text, transition};
+use hakudo_view::{graph, simulation};
+use report::{Report, Stage};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+mod report;
 
 /// Arguments of `hakudo simulate`.
 #[derive(Debug, Args)]
@@ -103,26 +106,35 @@ pub(crate) struct Arguments {
     /// Save the transition graph for Graphviz
     #[arg(short = 'D', long, value_name = "FILE")]
     save_dotfile: Option<PathBuf>,
+    /// With --save-dotfile: also the actions that need not be done
+    #[arg(short = 'a', long)]
+    all_actions: bool,
 
     /// Take the CIB of the running cluster (the default)
-    #[arg(short = 'L', long)]
+    #[arg(short = 'L', long, overrides_with_all = ["xml_file", "xml_pipe"])]
     live_check: bool,
     /// Take the CIB from a file
-    #[arg(short = 'x', long, value_name = "FILE", conflicts_with = "live_check")]
+    #[arg(short = 'x', long, value_name = "FILE", overrides_with_all = ["live_check", "xml_pipe"])]
     xml_file: Option<PathBuf>,
     /// Take the CIB from standard input
-    #[arg(short = 'p', long, conflicts_with_all = ["live_check", "xml_file"])]
+    #[arg(short = 'p', long, overrides_with_all = ["live_check", "xml_file"])]
     xml_pipe: bool,
 
     /// Only scores, if these are asked for
     #[arg(short = 'Q', long)]
     quiet: bool,
-    /// Accepted for scripts; what is worth saying is always said
-    #[arg(short = 'V', long, hide = true, action = clap::ArgAction::Count)]
+    /// With --save-dotfile: the numbers of actions
+    #[arg(short = 'V', long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// The form of the output; only text so far
+    /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     output_as: Format,
+    /// Write the output to a file
+    #[arg(long, value_name = "FILE")]
+    output_to: Option<PathBuf>,
+    /// Accepted for scripts: text has titles and bullets
+    #[arg(long, hide = true)]
+    text_fancy: bool,
 }
 
 impl Arguments {
@@ -154,10 +166,6 @@ impl Arguments {
         }
     }
 
-    fn show(world: &World, pending: bool) -> Show {
-        Show { inactive: true, failed_detail: true, pending, zone: world.zone.clone(), ..Show::default() }
-    }
-
     fn injections(&self) -> Result<Injections, Failure> {
         let operations = self.op_inject.iter().map(|text| Ok((text.clone(), operation_result(text)?)));
         Ok(Injections {
@@ -180,11 +188,15 @@ fn operation_result(text: &str) -> Result<OperationResult, Failure> {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> Outcome {
-    if let Some(folder) = &arguments.profile {
-        return profile(arguments, folder, world);
+    if let Some(file) = arguments.output_to.as_deref().filter(|file| file.as_os_str() != "-") {
+        let file = std::fs::File::create(file).map_err(|error| cannot_write(file, &error))?;
+        world.out = Box::new(std::io::BufWriter::new(file));
     }
-    if arguments.output_as != Format::Text {
-        return Err(Failure::usage("simulate writes text only: leave --output-as away"));
+    let mut report = Report::new(arguments.output_as, arguments.quiet, arguments.quiet && arguments.show_scores);
+    if let Some(folder) = &arguments.profile {
+        let timings = profile(arguments, folder, world)?;
+        report.timings(&timings, world)?;
+        return report.finish(Exit::OK, &request(), world);
     }
     let source = arguments.source(global, world);
     if arguments.in_place && !matches!(source, Source::File(_)) {
@@ -197,7 +209,14 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
     for line in notes.iter().flat_map(|note| &note.announced) {
         writeln!(world.err, "{line}")?;
     }
-    Session::new(arguments, &cib, world)?.go(cib, &source, &injections, &failures, world)
+    let mut session = Session::new(arguments, &cib, report, world)?;
+    let exit = session.go(cib, &source, &injections, &failures, world)?;
+    session.report.finish(exit, &request(), world)
+}
+
+/// The command line, as an API result repeats it.
+fn request() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
 }
 
 /// One simulation.
@@ -207,12 +226,11 @@ struct Session<'a> {
     now: i64,
     /// What is said about the moment, wherever a status is made.
     date_notice: Option<String>,
-    /// Something was written: an empty line comes before the next section.
-    written: bool,
+    report: Report,
 }
 
 impl<'a> Session<'a> {
-    fn new(arguments: &'a Arguments, cib: &Document, world: &World) -> Result<Self, Failure> {
+    fn new(arguments: &'a Arguments, cib: &Document, report: Report, world: &World) -> Result<Self, Failure> {
         let (now, date_notice) = match (&arguments.set_datetime, planning::execution_date(cib)) {
             (Some(text), _) => {
                 (planning::parse_moment(text, world)?, Some(format!("Setting effective cluster time: {text}")))
@@ -222,49 +240,34 @@ impl<'a> Session<'a> {
             }
             (None, None) => (world.now, None),
         };
-        Ok(Self { arguments, now, date_notice, written: false })
+        Ok(Self { arguments, now, date_notice, report })
     }
 
     fn say_date(&self, world: &mut World) -> Result<(), Failure> {
         match &self.date_notice {
-            Some(notice) if !self.arguments.quiet => Ok(writeln!(world.out, "{notice}")?),
-            _ => Ok(()),
+            Some(notice) => self.report.notice(notice, world),
+            None => Ok(()),
         }
-    }
-
-    /// An empty line between sections.
-    fn space(&mut self, world: &mut World) -> Result<(), Failure> {
-        if self.written {
-            writeln!(world.out)?;
-        }
-        self.written = true;
-        Ok(())
     }
 
     fn go(
-        mut self,
+        &mut self,
         mut cib: Document,
         source: &Source,
         injections: &Injections,
         failures: &[OperationResult],
         world: &mut World,
     ) -> Outcome {
-        let quiet = self.arguments.quiet;
         let (make_plan, simulate) = self.arguments.depth();
         self.say_date(world)?;
         let mut model = planning::model(&cib, self.now)?;
-        if !quiet {
-            self.current_status(&cib, &model, world)?;
-        }
+        self.status(Stage::Current, &cib, &model, world)?;
         if !injections.is_empty() {
             let fatal = model.options.start_failure_is_fatal;
             let (changed, steps) =
                 inject(cib, injections, fatal, world.now).map_err(|error| Failure::no_such(error.to_string()))?;
             cib = changed;
-            self.space(world)?;
-            if !quiet {
-                write!(world.out, "{}", simulation::modifications(&steps))?;
-            }
+            self.report.modifications(&steps, world)?;
             self.say_date(world)?;
             model = planning::model(&cib, self.now)?;
         }
@@ -274,22 +277,12 @@ impl<'a> Session<'a> {
         if !make_plan {
             return Ok(Exit::OK);
         }
-        let plan = planning::plan(&cib, self.now)?;
-        self.scores(&plan, world)?;
-        if let Some(file) = &self.arguments.save_graph {
-            save(file, &graph::graph(&plan.transition).to_xml())?;
-        }
-        if let Some(file) = &self.arguments.save_dotfile {
-            save(file, &graph::dot(&plan.transition))?;
-        }
-        if !quiet {
-            self.space(world)?;
-            write!(world.out, "{}", transition::summary(&plan))?;
-        }
+        let plan = self.plan(&cib)?;
+        self.report.scores(&plan, self.arguments.show_scores, self.arguments.show_utilization, world)?;
+        self.report.changes(&plan, world)?;
         if !simulate {
             return Ok(Exit::OK);
         }
-        self.space(world)?;
         let (after, exit) = self.carry_out(cib, &model, &plan, failures, world)?;
         if let Some(file) = &self.arguments.save_output {
             save(file, &after.to_xml())?;
@@ -300,76 +293,68 @@ impl<'a> Session<'a> {
         Ok(exit)
     }
 
-    fn current_status(&mut self, cib: &Document, model: &Model, world: &mut World) -> Result<(), Failure> {
-        let status = hakudo_view::cluster_status(cib, model);
-        let head = simulation::head(&status);
-        if !head.is_empty() {
-            writeln!(world.out, "{head}")?;
+    /// The plan; its pictures are saved where they are asked for.
+    fn plan(&self, cib: &Document) -> Result<Plan, Failure> {
+        let plan = match &self.arguments.save_dotfile {
+            None => planning::plan(cib, self.now)?,
+            Some(file) => {
+                let (plan, considered) = planning::plan_with_considered(cib, self.now)?;
+                save(file, &graph::dot(&considered, self.arguments.all_actions, self.arguments.verbose > 0))?;
+                plan
+            }
+        };
+        if let Some(file) = &self.arguments.save_graph {
+            save(file, &graph::graph(&plan.transition).to_xml())?;
         }
-        let show = Arguments::show(world, true);
-        let text = text::render_titled("Current cluster status", &status, self.arguments.sections(), &show);
-        write!(world.out, "{text}")?;
-        self.written = true;
-        Ok(())
+        Ok(plan)
     }
 
-    /// Scores and capacities, where these are asked for.
-    fn scores(&mut self, plan: &Plan, world: &mut World) -> Result<(), Failure> {
-        let title = match (self.arguments.show_scores, self.arguments.show_utilization) {
-            (true, true) => "Assignment Scores and Utilization Information",
-            (true, false) => "Assignment Scores",
-            (false, true) => "Utilization Information",
-            (false, false) => return Ok(()),
-        };
-        self.space(world)?;
-        let bullet = if self.arguments.quiet {
-            ""
-        } else {
-            writeln!(world.out, "{title}:")?;
-            "  * "
-        };
-        for line in simulation::score_lines(plan, self.arguments.show_scores, self.arguments.show_utilization) {
-            writeln!(world.out, "{bullet}{line}")?;
+    /// The status of the cluster. Operations under way concern only the present one.
+    fn status(&mut self, stage: Stage, cib: &Document, model: &Model, world: &mut World) -> Result<(), Failure> {
+        if self.report.is_quiet() {
+            return Ok(());
         }
-        Ok(())
+        let status = hakudo_view::cluster_status(cib, model);
+        let show = Show {
+            inactive: true,
+            failed_detail: true,
+            pending: stage == Stage::Current,
+            zone: world.zone.clone(),
+            ..Show::default()
+        };
+        self.report.status(stage, &status, self.arguments.sections(), &show, world)
     }
 
     fn carry_out(
-        &self,
+        &mut self,
         cib: Document,
         model: &Model,
         plan: &Plan,
         failures: &[OperationResult],
         world: &mut World,
     ) -> Result<(Document, Exit), Failure> {
-        let quiet = self.arguments.quiet;
         let names: BTreeSet<&str> = model
             .resources()
             .flat_map(|(_, resource)| [Some(resource.id.as_str()), resource.history_id.as_deref()])
             .flatten()
             .collect();
         let outcome = carry_out(cib, &plan.transition, &|id| names.contains(id), failures, world.now);
-        if !quiet {
-            write!(world.out, "{}", simulation::execution(&outcome.steps))?;
-        }
+        self.report.steps(&outcome.steps, world)?;
         if !outcome.complete {
-            world.out.flush()?;
-            writeln!(world.err, "Transition failed: terminated\nAn invalid transition was produced")?;
+            self.report.error("Transition failed: terminated", world)?;
+            self.report.error("An invalid transition was produced", world)?;
         }
-        if !quiet {
+        if !self.report.is_quiet() {
             self.say_date(world)?;
             let model = planning::model(&outcome.document, self.now)?;
-            let status = hakudo_view::cluster_status(&outcome.document, &model);
-            let show = Arguments::show(world, false);
-            let text = text::render_titled("Revised Cluster Status", &status, self.arguments.sections(), &show);
-            write!(world.out, "\n{text}")?;
+            self.status(Stage::Revised, &outcome.document, &model, world)?;
         }
         Ok((outcome.document, if outcome.complete { Exit::OK } else { Exit::ERROR }))
     }
 }
 
 /// How long planning takes for each file of a folder.
-fn profile(arguments: &Arguments, folder: &Path, world: &mut World) -> Outcome {
+fn profile(arguments: &Arguments, folder: &Path, world: &mut World) -> Result<Vec<(String, f64)>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(Exit::NO_INPUT, format!("cannot read the folder {}: {error}", folder.display()))
     };
@@ -382,7 +367,7 @@ fn profile(arguments: &Arguments, folder: &Path, world: &mut World) -> Outcome {
         }
     }
     files.sort();
-    writeln!(world.out, "Timings:")?;
+    let mut timings = Vec::new();
     for file in files {
         let cib = match Source::File(file.clone()).cib() {
             Ok((cib, _)) => cib,
@@ -399,15 +384,17 @@ fn profile(arguments: &Arguments, folder: &Path, world: &mut World) -> Outcome {
         for _ in 0..arguments.repeat {
             planning::plan(&cib, now)?;
         }
-        let seconds = start.elapsed().as_secs_f64();
-        writeln!(world.out, "  * Testing {} ... {seconds:.6} secs", file.display())?;
+        timings.push((file.display().to_string(), start.elapsed().as_secs_f64()));
     }
-    Ok(Exit::OK)
+    Ok(timings)
 }
 
 fn save(file: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(file, text)
-        .map_err(|error| Failure::new(Exit::CANNOT_CREATE, format!("cannot write {}: {error}", file.display())))
+    std::fs::write(file, text).map_err(|error| cannot_write(file, &error))
+}
+
+fn cannot_write(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::CANNOT_CREATE, format!("cannot write {}: {error}", file.display()))
 }
 
 #[cfg(test)]
@@ -418,7 +405,62 @@ mod tests {
     fn check(words: &[&str], expected: &Expect) {
         let cib = TemporaryFile::new(TWO_NODES);
         let text = testing::hakudo(&[&["simulate", "-x", cib.name()], words].concat());
-        expected.assert_eq(&text.replace(cib.name(), "CIB"));
+        expected.assert_eq(&without_request(&text).replace(cib.name(), "CIB"));
+    }
+
+    /// An API result repeats the command line, which is that of the tests.
+    fn without_request(text: &str) -> String {
+        match text.split_once("request=\"").and_then(|(before, rest)| Some((before, rest.split_once('"')?.1))) {
+            Some((before, after)) => format!("{before}request=\"…\"{after}"),
+            None => text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn xml_has_the_elements_of_an_api_result() {
+        check(&["-S", "-d", "alpha", "--output-as=xml"], &expect![[""]]);
+    }
+
+    #[test]
+    fn json_has_a_member_for_each_section() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let text = testing::hakudo(&["simulate", "-x", cib.name(), "-SUd", "alpha", "--output-as=json"]);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let members: Vec<&String> = value.as_object().unwrap().keys().collect();
+        expect![[""]].assert_eq(&format!("{members:?}\n{}\n{}", value["changes"][0], value["steps"][0]));
+    }
+
+    #[test]
+    fn capacities_are_shown_before_and_after() {
+        check(&["-QU"], &expect![[""]]);
+        check(&["-QsU"], &expect![[""]]);
+    }
+
+    #[test]
+    fn a_picture_can_have_everything_that_was_considered() {
+        let (cib, picture) = (TemporaryFile::new(TWO_NODES), TemporaryFile::new(""));
+        testing::hakudo(&["simulate", "-x", cib.name(), "-Q", "-d", "alpha", "-D", picture.name()]);
+        expect![[""]].assert_eq(&picture.text());
+        testing::hakudo(&["simulate", "-x", cib.name(), "-Q", "-a", "-V", "-D", picture.name()]);
+        expect![[""]].assert_eq(&picture.text());
+    }
+
+    #[test]
+    fn simulated_operations_are_recorded_with_their_digests() {
+        let (cib, after) = (TemporaryFile::new(TWO_NODES), TemporaryFile::new(""));
+        let words =
+            ["simulate", "-x", cib.name(), "-QS", "-i", "web_monitor_5000@beta=1", "-d", "alpha", "-O", after.name()];
+        testing::hakudo(&words);
+        let document = hakudo_cib::Document::parse(&after.text()).unwrap();
+        let entries = document.root().descendants().filter(|entry| entry.name() == "lrm_rsc_op");
+        let shown: String = entries
+            .filter(|entry| entry.attribute("crm-debug-origin").is_some())
+            .map(|entry| {
+                let value = |name: &str| entry.attribute(name).unwrap_or("-").to_owned();
+                format!("{} {} {} {}\n", entry.id(), value("rc-code"), value("op-digest"), value("exit-reason"))
+            })
+            .collect();
+        expect![[""]].assert_eq(&shown);
     }
 
     #[test]
