@@ -350,20 +350,40 @@ mod tests {
                   </meta_attributes>
                 </op_defaults>
                 Info 1: the property stonith_enabled is called stonith-enabled now
+                  DEBUG: Cluster properties: 1: renaming stonith_enabled as stonith-enabled
                 Warning 3: expected-quorum-votes is gone: the membership layer counts the votes
+                  INFO: Cluster properties: 3: dropping expected-quorum-votes
+                  INFO: Cluster properties: ... corosync (2+) infrastructure tracks quorum on its own
                 Warning 5: cluster-infrastructure 'cman' is gone: no such infrastructure is supported any more
+                  INFO: Cluster properties: 5: dropping cluster-infrastructure for matching heartbeat|openais|classic openais|classic openais (with plugin)|cman
+                  INFO: Cluster properties: ... corosync (2+) infrastructure can be used instead, though the value is not of significance
                 Info 2: the property default-action-timeout is timeout in op_defaults now
+                  DEBUG: Cluster properties: 2: moving default-action-timeout under op_defaults as timeout unless already defined there
                 Info 4: the property is_managed_default is is-managed in rsc_defaults now
+                  DEBUG: Cluster properties: 4: moving is_managed_default under rsc_defaults as is-managed unless already defined there
                 Warning 7: default-resource-stickiness is gone: resource-stickiness is set in rsc_defaults already
+                  DEBUG: Cluster properties: 7: moving default-resource-stickiness under rsc_defaults as resource-stickiness unless already defined there
                 Info 8: the property default-resource-failure-stickiness is migration-threshold in rsc_defaults now
+                  DEBUG: Cluster properties: 8: moving default-resource-failure-stickiness under rsc_defaults as migration-threshold unless already defined there, redefined as 1, for matching -INFINITY
                 Info n1: the node type normal is called member now
+                  DEBUG: Cluster node: a (id=n1): keeping type as type, redefined as member, for matching normal
                 Info pi1: pcmk_off_cmd is called pcmk_off_action now
+                  DEBUG: Resource instance_attributes: pi1: renaming pcmk_off_cmd as pcmk_off_action
                 Info pi2: pcmk_arg_map is pcmk_host_argument now
+                  DEBUG: Resource instance_attributes: pi2: renaming pcmk_arg_map as pcmk_host_argument for matching port: prefix that will, meanwhile, get dropped
                 Warning pm1: isolation-host is gone: bundles do this now; the resource is stopped by target-role
+                  WARNING: Resource meta_attributes: p (meta=pm): renaming isolation-host as target-role, redefined as Stopped
+                  WARNING: Resource meta_attributes: ... i.e. resource at hand disabled; isolation wrappers obsoleted with bundle resources
                 Info s: requires of the operation start is the resource's own now
+                  DEBUG: Resources-operation: s (rsc=p): moving requires under meta_attributes as requires unless already defined there for matching start|promote
                 Info mi1: timeout is a meta attribute of the operation now
+                  DEBUG: Resources-operation instance_attributes: m (rsc=p, meta=mi): moving timeout under meta_attributes as timeout unless already defined there
                 Warning m: requires of the operation monitor is gone: only that of start and promote counted
+                  INFO: Resources-operation: m (rsc=p): dropping requires
+                  INFO: Resources-operation: ... only start/promote operation taken into account
                 Warning c: score-attribute of a colocation is gone: it never had an effect
+                  INFO: Constraints-colocation: c: dropping score-attribute
+                  INFO: Constraints-colocation: ... was actually never in effect
             "#]],
         );
     }

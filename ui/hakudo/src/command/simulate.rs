@@ -418,7 +418,55 @@ mod tests {
 
     #[test]
     fn xml_has_the_elements_of_an_api_result() {
-        check(&["-S", "-d", "alpha", "--output-as=xml"], &expect![[""]]);
+        check(
+            &["-S", "-d", "alpha", "--output-as=xml"],
+            &expect![[r#"
+            <?xml version="1.0"?>
+            <pacemaker-result api-version="2.41" request="…">
+              <cluster_status>
+                <nodes>
+                  <node name="alpha" id="1" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" feature_set="&lt;3.15.1" shutdown="false" expected_up="true" is_dc="true" resources_running="2" type="member"/>
+                  <node name="beta" id="2" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" feature_set="&lt;3.15.1" shutdown="false" expected_up="true" is_dc="false" resources_running="0" type="member"/>
+                </nodes>
+                <resources>
+                  <resource id="address" resource_agent="ocf:hakudo:Address" role="Started" active="true" orphaned="false" removed="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">
+                    <node name="alpha" id="1" cached="true"/>
+                  </resource>
+                  <resource id="web" resource_agent="ocf:hakudo:Http" role="Started" active="true" orphaned="false" removed="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">
+                    <node name="alpha" id="1" cached="true"/>
+                  </resource>
+                </resources>
+              </cluster_status>
+              <modifications>
+                <modify_node action="Offline" node="alpha"/>
+              </modifications>
+              <actions>
+                <rsc_action action="start" resource="address" node="beta"/>
+                <rsc_action action="start" resource="web" node="beta"/>
+              </actions>
+              <transition>
+                <rsc_action resource="address" op="start" node="beta"/>
+                <rsc_action resource="web" op="start" node="beta"/>
+                <rsc_action resource="address" op="monitor" node="beta" interval="10000"/>
+              </transition>
+              <revised_cluster_status>
+                <nodes>
+                  <node name="alpha" id="1" online="false" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" shutdown="false" expected_up="false" is_dc="true" resources_running="0" type="member"/>
+                  <node name="beta" id="2" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" health="green" feature_set="&lt;3.15.1" shutdown="false" expected_up="true" is_dc="false" resources_running="2" type="member"/>
+                </nodes>
+                <resources>
+                  <resource id="address" resource_agent="ocf:hakudo:Address" role="Started" active="true" orphaned="false" removed="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">
+                    <node name="beta" id="2" cached="true"/>
+                  </resource>
+                  <resource id="web" resource_agent="ocf:hakudo:Http" role="Started" active="true" orphaned="false" removed="false" blocked="false" maintenance="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1">
+                    <node name="beta" id="2" cached="true"/>
+                  </resource>
+                </resources>
+              </revised_cluster_status>
+              <status code="0" message="OK"/>
+            </pacemaker-result>
+        "#]],
+        );
     }
 
     #[test]
@@ -427,22 +475,73 @@ mod tests {
         let text = testing::hakudo(&["simulate", "-x", cib.name(), "-SUd", "alpha", "--output-as=json"]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let members: Vec<&String> = value.as_object().unwrap().keys().collect();
-        expect![[""]].assert_eq(&format!("{members:?}\n{}\n{}", value["changes"][0], value["steps"][0]));
+        expect![[r#"
+            ["changes", "current", "modifications", "revised", "scores", "steps"]
+            {"blocked":false,"destination":"beta","kind":"resource","next_role":"Started","origin":null,"reason":null,"resource":"address","role":"Stopped","verb":"Start"}
+            {"resource":{"interval_ms":0,"node":"beta","operation":"start","resource":"address"}}"#]].assert_eq(&format!("{members:?}\n{}\n{}", value["changes"][0], value["steps"][0]));
     }
 
     #[test]
     fn capacities_are_shown_before_and_after() {
-        check(&["-QU"], &expect![[""]]);
-        check(&["-QsU"], &expect![[""]]);
+        check(
+            &["-QU"],
+            &expect![[r#"
+            Utilization Information:
+              * Original: alpha capacity:
+              * Original: beta capacity:
+              * pcmk__assign_resource: address utilization on alpha:
+              * pcmk__assign_resource: web utilization on alpha:
+              * Remaining: alpha capacity:
+              * Remaining: beta capacity:
+        "#]],
+        );
+        check(
+            &["-QsU"],
+            &expect![[r#"
+            Original: alpha capacity:
+            Original: beta capacity:
+            pcmk__primitive_assign: address allocation score on alpha: 0
+            pcmk__primitive_assign: address allocation score on beta: 0
+            pcmk__assign_resource: address utilization on alpha:
+            pcmk__primitive_assign: web allocation score on alpha: 0
+            pcmk__primitive_assign: web allocation score on beta: -INFINITY
+            pcmk__assign_resource: web utilization on alpha:
+            Remaining: alpha capacity:
+            Remaining: beta capacity:
+        "#]],
+        );
     }
 
     #[test]
     fn a_picture_can_have_everything_that_was_considered() {
         let (cib, picture) = (TemporaryFile::new(TWO_NODES), TemporaryFile::new(""));
         testing::hakudo(&["simulate", "-x", cib.name(), "-Q", "-d", "alpha", "-D", picture.name()]);
-        expect![[""]].assert_eq(&picture.text());
+        expect![[r#"
+             digraph "g" {
+            "web_start_0 beta" [ style=bold color="green" fontcolor="black"]
+            "address_monitor_10000 beta" [ style=bold color="green" fontcolor="black"]
+            "address_start_0 beta" [ style=bold color="green" fontcolor="black"]
+            "address_start_0 beta" -> "web_start_0 beta" [ style = bold]
+            "address_start_0 beta" -> "address_monitor_10000 beta" [ style = bold]
+            }
+        "#]]
+        .assert_eq(&picture.text());
         testing::hakudo(&["simulate", "-x", cib.name(), "-Q", "-a", "-V", "-D", picture.name()]);
-        expect![[""]].assert_eq(&picture.text());
+        expect![[r#"
+             digraph "g" {
+            "web_start_0 alpha (5)" [ style=dashed color="blue" fontcolor="black"]
+            "web_stop_0 alpha (4)" [ style=dashed color="blue" fontcolor="black"]
+            "address_start_0 alpha (3)" [ style=dashed color="blue" fontcolor="black"]
+            "address_stop_0 alpha (2)" [ style=dashed color="blue" fontcolor="black"]
+            "address_monitor_10000 alpha (1)" [ style=dashed color="blue" fontcolor="black"]
+            "address_start_0 alpha (3)" -> "web_start_0 alpha (5)" [ style = dashed]
+            "web_stop_0 alpha (4)" -> "web_start_0 alpha (5)" [ style = dashed]
+            "address_stop_0 alpha (2)" -> "address_start_0 alpha (3)" [ style = dashed]
+            "web_stop_0 alpha (4)" -> "address_stop_0 alpha (2)" [ style = dashed]
+            "address_start_0 alpha (3)" -> "address_monitor_10000 alpha (1)" [ style = dashed]
+            }
+        "#]]
+        .assert_eq(&picture.text());
     }
 
     #[test]
@@ -460,7 +559,13 @@ mod tests {
                 format!("{} {} {} {}\n", entry.id(), value("rc-code"), value("op-digest"), value("exit-reason"))
             })
             .collect();
-        expect![[""]].assert_eq(&shown);
+        expect![[r#"
+            address_last_0 0 f2317cad3d54cec5d7d7aa7d0bf35cf8 
+            address_monitor_10000 0 4811cef7f7f94e3a35a70be7916cb2fd 
+            web_last_0 0 f2317cad3d54cec5d7d7aa7d0bf35cf8 
+            web_last_failure_0 1 - Simulated action result
+        "#]]
+        .assert_eq(&shown);
     }
 
     #[test]
