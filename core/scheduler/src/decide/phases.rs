@@ -56,7 +56,7 @@ impl Planner {
 
     /// Remembers what nodes have room for, as `crm_simulate -U` shows it. A bundle's nodes have nothing of their own.
     fn show_capacities(&mut self, when: &'static str) {
-        if !self.keep_scores {
+        if !self.for_inspection() {
             return;
         }
         for &node in &self.model.node_order {

@@ -261,7 +261,7 @@ impl Planner {
         subject.assigned_score = worth;
         self.model.node_mut(node).assigned.push(resource);
         self.consume_capacity(resource, node);
-        if self.keep_scores {
+        if self.for_inspection() {
             self.scores.push(ScoreLine::Utilization {
                 function: "pcmk__assign_resource",
                 resource: self.resource(resource).id.clone(),
