@@ -229,10 +229,12 @@ struct Burst {
 }
 
 impl Burst {
+    /// The calls up to `last`; all of `entries`, of which some may have come later, used `processor` seconds.
     fn between(entries: &[Entry], last: f64, processor: f64) -> Result<Self> {
         let within: Vec<&Entry> = entries.iter().filter(|entry| entry.time <= last).collect();
         let first = within.iter().map(|entry| entry.time).reduce(f64::min).context("no agent was called")?;
         let calls = within.iter().map(|entry| entry.what.clone()).collect();
-        Ok(Self { seconds: last - first, calls, processor })
+        let share = within.len() as f64 / entries.len() as f64;
+        Ok(Self { seconds: last - first, calls, processor: processor * share })
     }
 }
