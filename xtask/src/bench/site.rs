@@ -175,8 +175,10 @@ impl Drop for Site {
 
 /// Removes what a run left behind that was broken off.
 pub(super) fn sweep() -> Result<()> {
-    if Path::new(BASE).exists() {
-        fs::remove_dir_all(BASE).with_context(|| format!("cannot remove {BASE}"))?;
+    for folder in [BASE, machine::INSIDE] {
+        if Path::new(folder).exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("cannot remove {folder}"))?;
+        }
     }
     Ok(())
 }
