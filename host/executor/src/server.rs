@@ -161,6 +161,9 @@ impl Server {
                 self.attached = Some(speaker.clone());
                 self.say(&speaker, Message::Input(ExecutorInput::Connected { known }));
             }
+            Command::Execute { .. } | Command::Cancel { .. } | Command::Forget { .. } if self.is_replaced(&speaker) => {
+                tracing::warn!("an order of a node process that another one has replaced is not carried out");
+            }
             Command::Execute { call, note } => self.handle(Input::Execute { call, note }),
             Command::Cancel { call, epoch } => self.handle(Input::Cancel { call, epoch }),
             Command::Forget { resource } => self.handle(Input::Forget { resource }),
@@ -176,6 +179,11 @@ impl Server {
                 self.say(&speaker, Message::Answer { query, result: names.map(|names| names.join("\n")) });
             }
         }
+    }
+
+    /// A later client has attached since: it was told what is known here, and what this one still says it cannot know of.
+    fn is_replaced(&self, speaker: &Speaker) -> bool {
+        self.attached.as_ref().is_some_and(|attached| attached.number > speaker.number)
     }
 
     fn say(&mut self, speaker: &Speaker, message: Message) {
