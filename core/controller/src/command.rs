@@ -9,6 +9,7 @@ use hakudo_base::agent::AgentCall;
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::ViewId;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A message: commands that are carried out one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +43,12 @@ pub(crate) struct Hello {
     pub(crate) name: String,
     /// Its configuration.
     pub(crate) standing: Standing,
+    /// The view that it comes from; none where it was started since.
+    pub(crate) former: Option<ViewId>,
     /// What it knows of itself.
     pub(crate) status: NodeStatus,
+    /// What it knows of nodes that are lost and may still run something.
+    pub(crate) lost: BTreeMap<NodeId, NodeStatus>,
     /// Its executor is there.
     pub(crate) ready: bool,
     /// The cluster it comes from had begun to act.
@@ -70,6 +75,8 @@ pub(crate) struct Sync {
 /// A step of the plan that the leader walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Step {
+    /// The view in which the plan was made: its leader makes no other plan of the same number, and no plan outlives it.
+    pub(crate) view: ViewId,
     /// The plan's number among the leader's.
     pub(crate) transition: u64,
     /// The action's number in its graph.
@@ -242,6 +249,13 @@ pub(crate) enum Command {
         /// Calls up to this one that are not in it are lost; later ones were ordered since.
         through: u64,
     },
+    /// The speaker's executor is away.
+    ExecutorAway,
+    /// The node's executor is away for too long: it counts as failed.
+    NodeFailed {
+        /// The node.
+        node: NodeId,
+    },
     /// The node has nothing left to do and leaves.
     Shutdown {
         /// The node.
@@ -315,6 +329,7 @@ impl Command {
                 | Command::Confirm { .. }
                 | Command::OnDisk { .. }
                 | Command::Executor { .. }
+                | Command::ExecutorAway
                 | Command::FenceRun { .. }
                 | Command::FenceResult { .. }
                 | Command::FenceDone(_)

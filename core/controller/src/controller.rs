@@ -12,7 +12,7 @@ use crate::outbox::Outbox;
 use crate::replica::Replica;
 use crate::request::Event;
 use hakudo_base::{Instant, NodeId, Random, Severity, UnixTime};
-use hakudo_membership::View;
+use hakudo_membership::{View, ViewId};
 use std::collections::BTreeMap;
 
 /// The controller of one node.
@@ -36,6 +36,8 @@ pub struct Controller {
     pub(crate) outbox: Outbox,
     pub(crate) disk: Disk,
     pub(crate) node: Node,
+    /// Members whose executors are away, and since when; not those that already count as failed for it.
+    pub(crate) away: BTreeMap<NodeId, Instant>,
     pub(crate) leader: Leader,
     /// Ready on every node, at work only on the leader.
     pub(crate) fencing: Box<Fencing>,
@@ -72,7 +74,8 @@ impl Controller {
             hellos: BTreeMap::new(),
             outbox: Outbox::default(),
             disk: Disk::default(),
-            node: Node::default(),
+            node: Node::new(seed),
+            away: BTreeMap::new(),
             leader,
             fencing,
             clients: Clients::default(),
@@ -122,7 +125,13 @@ impl Controller {
 
     /// When [`Input::Timer`] is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let parts = [self.retry_broadcast, self.disk.deadline(), self.fence_deadline(), self.lead_deadline()];
+        let parts = [
+            self.retry_broadcast,
+            self.disk.deadline(),
+            self.node.deadline(),
+            self.fence_deadline(),
+            self.lead_deadline(),
+        ];
         parts.into_iter().flatten().min()
     }
 
@@ -130,7 +139,8 @@ impl Controller {
         if self.retry_broadcast.is_some_and(|at| at <= self.now) {
             self.retry_broadcast = None;
         }
-        self.write_again(effects);
+        self.look_at_disk(effects);
+        self.tell_of_executor();
         self.fence_timer(effects);
         self.lead_timer();
     }
@@ -198,6 +208,16 @@ impl Controller {
     /// The view is there and has the right to run services.
     pub(crate) fn quorate(&self) -> bool {
         self.view.as_ref().is_some_and(|view| view.quorate)
+    }
+
+    /// The name of the view.
+    pub(crate) fn view_id(&self) -> ViewId {
+        self.view.as_ref().map(|view| view.id).unwrap_or_default()
+    }
+
+    /// The node is in the view.
+    pub(crate) fn is_member(&self, node: NodeId) -> bool {
+        self.view.as_ref().is_some_and(|view| view.members.contains(&node))
     }
 
     /// The epoch of the view; 0 before the first.

@@ -5,6 +5,7 @@ use crate::command::{Command, Step};
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::node::{ended_by, never_ran};
+use crate::request::{Refusal, RefusalKind};
 use crate::status::{Order, Outcome, Report};
 use hakudo_base::agent::{AgentResult, ExecutionStatus, exit_code};
 use hakudo_base::{NodeId, Severity, words};
@@ -50,6 +51,9 @@ impl Controller {
                 }
             }
             Command::GiveUp { node, call, time } => {
+                if node == self.local {
+                    self.node.give_up(call);
+                }
                 let mut result = never_ran(call, "no answer in time");
                 result.status = ExecutionStatus::Timeout;
                 result.finished = time;
@@ -75,6 +79,9 @@ impl Controller {
                 self.step_done(step);
             }
             Command::Cleanup { resource, node, refresh } => {
+                if let Some(lost) = node.filter(|node| !self.is_member(*node)) {
+                    return self.refused(from, number, self.not_cleaned_up(lost), effects);
+                }
                 self.clean_up(resource.as_deref(), node, refresh, effects);
                 self.finished(from, number, effects);
             }
@@ -90,6 +97,8 @@ impl Controller {
                 self.calls_lost(from, through);
                 self.think_again(&format!("the executor of {} is there", self.name(from)));
             }
+            Command::ExecutorAway => self.hear_executor_away(from),
+            Command::NodeFailed { node } => self.hear_node_failed(node, effects),
             Command::Shutdown { node, step } => self.hear_shutdown(node, step, effects),
             Command::FenceRequest { target, action, user } => {
                 self.hear_fence_request(from, number, (target, &action, user), effects);
@@ -101,7 +110,9 @@ impl Controller {
             Command::FenceRun { target, on, number, call } => {
                 self.hear_fence_run((from, number), target, on, *call, effects);
             }
-            Command::FenceResult { leader, number, result } => self.hear_fence_result(leader, number, result, effects),
+            Command::FenceResult { leader, number, result } => {
+                self.hear_fence_result(from, (leader, number), result, effects);
+            }
             Command::FenceDone(done) => self.hear_fence_done(from, *done, effects),
             Command::Settled => {
                 self.started |= self.quorate();
@@ -122,7 +133,8 @@ impl Controller {
         let Some(status) = self.replica.status.known_mut(node) else { return };
         let ended = ended_by(status, order);
         let call = status.issue(order, time);
-        self.leader.order_heard(node, call, Step { transition, action: order.action });
+        let step = self.step(transition, order.action);
+        self.leader.order_heard(node, call, step);
         if shown(&order.task, order.interval_ms) {
             let text = format!("{} {} on {} begins", order.resource, order.task, self.name(node));
             let mut event = self.event("action-start", Severity::Info, text);
@@ -210,10 +222,24 @@ impl Controller {
         self.calls_lost(node, u64::MAX);
     }
 
-    /// Forgets failures, and what is known of the resources that failed (all, with `refresh`): they are probed anew.
+    /// What a node that is not here may still run is known only from its history, which stays until it is back or fenced.
+    fn not_cleaned_up(&self, node: NodeId) -> Refusal {
+        let name = self.name(node);
+        let reason =
+            format!("{name} is not here, and what it may run is not forgotten: clean up when it is back or fenced");
+        Refusal::new(RefusalKind::Unsafe, reason)
+    }
+
+    /// Forgets failures, and what is known of the resources that failed (all, with `refresh`): they are probed anew. Of
+    /// nodes that are not here nothing is forgotten.
     fn clean_up(&mut self, resource: Option<&str>, node: Option<NodeId>, refresh: bool, effects: &mut Vec<Effect>) {
-        let nodes: Vec<NodeId> =
-            self.replica.status.nodes.keys().copied().filter(|known| node.is_none_or(|only| only == *known)).collect();
+        let nodes: Vec<NodeId> = self
+            .view
+            .iter()
+            .flat_map(|view| &view.members)
+            .copied()
+            .filter(|here| node.is_none_or(|only| only == *here))
+            .collect();
         let mut found = false;
         for node in nodes {
             let Some(status) = self.replica.status.known_mut(node) else { continue };

@@ -3,7 +3,7 @@
 //! A change counts as done once every member of the view has it on disk. A disk that refuses makes that impossible: the
 //! change stays in force (all members applied it, and it would be as hard to take back as it was to make), but the client
 //! is told that its outcome is not certain and why, an alert stands until the disk takes the configuration, and the write
-//! is tried again by itself.
+//! is tried again by itself. A disk that does not answer for some seconds is told of in the same way; its answer may come yet.
 
 use crate::command::Command;
 use crate::controller::Controller;
@@ -12,6 +12,9 @@ use hakudo_base::{Instant, NodeId, Severity};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// A write that is not answered for so long is told of.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long after a refused write it is tried again.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -19,15 +22,24 @@ const WRITE_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Disk {
     /// The newest configuration (by its number) that each member's disk is known to hold in this view.
     pub(crate) holds: BTreeMap<NodeId, u64>,
-    /// Writes that were asked for and not answered: token and number of the configuration.
-    asked: BTreeMap<u64, u64>,
+    /// Writes that were asked for and not answered, by token.
+    asked: BTreeMap<u64, Write>,
     tokens: u64,
     again: Option<Instant>,
 }
 
+/// A write that was asked for and not answered.
+#[derive(Debug)]
+struct Write {
+    /// The number of the configuration.
+    generation: u64,
+    /// When all are told that there is no answer; none once they were.
+    patience: Option<Instant>,
+}
+
 impl Disk {
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.again
+        self.asked.values().filter_map(|write| write.patience).chain(self.again).min()
     }
 
     /// Configurations are numbered anew: what was asked and known before says nothing.
@@ -48,18 +60,27 @@ impl Controller {
     pub(crate) fn persist(&mut self, effects: &mut Vec<Effect>) {
         self.disk.tokens += 1;
         let token = self.disk.tokens;
-        self.disk.asked.insert(token, self.replica.generation);
+        let patience = Some(self.now + PATIENCE);
+        self.disk.asked.insert(token, Write { generation: self.replica.generation, patience });
         effects.push(Effect::Persist { token, state: self.replica.persisted() });
     }
 
     pub(crate) fn persisted(&mut self, token: u64, result: Result<(), String>) {
-        let Some(generation) = self.disk.asked.remove(&token) else { return };
+        let Some(Write { generation, .. }) = self.disk.asked.remove(&token) else { return };
         let failed = result.err();
         self.disk.again = failed.as_ref().map(|_| self.now + WRITE_AGAIN);
         self.say(Command::OnDisk { generation, failed });
     }
 
-    pub(crate) fn write_again(&mut self, effects: &mut Vec<Effect>) {
+    /// Tells of writes that hang, and tries again those that were refused.
+    pub(crate) fn look_at_disk(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.now;
+        let hangs = |write: &mut Write| write.patience.take_if(|until| *until <= now).map(|_| write.generation);
+        let hanging = self.disk.asked.values_mut().filter_map(hangs).max();
+        if let Some(generation) = hanging {
+            let failed = Some(format!("no answer for {} s", PATIENCE.as_secs()));
+            self.say(Command::OnDisk { generation, failed });
+        }
         if self.disk.again.is_some_and(|at| at <= self.now) {
             self.disk.again = None;
             self.persist(effects);

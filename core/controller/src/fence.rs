@@ -28,7 +28,7 @@ use std::time::Duration;
 pub(crate) struct Fencing {
     fencer: Fencer,
     /// Added to the fencer's numbers of calls: an answer that this node's former life waited for is not taken for another.
-    base: u64,
+    pub(crate) base: u64,
     /// This node leads.
     leads: bool,
     requests: u64,
@@ -210,13 +210,16 @@ impl Controller {
         let name = self.name(wish.target);
         let of = (name.clone(), wish.action == fencing::Action::On);
         let (now, epoch, time) = (self.now, self.epoch(), self.time().seconds());
+        let life = self.replica.status.nodes.get(&wish.target).map_or(0, |status| status.member_since);
         let fencing = &mut self.fencing;
         let user = asked_by.as_ref().map(|(_, _, user)| user.clone());
         if let Some(waiting) = fencing.hopeless.get_mut(&of).filter(|_| user.is_none()) {
             waiting.extend(step.map(|step| (step, wish)));
             return;
         }
-        let going_on = |open: &&mut Open| open.wish.target == wish.target && open.wish.action == wish.action;
+        // Fencing that began in a former life of the node says nothing of this one.
+        let going_on =
+            |open: &&mut Open| open.wish.target == wish.target && open.wish.action == wish.action && open.epoch >= life;
         if let Some(open) =
             fencing.open.values_mut().find(going_on).filter(|open| user.is_none() && open.step.is_none())
         {
@@ -225,7 +228,7 @@ impl Controller {
         }
         fencing.requests += 1;
         let id = fencing.requests;
-        let request = fencing::Request { id, target: name, action: wish.action, delay: wish.delay, user };
+        let request = fencing::Request { id, target: name, life, action: wish.action, delay: wish.delay, user };
         let wanted_by = asked_by.as_ref().map(|(node, _, user)| (*node, user.clone()));
         let begun = FenceBegun { target: wish.target, action: wish.action.name().to_owned(), time, wanted_by };
         fencing.open.insert(id, Open { wish, step, asked_by, since: now, epoch });
@@ -382,15 +385,19 @@ impl Controller {
         }
     }
 
-    /// An agent ended that a leader asked for: this node in this life, or another one.
+    /// An agent ended on `from` that a leader asked for: this node in this life, or another one. Only the node that runs an
+    /// agent can say how it ended.
     pub(crate) fn hear_fence_result(
         &mut self,
-        leader: NodeId,
-        number: u64,
+        from: NodeId,
+        (leader, number): (NodeId, u64),
         mut result: AgentResult,
         effects: &mut Vec<Effect>,
     ) {
         let Some(call) = number.checked_sub(self.fencing.base).filter(|_| leader == self.local) else { return };
+        if self.fencing.fencer.runs_on(call).and_then(|name| self.node_named(name)) != Some(from) {
+            return;
+        }
         result.call = call;
         self.fencer(fencing::Input::Result(result), effects);
     }
@@ -450,9 +457,10 @@ impl Controller {
     }
 
     /// The node became a member after its fencing began: what was fenced was its former life, and what it told when it
-    /// came holds. Where it came before the blow fell, it is lost once more, and fenced once more.
+    /// came holds, whether it is still here or was lost again. Where it came before the blow fell, it is lost once more, and
+    /// fenced once more.
     fn lives_anew(&self, node: NodeId, began: u64) -> bool {
-        self.replica.status.nodes.get(&node).is_some_and(|status| status.in_view && status.member_since > began)
+        self.replica.status.nodes.get(&node).is_some_and(|status| status.member_since > began)
     }
 
     /// The node got its access back (unfencing).

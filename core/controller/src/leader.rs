@@ -97,11 +97,6 @@ impl Leader {
     pub(crate) fn seed(&mut self) -> u64 {
         self.random.next_u64()
     }
-
-    /// The walk that `step` belongs to.
-    fn walk_of(&mut self, step: Step) -> Option<&mut Walk> {
-        self.walk.as_mut().filter(|walk| walk.number == step.transition)
-    }
 }
 
 /// A random UUID (RFC 9562, version 4).
@@ -291,7 +286,8 @@ impl Controller {
         let idle = self.leader.walk.is_none() && self.leader.asked.is_none();
         let again = self.leader.look_again.filter(|_| idle);
         let walk = self.leader.walk.as_ref().and_then(Walk::deadline);
-        [start.filter(|at| *at > self.now), again, walk].into_iter().flatten().min()
+        let away = self.away.values().min().map(|since| *since + EXECUTOR_PATIENCE);
+        [start.filter(|at| *at > self.now), again, walk, away].into_iter().flatten().min()
     }
 
     pub(crate) fn lead_timer(&mut self) {
@@ -300,6 +296,23 @@ impl Controller {
             self.think_again("it was time to look again");
         }
         self.give_up_overdue();
+        self.give_up_nodes();
+    }
+
+    /// Nodes whose executors are away for too long.
+    fn give_up_nodes(&mut self) {
+        if !self.leads() || !self.synced {
+            return;
+        }
+        let (now, mut late) = (self.now, Vec::new());
+        for (node, since) in self.away.iter_mut().filter(|(_, since)| **since + EXECUTOR_PATIENCE <= now) {
+            // Waited for once more, in case even this is not heard.
+            *since = now;
+            late.push(*node);
+        }
+        for node in late {
+            self.say(Command::NodeFailed { node });
+        }
     }
 
     fn give_up_overdue(&mut self) {
@@ -307,7 +320,7 @@ impl Controller {
         let number = walk.number;
         let overdue = walk.overdue(self.now);
         for id in overdue {
-            let step = Step { transition: number, action: id };
+            let step = self.step(number, id);
             let call = self.leader.calls.iter().find(|(_, of)| **of == step).map(|(call, _)| *call);
             match call {
                 Some((node, call)) => {
@@ -355,9 +368,20 @@ impl Controller {
         }
     }
 
+    /// A step of a plan that was made in this view.
+    pub(crate) fn step(&self, transition: u64, action: u32) -> Step {
+        Step { view: self.view_id(), transition, action }
+    }
+
+    /// The walk that `step` belongs to.
+    fn walk_of(&mut self, step: Step) -> Option<&mut Walk> {
+        let here = step.view == self.view_id();
+        self.leader.walk.as_mut().filter(|walk| here && walk.number == step.transition)
+    }
+
     /// A step of the walk ended well.
     pub(crate) fn step_done(&mut self, step: Step) {
-        match self.leader.walk_of(step) {
+        match self.walk_of(step) {
             Some(walk) => {
                 walk.confirm(step.action);
             }
@@ -367,7 +391,7 @@ impl Controller {
 
     /// A step of the walk failed: nothing of its priority or less begins any more.
     pub(crate) fn step_failed(&mut self, step: Step) {
-        let Some(walk) = self.leader.walk_of(step) else { return self.think_again("a step of an earlier plan failed") };
+        let Some(walk) = self.walk_of(step) else { return self.think_again("a step of an earlier plan failed") };
         let priority = walk.priority(step.action);
         walk.fail(step.action);
         walk.abort(priority);

@@ -5,15 +5,18 @@ mod note;
 use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use crate::status::{Issued, NodeStatus, Order, Report, VERSION, changes_state};
+use crate::status::{Issued, Join, NodeStatus, Order, Report, VERSION, changes_state};
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code};
-use hakudo_base::{NodeId, Severity};
+use hakudo_base::{Instant, NodeId, Random, Severity};
 use note::Note;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Node {
     connected: bool,
+    /// When the executor was lost, as long as the others are not told.
+    lost_at: Option<Instant>,
     /// Orders that came while the executor was away, with their notes.
     held: BTreeMap<u64, (AgentCall, Vec<u8>)>,
     /// Results that were not reported yet.
@@ -22,6 +25,8 @@ pub(crate) struct Node {
     reported: u64,
     /// Calls of fence agents that have not ended, by our call number.
     fencing: BTreeMap<u64, FenceCaller>,
+    /// The newest number of a call of a fence agent.
+    fence_call: u64,
 }
 
 /// Who wants the result of a fence agent.
@@ -33,10 +38,42 @@ pub(crate) enum FenceCaller {
     Local(u64),
 }
 
+/// An executor that is back so soon is not missed by anybody.
+const RESTART: Duration = Duration::from_secs(1);
+
 /// The first call number of fence agents that run for the leader; those of resources stay far below.
 const FENCE_CALLS: u64 = 1 << 48;
 
 impl Node {
+    /// Calls of fence agents begin anywhere: what an executor still runs for a former process of this node does not answer
+    /// a call of this one.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            connected: false,
+            lost_at: None,
+            held: BTreeMap::new(),
+            results: Vec::new(),
+            reported: 0,
+            fencing: BTreeMap::new(),
+            fence_call: FENCE_CALLS + (Random::new(seed).next_u64() >> 17),
+        }
+    }
+
+    /// When the others are to be told that the executor is away.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lost_at.map(|at| at + RESTART)
+    }
+
+    /// Orders of a former view: an executor would refuse them, and nobody expects their results.
+    pub(crate) fn drop_held(&mut self) {
+        self.held.clear();
+    }
+
+    /// Nobody expects the result of this order any more.
+    pub(crate) fn give_up(&mut self, call: u64) {
+        self.held.remove(&call);
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connected
     }
@@ -49,7 +86,8 @@ impl Controller {
             ExecutorInput::Lost => {
                 self.node.connected = false;
                 self.ready_fencing(effects);
-                self.alert("executor", Severity::Error, format!("the executor of {} is away", self.name(self.local)));
+                self.alert_executor_away(self.local);
+                self.node.lost_at = Some(self.now);
             }
             ExecutorInput::Result(result) => match self.node.fencing.remove(&result.call) {
                 Some(caller) => self.fence_agent_ended(caller, result, effects),
@@ -62,15 +100,15 @@ impl Controller {
     /// from before that it does not know are lost.
     fn executor_connected(&mut self, known: &[Known], effects: &mut Vec<Effect>) {
         self.node.connected = true;
-        self.no_alert("executor");
+        self.node.lost_at = None;
+        self.no_alert(&self.about_executor(self.local));
+        let newest = known.iter().map(|known| known.call.call).max().unwrap_or_default();
+        self.node.fence_call = self.node.fence_call.max(newest);
         for caller in std::mem::take(&mut self.node.fencing).into_values() {
             self.fence_agent_ended(caller, never_ran(0, "the executor was restarted"), effects);
         }
         self.ready_fencing(effects);
         let name = self.name(self.local);
-        // Orders of a view that is gone are refused, as an executor that remembers would refuse them: nobody expects them.
-        let epoch = self.epoch();
-        self.node.held.retain(|_, (call, _)| call.epoch >= epoch);
         let old = self.replica.status.node_mut(self.local, &name);
         let through = self.node.held.keys().next().map_or(old.last_call, |first| first - 1);
         let mut status = NodeStatus::default();
@@ -157,8 +195,8 @@ impl Controller {
             let result = never_ran(call.call, "the executor is away");
             return self.fence_agent_ended(caller, result, effects);
         }
-        self.node.reported += 1;
-        call.call = FENCE_CALLS + self.node.reported;
+        self.node.fence_call += 1;
+        call.call = self.node.fence_call;
         call.epoch = self.epoch();
         self.node.fencing.insert(call.call, caller);
         effects.push(Effect::Execute { call, note: Vec::new() });
@@ -169,7 +207,9 @@ impl Controller {
             FenceCaller::Leader(leader, number) => {
                 self.say(Command::FenceResult { leader, number, result });
             }
-            FenceCaller::Local(number) => self.hear_fence_result(self.local, number, result, effects),
+            FenceCaller::Local(number) => {
+                self.hear_fence_result(self.local, (self.local, number), result, effects);
+            }
         }
     }
 
@@ -184,6 +224,47 @@ impl Controller {
             reports.push(Report { number: self.node.reported, result });
         }
         self.say(Command::Results(reports));
+    }
+
+    fn about_executor(&self, node: NodeId) -> String {
+        format!("executor of {}", self.name(node))
+    }
+
+    pub(crate) fn alert_executor_away(&mut self, node: NodeId) {
+        let text = format!("the executor of {} is away: nothing can be done there", self.name(node));
+        self.alert(&self.about_executor(node), Severity::Error, text);
+    }
+
+    /// The others hear that this node's executor is away.
+    pub(crate) fn tell_of_executor(&mut self) {
+        if self.node.deadline().is_some_and(|at| at <= self.now) {
+            self.node.lost_at = None;
+            if self.view.is_some() {
+                self.say(Command::ExecutorAway);
+            }
+        }
+    }
+
+    /// A member's executor is away: it may be back in a moment, and is waited for.
+    pub(crate) fn hear_executor_away(&mut self, from: NodeId) {
+        self.away.entry(from).or_insert(self.now);
+        self.alert_executor_away(from);
+    }
+
+    /// A member's executor is away for too long: the node counts as failed, until its executor is back.
+    pub(crate) fn hear_node_failed(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
+        if self.away.remove(&node).is_none() {
+            return;
+        }
+        let Some(status) = self.replica.status.known_mut(node) else { return };
+        status.online = false;
+        status.join = Join::Down;
+        let name = self.name(node);
+        let text = format!("{name} counts as failed: its executor is away for too long");
+        let mut event = self.event("node-failed", Severity::Error, text);
+        event.node = Some(name);
+        effects.push(Effect::Event(event));
+        self.think_again("the executor of a node is away");
     }
 
     /// A node's executor told anew what it knows.
@@ -203,6 +284,8 @@ impl Controller {
         status.last_call = status.last_call.max(old.last_call);
         let member_since = old.member_since;
         *old = status;
+        self.away.remove(&from);
+        self.no_alert(&self.about_executor(from));
         self.replica.status.joined(from, &name, true, member_since);
     }
 }

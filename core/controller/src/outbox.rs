@@ -86,6 +86,16 @@ impl Outbox {
         dropped.into_iter().map(|(number, _)| number).filter(|number| *number != 0).collect()
     }
 
+    /// What was not sent yet and has no meaning any more is not said.
+    pub(crate) fn drop_unsent(&mut self, drop: impl Fn(&Command) -> bool) {
+        let mut at = 0;
+        let under_way = self.under_way;
+        self.waiting.retain(|(_, command)| {
+            at += 1;
+            at <= under_way || !drop(command)
+        });
+    }
+
     /// The numbers of what was not heard yet.
     pub(crate) fn numbers(&self) -> BTreeSet<u64> {
         self.waiting.iter().map(|(number, _)| *number).collect()

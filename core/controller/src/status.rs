@@ -60,7 +60,8 @@ pub(crate) struct NodeStatus {
     pub(crate) join: Join,
     /// It should be a member: it did not say goodbye and was not fenced (`expected`).
     pub(crate) expected: bool,
-    /// The epoch of the view in which it became a member, if it is one: fencing that began before was that of a former life.
+    /// The epoch of the view in which it became a member last: its present life, or the one that ended when it was lost. It
+    /// grows from life to life. Fencing that began before was that of a former life.
     pub(crate) member_since: u64,
     /// Transient attributes.
     pub(crate) attributes: BTreeMap<String, String>,
@@ -140,8 +141,19 @@ impl Status {
     /// The node runs nothing any more: it was fenced, or it left cleanly.
     pub(crate) fn safe(&mut self, node: NodeId, name: &str) {
         let status = self.node_mut(node, name);
-        *status =
-            NodeStatus { name: std::mem::take(&mut status.name), last_call: status.last_call, ..Default::default() };
+        *status = NodeStatus {
+            name: std::mem::take(&mut status.name),
+            last_call: status.last_call,
+            member_since: status.member_since,
+            ..Default::default()
+        };
+    }
+
+    /// Another member's knowledge of a lost node: taken over where nothing is known here, or only of an earlier life.
+    pub(crate) fn learn_of_lost(&mut self, node: NodeId, told: NodeStatus) {
+        if self.nodes.get(&node).is_none_or(|known| known.member_since < told.member_since) {
+            self.nodes.insert(node, told);
+        }
     }
 
     /// Nodes that are gone and may still run something.

@@ -3,6 +3,7 @@
 mod changes;
 mod cluster;
 mod fencing;
+mod hazards;
 mod nodes;
 mod plans;
 mod replicas;

@@ -3,16 +3,18 @@
 //! Members that come *together* from a view were delivered the same commands and hold the same document: where all
 //! members do, there is nothing to agree on, and the leader plans at once. Otherwise everyone says hello, with the
 //! standing of its configuration and what it knows of itself. Once all hellos are delivered, everyone sees the same
-//! winner: the member whose configuration was agreed in the newest primary epoch (then: with the highest version). It
-//! says what it has, and all take that over; what each node runs is taken from the node itself.
+//! winner: the member whose configuration was agreed in the newest primary epoch (then: with the highest version; then: that
+//! comes from the newest view, for who was started since knows nothing but its disk). It says what it has, and all take that
+//! over; what each node runs is taken from the node itself, and what a lost node may run from anybody who knows of it.
 
 use crate::command::{Command, Hello, Standing, Sync};
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::status::VERSION;
 use hakudo_base::{NodeId, Severity};
-use hakudo_membership::View;
+use hakudo_membership::{View, ViewId};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 impl Controller {
     /// A view was installed.
@@ -24,18 +26,23 @@ impl Controller {
         self.leader.forget_everything();
         self.settled = false;
         self.actions_left = 0;
-        self.alerts.retain(|about, _| about == "configuration");
         self.changed();
+        self.node.drop_held();
+        self.away.retain(|node, _| view.members.contains(node));
         let leader = before.as_ref().map(View::leader);
+        let former_view = before.as_ref().map(|view| view.id);
         let former = before.map(|view| view.members).unwrap_or_default();
         self.say_goodbye(&former, &view, effects);
+        self.keep_alerts_that_stand();
         self.report_view(&former, &view, effects);
         let leads = view.leader() == self.local;
-        // Who was lost may have heard what was sent, and may win where this side cannot be sure to.
-        let undecided = !(view.quorate && view.exclusive) && former.iter().any(|node| !view.together.contains(node));
+        // Who was lost may have heard what was sent, may have acted on it, and may win where this side cannot be sure to.
+        let heard = former.iter().any(|node| !view.together.contains(node));
+        let undecided = !(view.quorate && view.exclusive) && heard;
         let dropped = self.outbox.keep(|command, sent| {
             command.outlives_a_view()
                 && !(undecided && sent && matches!(command, Command::Change { .. }))
+                && !(heard && sent && matches!(command, Command::FenceRequest { .. } | Command::Confirm { .. }))
                 && (together || !matches!(command, Command::Change { .. } | Command::OnDisk { .. }))
                 && (leads || !matches!(command, Command::FenceRun { .. }))
         });
@@ -48,13 +55,32 @@ impl Controller {
         if together {
             self.agreed(effects);
         } else {
-            let hello = self.hello();
+            self.disk.start_anew();
+            let hello = self.hello(former_view);
             self.outbox.say_first(Command::Hello(Box::new(hello)));
         }
     }
 
-    /// Members of the former view that are not in this one: they left cleanly, or they are lost.
+    /// Alerts whose cause stands in the new view.
+    fn keep_alerts_that_stand(&mut self) {
+        let lost: BTreeSet<String> = self.replica.status.unsafe_nodes().map(|(node, _)| self.name(node)).collect();
+        let members: BTreeSet<String> =
+            self.view.iter().flat_map(|view| &view.members).map(|node| self.name(*node)).collect();
+        let (synced, local) = (self.synced, self.name(self.local));
+        self.alerts.retain(|about, _| match about.split_once(" of ") {
+            Some(("fencing", node)) => lost.contains(node),
+            Some(("executor", node)) => node == local || (synced && members.contains(node)),
+            Some(("disk", node)) => synced && members.contains(node),
+            _ => about == "configuration",
+        });
+    }
+
+    /// Members of the former view that are not in this one: they left cleanly, or they are lost. Who is in this one and did
+    /// not come along began anew in between.
     fn say_goodbye(&mut self, former: &[NodeId], view: &View, effects: &mut Vec<Effect>) {
+        for node in former.iter().filter(|node| view.members.contains(node) && !view.together.contains(node)) {
+            self.replica.status.lost(*node);
+        }
         for node in former.iter().filter(|node| !view.members.contains(node)) {
             let name = self.name(*node);
             if view.left.contains(node) {
@@ -87,13 +113,15 @@ impl Controller {
         effects.push(Effect::Event(self.event("view", severity, text)));
     }
 
-    fn hello(&mut self) -> Hello {
+    fn hello(&mut self, former: Option<ViewId>) -> Hello {
         let name = self.name(self.local);
         let mut status = self.replica.status.node_mut(self.local, &name).clone();
         VERSION.clone_into(&mut status.version);
         Hello {
             standing: self.replica.standing(),
+            former,
             status,
+            lost: self.replica.status.unsafe_nodes().map(|(node, status)| (node, status.clone())).collect(),
             ready: self.node.is_connected(),
             started: self.started,
             fencing: self.replica.status.fencing.clone(),
@@ -115,12 +143,12 @@ impl Controller {
     /// Whose configuration counts, once all members said hello.
     fn winner(&self) -> Option<NodeId> {
         let view = self.view.as_ref()?;
-        let standing = |node: &NodeId| self.hellos.get(node).map(|hello| &hello.standing);
-        let mut candidates: Vec<(&Standing, Reverse<NodeId>)> = Vec::new();
+        let mut candidates: Vec<(&Standing, Option<ViewId>, Reverse<NodeId>)> = Vec::new();
         for node in &view.members {
-            candidates.push((standing(node)?, Reverse(*node)));
+            let hello = self.hellos.get(node)?;
+            candidates.push((&hello.standing, hello.former, Reverse(*node)));
         }
-        candidates.into_iter().max().map(|(_, Reverse(node))| node)
+        candidates.into_iter().max().map(|(_, _, Reverse(node))| node)
     }
 
     pub(crate) fn hear_sync(&mut self, from: NodeId, sync: Sync, effects: &mut Vec<Effect>) {
@@ -142,16 +170,40 @@ impl Controller {
             self.changes_lost(effects);
         }
         self.disk.start_anew();
+        self.outbox.drop_unsent(|command| matches!(command, Command::OnDisk { .. }));
         self.replica.generation += 1;
+        self.away.clear();
+        let mut lost = Vec::new();
         for (node, hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
             let before = self.replica.status.nodes.insert(node, hello.status).filter(|status| status.in_view);
             let member_since = before.map_or_else(|| self.epoch(), |status| status.member_since);
             self.replica.status.joined(node, &hello.name, hello.ready, member_since);
+            if !hello.ready {
+                self.alert_executor_away(node);
+            }
+            lost.push(hello.lost);
             self.replica.status.fencing.merge(hello.fencing);
         }
+        // What may still run is never forgotten, whoever knows of it.
+        for (node, told) in lost.into_iter().flatten().filter(|(node, _)| !view.members.contains(node)) {
+            self.replica.status.learn_of_lost(node, told);
+        }
         self.synced = true;
+        self.keep_alerts_that_stand();
         self.agreed(effects);
+        self.tell_of_the_unfenced();
+    }
+
+    /// Who comes hears of the nodes that cannot be fenced.
+    fn tell_of_the_unfenced(&mut self) {
+        if self.leads() {
+            let known: Vec<_> = self.alerts.iter().filter(|(about, _)| about.starts_with("fencing of ")).collect();
+            let known: Vec<_> = known.into_iter().map(|(about, alert)| (about.clone(), alert.clone())).collect();
+            for (about, alert) in known {
+                self.say(Command::Alert { about, alert: Some(alert) });
+            }
+        }
     }
 
     fn lay_aside(&mut self, winner: NodeId, configuration: String, effects: &mut Vec<Effect>) {

@@ -65,6 +65,9 @@ pub struct Request {
     pub id: u64,
     /// The node, by name.
     pub target: String,
+    /// Which of the node's lives is meant: a number that grows whenever the node begins anew. What is done to one life says
+    /// nothing of the next.
+    pub life: u64,
     /// What is to be done.
     pub action: Action,
     /// How long to wait before the first device, besides the delays of the devices (`priority-fencing-delay`). `None` is no

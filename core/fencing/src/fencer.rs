@@ -99,6 +99,11 @@ impl Fencer {
         self.progress(now, effects);
     }
 
+    /// The node whose executor was asked for a call that has not ended, by name.
+    pub fn runs_on(&self, call: u64) -> Option<&str> {
+        self.calls.get(&call).map(|call| call.on.as_str())
+    }
+
     /// When [`Input::Timer`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         // An operation that waits for another one has no time of its own.
@@ -168,7 +173,10 @@ impl Fencer {
 
     fn request(&mut self, now: Instant, request: Request, effects: &mut Vec<Effect>) {
         let same = |operation: &&mut Operation| {
-            operation.target == request.target && operation.action == request.action && !operation.is_answered()
+            operation.target == request.target
+                && operation.life == request.life
+                && operation.action == request.action
+                && !operation.is_answered()
         };
         if let Some(operation) = self.operations.values_mut().find(same) {
             operation.requests.push(request);

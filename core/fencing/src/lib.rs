@@ -7,8 +7,8 @@
 //! The rules are those of Pacemaker's fencer, with its parameters and their names (Pacemaker Explained: Fencing).
 //!
 //! Invariants:
-//! - Agents for different requests never work on one target at the same time: requests for the same action are merged, others
-//!   wait. So does a new request while an agent still works for one that was settled by an administrator's word.
+//! - Agents for different requests never work on one target at the same time: requests for the same action on the same life of
+//!   the target are merged, others wait. So does a new request while an agent still works for one that was settled by an administrator's word.
 //! - Success is only ever said when agents said it (with a topology: all devices of one level), or an administrator.
 //! - Every request is answered in bounded time: each run has a time limit, here as well as at the executor, and each device
 //!   is tried on each node at most as often as its retries allow.

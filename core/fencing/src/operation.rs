@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) target: String,
+    /// See [`Request::life`].
+    pub(crate) life: u64,
     pub(crate) action: Action,
     /// Empty once they were answered: then only devices are switched on again.
     pub(crate) requests: Vec<Request>,
@@ -99,6 +101,7 @@ impl Operation {
         };
         Self {
             target: request.target.clone(),
+            life: request.life,
             action,
             delay: request.delay,
             requests: vec![request],

@@ -29,7 +29,7 @@ impl Controller {
         let delay = Duration::from_millis(walk.transition().cluster_delay_ms);
         let any = !begun.is_empty();
         for id in begun {
-            let step = Step { transition: number, action: id };
+            let step = self.step(number, id);
             let Some(action) = self.leader.walk.as_ref().and_then(|walk| walk.action(id)).cloned() else { continue };
             match self.as_order(&action, number) {
                 Some(order) => {

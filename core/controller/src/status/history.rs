@@ -160,15 +160,17 @@ pub(crate) fn operation_name(task: &str, interval_ms: u64) -> String {
     format!("{task}_{interval_ms}")
 }
 
-/// The result is not what was expected. The degraded codes count as their healthy ones (Pacemaker 2.1).
-fn failed(status: ExecutionStatus, rc: i32, target: i32) -> bool {
+/// The result is not what was expected. The degraded codes count as their healthy ones (Pacemaker 2.1). A recurring operation
+/// is cancelled when it is not wanted any more; one that was to run once did not do what it was to do.
+fn failed(status: ExecutionStatus, rc: i32, target: i32, interval_ms: u64) -> bool {
     let effective = match rc {
         exit_code::DEGRADED => exit_code::OK,
         exit_code::DEGRADED_PROMOTED => exit_code::RUNNING_PROMOTED,
         other => other,
     };
     match status {
-        ExecutionStatus::Pending | ExecutionStatus::Cancelled => false,
+        ExecutionStatus::Pending => false,
+        ExecutionStatus::Cancelled => interval_ms == 0,
         ExecutionStatus::Done => target >= 0 && effective != target,
         _ => true,
     }
@@ -295,7 +297,7 @@ impl NodeStatus {
         if issued.interval_ms == 0 || result.status == ExecutionStatus::Cancelled {
             self.issued.remove(&result.call);
         }
-        let failed = failed(result.status, result.exit_code, issued.target_rc);
+        let failed = failed(result.status, result.exit_code, issued.target_rc, issued.interval_ms);
         if result.status == ExecutionStatus::Cancelled {
             self.drop_pending(&issued, result.call);
             return Some(Outcome { issued, failed, first });

@@ -1,5 +1,6 @@
 //! A cluster for tests: controllers joined by an ideal total order, with executors and disks that do what a script says.
 
+use crate::command::{Command, Message};
 use crate::core_types::{Config, Effect, Input, PersistedState};
 use crate::request::{Change, ChangeOperation, Reply, Request};
 use crate::{Controller, ExecutorInput, Known};
@@ -21,8 +22,8 @@ pub(crate) struct Machine {
     pub(crate) disk_refuses: Option<String>,
     /// Resources that run here.
     pub(crate) running: BTreeSet<String>,
-    known: BTreeMap<u64, Known>,
-    view: Option<View>,
+    pub(crate) known: BTreeMap<u64, Known>,
+    pub(crate) view: Option<View>,
 }
 
 pub(crate) struct Cluster {
@@ -37,6 +38,9 @@ pub(crate) struct Cluster {
     pub(crate) exit_codes: BTreeMap<String, i32>,
     /// Operations that never end: `rsc start n1`.
     pub(crate) hanging: BTreeSet<String>,
+    /// Nodes whose disks are slow: writes wait until [`Cluster::release_disks`].
+    pub(crate) slow_disks: BTreeSet<u32>,
+    written: Vec<(u32, u64, PersistedState)>,
     pub(crate) log: String,
     clients: u64,
 }
@@ -61,6 +65,8 @@ impl Cluster {
             planner: None,
             exit_codes: BTreeMap::new(),
             hanging: BTreeSet::new(),
+            slow_disks: BTreeSet::new(),
+            written: Vec::new(),
             log: String::new(),
             clients: 0,
         };
@@ -217,6 +223,9 @@ impl Cluster {
                     self.order.entry(view).or_default().push_back(Delivered { from: NodeId(number), payload });
                 }
             }
+            Effect::Persist { token, state } if self.slow_disks.contains(&number) => {
+                self.written.push((number, token, state));
+            }
             Effect::Persist { token, state } => {
                 let machine = self.machines.get_mut(&number).unwrap();
                 let result = machine.disk_refuses.clone().map_or(Ok(()), Err);
@@ -353,6 +362,31 @@ impl Cluster {
         let (number, call) = found.expect("something hangs");
         self.answer(number, call, exit_code);
         self.run();
+    }
+
+    /// What slow disks were given is on them at last.
+    pub(crate) fn release_disks(&mut self) {
+        self.slow_disks.clear();
+        for (number, token, state) in std::mem::take(&mut self.written) {
+            self.machines.get_mut(&number).unwrap().disk = Some(state);
+            self.input(number, Input::Persisted { token, result: Ok(()) });
+        }
+    }
+
+    /// The oldest call that hangs under this name: its number at its executor.
+    pub(crate) fn hanging_call(&self, number: u32, name: &str) -> u64 {
+        let hangs = |known: &&Known| known.result.is_none() && spelled(&known.call, number) == name;
+        self.machines[&number].known.values().find(hangs).expect("something hangs").call.call
+    }
+
+    /// A member of the view says something that this node's own program would not say.
+    pub(crate) fn forge(&mut self, from: u32, to: &[u32], command: Command) {
+        let view = self.machines[&from].view.as_ref().map(|view| view.id).unwrap_or_default();
+        let message = Message { view, numbers: vec![u64::MAX], commands: vec![command] };
+        let payload = postcard::to_stdvec(&message).unwrap();
+        for number in to {
+            self.input(*number, Input::Deliver(Delivered { from: NodeId(from), payload: payload.clone() }));
+        }
     }
 
     /// Every node's configuration gets a fence device for all nodes, and a view after that knows it.

@@ -237,7 +237,7 @@ proptest! {
                     world.open.insert(next, (target.clone(), action, user));
                     let user = user.then(|| "alice".to_owned());
                     let delay = delay.map(|seconds| Duration::from_secs(u64::from(seconds)));
-                    world.give(&mut fencer, Input::Fence(Request { id: next, target, action, delay, user }))?;
+                    world.give(&mut fencer, Input::Fence(Request { id: next, target, life: 0, action, delay, user }))?;
                     next += 1;
                 }
                 Happening::Confirm(target) => {

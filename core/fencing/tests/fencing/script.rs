@@ -95,6 +95,7 @@ impl Stage {
                 self.give(Input::Fence(Request {
                     id,
                     target: (*target).to_owned(),
+                    life: after("life").map_or(0, |life| life.parse().expect("a number")),
                     action: action.parse().expect("an action"),
                     delay: (!rest.contains(&"once")).then_some(Duration::from_secs(delay)),
                     user: after("by").map(|user| (*user).to_owned()),
