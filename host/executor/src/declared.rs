@@ -8,9 +8,8 @@
 //!
 //! Meta-data is asked for once, beside the first operation of an agent, and again when the agent's file has changed.
 
-use crate::Config;
 use crate::classes::{self, Launch};
-use crate::server::{metadata, metadata_call};
+use crate::server::{Runner, metadata_call};
 use hakudo_base::agent::{AgentCall, AgentName, ParameterDigests};
 use hakudo_cib::{Element, Node, digest, values};
 use std::collections::BTreeMap;
@@ -47,17 +46,18 @@ struct Declared {
 
 impl Declarations {
     /// The digests that belong into the history of a call.
-    pub(crate) async fn digests(&self, config: &Config, call: &AgentCall) -> ParameterDigests {
+    pub(crate) async fn digests(&self, runner: &Runner, call: &AgentCall) -> ParameterDigests {
         if !counts(call) {
             return ParameterDigests::default();
         }
-        let Launch::Run(program, _) = classes::launch(config, &metadata_call(call.agent.clone(), TIMEOUT_MS), false)
+        let Launch::Run(program, _) =
+            classes::launch(&runner.config, &metadata_call(call.agent.clone(), TIMEOUT_MS), false)
         else {
             return ParameterDigests::default();
         };
         let changed = fs::metadata(&program.path).and_then(|file| file.modified()).ok();
         let declared = self.known(&call.agent, changed);
-        let declared = declared.get_or_init(|| ask(config, &call.agent)).await;
+        let declared = declared.get_or_init(|| ask(runner, &call.agent)).await;
         declared.as_ref().map(|declared| declared.digests(call)).unwrap_or_default()
     }
 
@@ -75,8 +75,8 @@ impl Declarations {
     }
 }
 
-async fn ask(config: &Config, agent: &AgentName) -> Option<Declared> {
-    let text = metadata(config, agent.clone(), TIMEOUT_MS).await;
+async fn ask(runner: &Runner, agent: &AgentName) -> Option<Declared> {
+    let text = runner.metadata(agent.clone(), TIMEOUT_MS).await;
     match text.and_then(|text| Declared::parse(&text, agent.class == "ocf")) {
         Ok(declared) => Some(declared),
         Err(reason) => {

@@ -17,6 +17,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, pidfd_send_signal, set_child_subreaper,
     waitid, waitpid,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -45,7 +46,7 @@ pub(crate) fn new_mark() -> String {
 }
 
 /// A process that lives, or is about to be reaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
     /// Clock ticks since the machine started.
@@ -55,15 +56,21 @@ pub(crate) struct Process {
 /// The processes of one run.
 #[derive(Debug)]
 pub(crate) struct Family {
-    leader: i32,
     mark: String,
+    /// Those with the mark may be anywhere, for this process is not the one that began the run.
+    everywhere: bool,
     seen: BTreeSet<Process>,
 }
 
 impl Family {
-    /// Of the run with this leader and this mark.
+    /// Of the run with this leader, which was not reaped yet, and this mark.
     pub(crate) fn new(leader: Pid, mark: &str) -> Self {
-        Self { leader: leader.as_raw_nonzero().get(), mark: mark.to_owned(), seen: BTreeSet::new() }
+        Self { mark: mark.to_owned(), everywhere: false, seen: Process::of(leader).into_iter().collect() }
+    }
+
+    /// Of a run that another process began and left: nobody is a descendant of this one.
+    pub(crate) fn left_over(leader: Option<Process>, mark: &str) -> Self {
+        Self { mark: mark.to_owned(), everywhere: true, seen: leader.into_iter().collect() }
     }
 
     /// Sends a signal to every process of the run; whether there was any.
@@ -72,6 +79,12 @@ impl Family {
         for process in &self.seen {
             process.signal(signal);
         }
+        !self.seen.is_empty()
+    }
+
+    /// Whether anybody of it lives.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.look();
         !self.seen.is_empty()
     }
 
@@ -93,16 +106,22 @@ impl Family {
             found
         };
         let own = i32::try_from(std::process::id()).unwrap_or_default();
-        let leader = all.iter().filter(|stat| stat.process.pid == self.leader);
-        let marked = below(own).into_iter().filter(|stat| stat.has_mark(&self.mark));
-        let known = all.iter().filter(|stat| self.seen.contains(&stat.process));
-        let roots: Vec<&Stat> = leader.chain(marked).chain(known).collect();
+        let known = |stat: &&Stat| self.seen.contains(&stat.process);
+        let candidates =
+            if self.everywhere { all.iter().filter(|stat| stat.process.pid != own).collect() } else { below(own) };
+        let marked = candidates.into_iter().filter(|stat| !known(stat) && stat.has_mark(&self.mark));
+        let roots: Vec<&Stat> = all.iter().filter(known).chain(marked).collect();
         let whole = roots.iter().flat_map(|root| below(root.process.pid)).chain(roots.iter().copied());
         self.seen = whole.filter(|stat| !stat.is_dead).map(|stat| stat.process).collect();
     }
 }
 
 impl Process {
+    /// The one that has this number now.
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
+        Stat::of(pid.as_raw_nonzero().get()).map(|stat| stat.process)
+    }
+
     pub(crate) fn signal(self, signal: Signal) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };

@@ -2,13 +2,15 @@
 //!
 //! The node process decides and needs no privilege; this process has the privilege and decides nothing. It runs what the
 //! controller asks for, one operation of a resource at a time, repeats monitors, and remembers each call with its newest
-//! result, so that a node process that was restarted takes up where the old one was.
+//! result, so that a node process that was restarted takes up where the old one was. What it runs itself it writes down:
+//! an executor that takes the place of one that died ends what that one left half done before any node is served.
 
 pub mod agents;
 mod classes;
 pub mod client;
 mod declared;
 mod family;
+mod journal;
 mod operations;
 mod process;
 pub mod protocol;
@@ -19,8 +21,10 @@ pub mod tree;
 
 pub use client::Client;
 
+use journal::Journal;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How an executor is set up.
@@ -28,6 +32,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct Config {
     /// The socket on which it listens; a left-over of an earlier run is replaced.
     pub socket: PathBuf,
+    /// The folder for records of what runs: what an executor that died leaves to the next. Made where it is missing.
+    pub runs: PathBuf,
     /// The user under which the node process runs; it may connect beside root and the executor's own user.
     pub node_user: Option<u32>,
     /// The roots under which `resource.d/PROVIDER/TYPE` is looked for in this order; the one that has the agent
@@ -53,6 +59,7 @@ impl Config {
     /// The customary places of a Linux system, with the socket at `socket`.
     pub fn new(socket: PathBuf) -> Self {
         Self {
+            runs: socket.with_extension("runs"),
             socket,
             node_user: None,
             ocf_roots: vec![PathBuf::from("/usr/lib/ocf")],
@@ -83,10 +90,14 @@ impl Config {
     }
 }
 
-/// Runs an executor until it is told to end by SIGTERM or SIGINT. Agents that run then go on; nobody hears of their end.
+/// How long agents that do not end keep an executor that was told to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs an executor until it is told to end by SIGTERM or SIGINT. Agents that run then are ended, and so are at first
+/// those that an executor before this one left, for nobody would hear of their end; resources go on.
 ///
 /// # Errors
-/// The socket can not be made, or another executor listens there.
+/// The socket or the records can not be made, or another executor uses them.
 pub fn run(mut config: Config) -> anyhow::Result<()> {
     config.tell_agents_of_this_program();
     // What an agent creates is readable for all, as under any init system.
@@ -95,6 +106,8 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
         tracing::warn!(%error, "orphans of agents can not be taken in: one that outlives its parents may outlive a timeout");
     }
     let socket = config.socket.clone();
+    let journal = Arc::new(Journal::open(&config.runs)?);
+    journal.end_left_overs(None)?;
     let listener = server::bind(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
@@ -107,12 +120,15 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
             }
         });
         tokio::select! {
-            served = server::serve(listener, config) => served,
+            served = server::serve(listener, config, journal.clone()) => served,
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
         }
     });
     let _ = std::fs::remove_file(socket);
+    runtime.shutdown_background();
+    // Here and not only in the next executor: there may be none.
+    journal.end_left_overs(Some(PATIENCE))?;
     Ok(result?)
 }
 

@@ -413,7 +413,8 @@ impl Operations {
     }
 }
 
-fn changes_the_resource(call: &AgentCall) -> bool {
+/// Whether a call may bring its resource into another state.
+pub(crate) fn changes_the_resource(call: &AgentCall) -> bool {
     match call.agent.class.as_str() {
         "stonith" => matches!(call.operation.as_str(), "start" | "stop"),
         _ => !matches!(call.operation.as_str(), "monitor" | "status" | "notify" | "meta-data" | "validate-all"),

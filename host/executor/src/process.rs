@@ -5,8 +5,11 @@
 //! group's signals are sent before the leader is reaped, so that its number can not have passed to somebody else.
 //!
 //! The end of the leader is the end of the run: a daemon that it started may hold the pipes open for ever.
+//!
+//! A run has a record from before it begins until it is over ([`crate::journal`]); one that was given up keeps its record.
 
 use crate::family::{self, Family, Leader};
+use crate::journal::Begun;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::VecDeque;
 use std::io;
@@ -69,26 +72,62 @@ pub(crate) struct Run {
     pub(crate) answers: bool,
 }
 
-/// Runs `program`; `terminate` ends it early.
+/// Runs `program`, of which `begun` is the record; `terminate` ends it early.
 ///
 /// # Errors
-/// It could not be started: the error of the system call.
+/// It could not be started, or not be watched and was ended therefore: the error of the system call.
 pub(crate) async fn run(
     program: &Program,
+    begun: Begun,
     timeout: Duration,
     grace: Duration,
     terminate: &mut oneshot::Receiver<()>,
 ) -> io::Result<Run> {
-    let mark = family::new_mark();
-    let mut leader = spawn(program, &mark)?;
-    let pidfd = watch(pidfd_open(leader.pid(), PidfdFlags::empty())?)?;
-    let mut streams = Streams::of(leader.child(), program)?;
+    run_watched(program, begun, timeout, grace, terminate, watch).await
+}
+
+async fn run_watched(
+    program: &Program,
+    mut begun: Begun,
+    timeout: Duration,
+    grace: Duration,
+    terminate: &mut oneshot::Receiver<()>,
+    watch: impl FnOnce(Pid) -> io::Result<AsyncFd<OwnedFd>>,
+) -> io::Result<Run> {
+    let mut leader = match spawn(program, begun.mark()) {
+        Ok(leader) => leader,
+        Err(error) => {
+            begun.strike_off();
+            return Err(error);
+        }
+    };
+    begun.led_by(leader.pid());
+    let watched = watch(leader.pid()).and_then(|pidfd| Ok((pidfd, Streams::of(leader.child(), program)?)));
+    let (pidfd, mut streams) = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            // What nobody can wait for must not go on: its caller takes it for not begun.
+            if end_unwatched(&mut leader, begun.mark(), grace).await {
+                begun.strike_off();
+            }
+            return Err(error);
+        }
+    };
 
     let mut end = None;
     let mut is_over = true;
-    if let Err(why) = streams.carry_until_end(&pidfd, timeout, terminate).await? {
-        end = Some(why);
-        is_over = end_all(&mut streams, &leader, &mark, &pidfd, grace).await;
+    match streams.carry_until_end(&pidfd, timeout, terminate).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => {
+            end = Some(why);
+            is_over = end_all(&mut streams, &leader, begun.mark(), &pidfd, grace).await;
+        }
+        Err(error) => {
+            if end_unwatched(&mut leader, begun.mark(), grace).await {
+                begun.strike_off();
+            }
+            return Err(error);
+        }
     }
     let end = match end {
         Some(early) => early,
@@ -96,10 +135,30 @@ pub(crate) async fn run(
     };
     if is_over {
         leader.child().wait()?;
+        begun.strike_off();
     }
     streams.drain();
     let Streams { output, errors, .. } = streams;
     Ok(Run { end, output: output.bytes(), errors: errors.bytes(), reason: errors.reason(), answers: program.answers })
+}
+
+/// Ends a run of which nothing is heard, with all that belongs to it; whether its leader is gone.
+async fn end_unwatched(leader: &mut Leader, mark: &str, grace: Duration) -> bool {
+    let group = leader.pid();
+    let mut family = Family::new(group, mark);
+    signal(group, Signal::TERM);
+    let patience = Instant::now() + grace;
+    while family.signal(Signal::TERM) && Instant::now() < patience {
+        tokio::time::sleep(BETWEEN_KILLS).await;
+    }
+    for _ in 0..KILLS {
+        signal(group, Signal::KILL);
+        if !family.signal(Signal::KILL) {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_KILLS).await;
+    }
+    leader.child().try_wait().is_ok_and(|ended| ended.is_some())
 }
 
 /// Ends a run with all that belongs to it; whether its leader is gone.
@@ -126,8 +185,8 @@ async fn end_all(
 }
 
 #[expect(deprecated, reason = "it is unsound for types that change their descriptor; an OwnedFd does not")]
-fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(pidfd, Interest::READABLE)
+fn watch(leader: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(pidfd_open(leader, PidfdFlags::empty())?, Interest::READABLE)
 }
 
 fn spawn(program: &Program, mark: &str) -> io::Result<Leader> {
@@ -353,7 +412,11 @@ mod tests {
 
     async fn run_for(program: &Program, timeout: Duration) -> Run {
         let (_keep, mut terminate) = oneshot::channel();
-        run(program, timeout, Duration::from_millis(100), &mut terminate).await.unwrap()
+        let records = crate::testing::directory("records");
+        let begun = crate::testing::begun(&records);
+        let run = run(program, begun, timeout, Duration::from_millis(100), &mut terminate).await.unwrap();
+        assert_eq!(std::fs::read_dir(&*records).unwrap().count(), 0, "it is over");
+        run
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -469,7 +532,8 @@ mod tests {
     async fn a_run_can_be_ended_early() {
         let (ask, mut terminate) = oneshot::channel();
         let program = shell("sleep 60");
-        let run = run(&program, LONG, LONG, &mut terminate);
+        let records = crate::testing::directory("records");
+        let run = run(&program, crate::testing::begun(&records), LONG, LONG, &mut terminate);
         let (run, ()) = tokio::join!(run, async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             ask.send(()).unwrap();
@@ -481,7 +545,34 @@ mod tests {
     async fn what_is_not_there_is_an_error() {
         let (_keep, mut terminate) = oneshot::channel();
         let program = Program { path: "/nowhere/at/all".into(), ..Program::default() };
-        let error = run(&program, LONG, LONG, &mut terminate).await.unwrap_err();
+        let records = crate::testing::directory("records");
+        let begun = crate::testing::begun(&records);
+        let error = run(&program, begun, LONG, LONG, &mut terminate).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(std::fs::read_dir(&*records).unwrap().count(), 0, "nothing began");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_watched_is_ended() {
+        let directory = crate::testing::directory("unwatched");
+        let file = directory.join("pids");
+        let script = format!(
+            "(trap '' TERM; sh -c 'echo $$ >> {0}; sleep 60; sleep 60') & echo $$ >> {0}; wait",
+            file.display()
+        );
+        let (_keep, mut terminate) = oneshot::channel();
+        let records = crate::testing::directory("records");
+        let begun = crate::testing::begun(&records);
+        let blind = |_| {
+            while std::fs::read_to_string(&file).unwrap_or_default().lines().count() < 2 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(io::ErrorKind::OutOfMemory.into())
+        };
+        let grace = Duration::from_millis(100);
+        let error = run_watched(&shell(&script), begun, LONG, grace, &mut terminate, blind).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        crate::testing::assert_gone(&std::fs::read_to_string(file).unwrap(), 2);
+        assert_eq!(std::fs::read_dir(&*records).unwrap().count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::classes::{self, Launch, Outcome};
 use crate::declared::Declarations;
+use crate::journal::Journal;
 use crate::operations::{Effect, Input, Operations};
 use crate::process;
 use crate::protocol::{self, Command, Message};
@@ -59,12 +60,12 @@ pub(crate) fn bind(config: &Config) -> anyhow::Result<StdListener> {
 }
 
 /// Serves clients for ever.
-pub(crate) async fn serve(listener: StdListener, config: Config) -> io::Result<()> {
+pub(crate) async fn serve(listener: StdListener, config: Config, journal: Arc<Journal>) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let (happenings, mut queue) = mpsc::unbounded_channel();
     let limit = config.action_limit.unwrap_or_else(default_action_limit);
     let mut server = Server {
-        config: Arc::new(config),
+        runner: Arc::new(Runner { config, journal }),
         operations: Operations::new(limit),
         declarations: Arc::default(),
         started: Instant::now(),
@@ -111,7 +112,7 @@ struct Speaker {
 }
 
 struct Server {
-    config: Arc<Config>,
+    runner: Arc<Runner>,
     operations: Operations,
     declarations: Arc<Declarations>,
     started: Instant,
@@ -168,14 +169,14 @@ impl Server {
             Command::Cancel { call, epoch } => self.handle(Input::Cancel { call, epoch }),
             Command::Forget { resource } => self.handle(Input::Forget { resource }),
             Command::Metadata { query, agent } => {
-                let config = self.config.clone();
+                let runner = self.runner.clone();
                 tokio::spawn(async move {
-                    let result = metadata(&config, agent, METADATA_TIMEOUT_MS).await;
+                    let result = runner.metadata(agent, METADATA_TIMEOUT_MS).await;
                     let _ = speaker.messages.send(Message::Answer { query, result }).await;
                 });
             }
             Command::ListAgents { query, class, provider } => {
-                let names = classes::list(&self.config, &class, provider.as_deref());
+                let names = classes::list(&self.runner.config, &class, provider.as_deref());
                 self.say(&speaker, Message::Answer { query, result: names.map(|names| names.join("\n")) });
             }
         }
@@ -217,11 +218,11 @@ impl Server {
     fn run(&mut self, call: AgentCall, active: bool) {
         let (terminate, terminated) = oneshot::channel();
         self.runs.insert(call.call, terminate);
-        let (config, declarations, happenings) =
-            (self.config.clone(), self.declarations.clone(), self.happenings.clone());
+        let (runner, declarations, happenings) =
+            (self.runner.clone(), self.declarations.clone(), self.happenings.clone());
         tokio::spawn(async move {
-            let run = carry_out(&config, &call, active, terminated);
-            let (mut result, digests) = tokio::join!(run, declarations.digests(&config, &call));
+            let run = runner.carry_out(&call, active, terminated);
+            let (mut result, digests) = tokio::join!(run, declarations.digests(&runner, &call));
             result.digests = digests;
             let _ = happenings.send(Happening::Ended(result));
         });
@@ -235,7 +236,7 @@ impl Server {
                 return;
             }
         };
-        if user != 0 && user != rustix::process::getuid().as_raw() && Some(user) != self.config.node_user {
+        if user != 0 && user != rustix::process::getuid().as_raw() && Some(user) != self.runner.config.node_user {
             tracing::warn!(user, "a client that may not use the executor");
             return;
         }
@@ -291,50 +292,74 @@ async fn answer(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Message>) 
     Ok(())
 }
 
-/// Runs the agent of a call to its end.
-async fn carry_out(
-    config: &Config,
-    call: &AgentCall,
-    active: bool,
-    mut terminated: oneshot::Receiver<()>,
-) -> AgentResult {
-    let started = Instant::now();
-    let outcome = outcome_of(config, call, active, started, &mut terminated).await;
-    AgentResult {
-        call: call.call,
-        status: outcome.status,
-        exit_code: outcome.exit_code,
-        exit_reason: outcome.exit_reason,
-        output: outcome.output,
-        exec_time_ms: process::milliseconds_since(started),
-        queue_time_ms: 0,
-        finished: unix_seconds(),
-        digests: ParameterDigests::default(),
-    }
+/// What it takes to run agents.
+pub(crate) struct Runner {
+    pub(crate) config: Config,
+    journal: Arc<Journal>,
 }
 
-async fn outcome_of(
-    config: &Config,
-    call: &AgentCall,
-    active: bool,
-    started: Instant,
-    terminated: &mut oneshot::Receiver<()>,
-) -> Outcome {
-    let (program, reading) = match classes::launch(config, call, active) {
-        Launch::Answer(outcome) => return outcome,
-        Launch::Run(program, reading) => (program, reading),
-    };
-    let timeout = match call.timeout_ms {
-        0 => FOR_EVER,
-        milliseconds => Duration::from_millis(milliseconds).min(FOR_EVER),
-    };
-    loop {
-        let left = timeout.saturating_sub(started.elapsed());
-        let run = process::run(&program, left, GRACE, terminated).await;
-        if let Some(outcome) = classes::read_end(call, reading, run) {
-            return outcome;
+impl Runner {
+    /// Runs the agent of a call to its end.
+    async fn carry_out(&self, call: &AgentCall, active: bool, mut terminated: oneshot::Receiver<()>) -> AgentResult {
+        let started = Instant::now();
+        let outcome = self.outcome_of(call, active, started, &mut terminated).await;
+        AgentResult {
+            call: call.call,
+            status: outcome.status,
+            exit_code: outcome.exit_code,
+            exit_reason: outcome.exit_reason,
+            output: outcome.output,
+            exec_time_ms: process::milliseconds_since(started),
+            queue_time_ms: 0,
+            finished: unix_seconds(),
+            digests: ParameterDigests::default(),
         }
-        tokio::time::sleep(POLL).await;
+    }
+
+    async fn outcome_of(
+        &self,
+        call: &AgentCall,
+        active: bool,
+        started: Instant,
+        terminated: &mut oneshot::Receiver<()>,
+    ) -> Outcome {
+        let (program, reading) = match classes::launch(&self.config, call, active) {
+            Launch::Answer(outcome) => return outcome,
+            Launch::Run(program, reading) => (program, reading),
+        };
+        let timeout = match call.timeout_ms {
+            0 => FOR_EVER,
+            milliseconds => Duration::from_millis(milliseconds).min(FOR_EVER),
+        };
+        loop {
+            let left = timeout.saturating_sub(started.elapsed());
+            let run = match self.journal.begin(call) {
+                Ok(begun) => process::run(&program, begun, left, GRACE, terminated).await,
+                // Not the kind of the error: the agent is neither missing nor locked.
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Some(outcome) = classes::read_end(call, reading, run) {
+                return outcome;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// What an agent says of itself.
+    ///
+    /// # Errors
+    /// It said nothing: why, for people.
+    pub(crate) async fn metadata(&self, agent: AgentName, timeout_ms: u64) -> Result<String, String> {
+        let call = metadata_call(agent, timeout_ms);
+        let (_never, terminated) = oneshot::channel();
+        let result = self.carry_out(&call, false, terminated).await;
+        if result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK {
+            return Ok(result.output);
+        }
+        match result.exit_reason.as_str() {
+            "" => Err(format!("{} gave no meta-data: it ended with exit code {}", call.agent, result.exit_code)),
+            reason => Err(reason.to_owned()),
+        }
     }
 }
 
@@ -350,22 +375,5 @@ pub(crate) fn metadata_call(agent: AgentName, timeout_ms: u64) -> AgentCall {
         timeout_ms,
         start_delay_ms: 0,
         parameters: BTreeMap::new(),
-    }
-}
-
-/// What an agent says of itself.
-///
-/// # Errors
-/// It said nothing: why, for people.
-pub(crate) async fn metadata(config: &Config, agent: AgentName, timeout_ms: u64) -> Result<String, String> {
-    let call = metadata_call(agent, timeout_ms);
-    let (_never, terminated) = oneshot::channel();
-    let result = carry_out(config, &call, false, terminated).await;
-    if result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK {
-        return Ok(result.output);
-    }
-    match result.exit_reason.as_str() {
-        "" => Err(format!("{} gave no meta-data: it ended with exit code {}", call.agent, result.exit_code)),
-        reason => Err(reason.to_owned()),
     }
 }

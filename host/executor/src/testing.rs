@@ -1,5 +1,7 @@
 //! What the tests of this crate share.
 
+use crate::journal::{Begun, Journal};
+use hakudo_base::agent::{AgentCall, AgentName};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -27,6 +29,13 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// The record of a run that is about to begin, in a folder of its own.
+pub(crate) fn begun(records: &Directory) -> Begun {
+    let agent = AgentName { class: "ocf".into(), provider: Some("test".into()), kind: "Test".into() };
+    let call = AgentCall { operation: "start".into(), ..crate::server::metadata_call(agent, 1000) };
+    Journal::open(records).unwrap().begin(&call).unwrap()
 }
 
 /// Fails unless all processes whose numbers stand in `pids`, one a line, are dead or about to be reaped.

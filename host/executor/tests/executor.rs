@@ -322,11 +322,18 @@ async fn a_node_that_comes_back_finds_everything_as_it_was() {
     assert_eq!(node.result().await.status, ExecutionStatus::Cancelled);
 }
 
-#[tokio::test]
-async fn an_executor_that_dies_touches_nothing_and_the_client_finds_the_next() {
-    let mut lab = Lab::new();
+/// A lab in which a start that ended well left a daemon, and another start is half way, with a part of it that has left
+/// its parents and its process group.
+async fn lab_with_a_start_half_way() -> (Lab, Node) {
+    let lab = Lab::new();
     lab.agent("Daemon", r#"sleep 300 >/dev/null 2>&1 & echo $! > $TEST_DIRECTORY/daemon; exit 0"#);
-    lab.agent("Working", r#"echo $$ > $TEST_DIRECTORY/working; sleep 1; echo done > $TEST_DIRECTORY/done"#);
+    lab.agent(
+        "Working",
+        r#"cd $TEST_DIRECTORY
+           (setsid sh -c 'trap "" TERM; echo $$ > away; sleep 2; echo done >> done' &)
+           while [ ! -s away ]; do sleep 0.02; done
+           echo $$ > working; sleep 2; echo done >> done"#,
+    );
     let (mut node, _) = lab.connect().await;
     assert_eq!(node.ocf("Daemon", "start").await.exit_code, 0);
     let working = node.call("ocf", "Working", "w", "start");
@@ -334,20 +341,76 @@ async fn an_executor_that_dies_touches_nothing_and_the_client_finds_the_next() {
     while lab.read("working").is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    (lab, node)
+}
+
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// The start that was half way is gone for good, the daemon is not touched.
+async fn check_that_only_the_daemon_lives(lab: &Lab) {
+    assert!(!lives(&lab.read("working")), "a start goes on");
+    assert!(!lives(&lab.read("away")), "a part of a start goes on");
+    let daemon = lab.read("daemon");
+    assert!(lives(&daemon));
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    assert_eq!(lab.read("done"), "");
+    assert!(Command::new("kill").arg(daemon.trim()).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_start_whose_executor_died_is_ended_before_a_node_is_served() {
+    let (mut lab, mut node) = lab_with_a_start_half_way().await;
     lab.child.kill().unwrap();
     lab.child.wait().unwrap();
     assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Lost));
     let refused = node.ocf("Daemon", "monitor").await;
     assert_eq!(refused.status, ExecutionStatus::NotConnected);
+    assert!(lives(&lab.read("working")));
 
     lab.child = start(&lab.directory);
     assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Connected { known: vec![] }));
-    let daemon = lab.read("daemon");
-    assert!(std::path::Path::new(&format!("/proc/{}", daemon.trim())).exists());
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert_eq!(lab.read("done"), "done\n");
-    let kill = Command::new("kill").arg(daemon.trim()).status().unwrap();
-    assert!(kill.success());
+    check_that_only_the_daemon_lives(&lab).await;
+    assert_eq!(std::fs::read_dir(lab.directory.join("socket.runs")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_executor_that_is_told_to_end_ends_what_runs() {
+    let (mut lab, mut node) = lab_with_a_start_half_way().await;
+    let pid = lab.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Lost));
+    lab.child.wait().unwrap();
+    check_that_only_the_daemon_lives(&lab).await;
+}
+
+#[tokio::test]
+async fn two_executors_never_have_the_same_records() {
+    let lab = Lab::new();
+    lab.agent("Working", "echo $$ > $TEST_DIRECTORY/working; sleep 1; exit 0");
+    let (mut node, _) = lab.connect().await;
+    let working = node.call("ocf", "Working", "w", "start");
+    node.client.execute(working, vec![]);
+    while lab.read("working").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!start(&lab.directory).wait().unwrap().success());
+    assert_eq!(node.result().await.exit_code, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_does_not_begin() {
+    let lab = Lab::new();
+    lab.agent("Fine", "echo $1 >> $TEST_DIRECTORY/runs");
+    let (mut node, _) = lab.connect().await;
+    let records = lab.directory.join("socket.runs");
+    std::fs::remove_dir_all(&records).unwrap();
+    let result = node.ocf("Fine", "start").await;
+    assert_eq!((result.status, result.exit_code), (ExecutionStatus::Error, exit_code::ERROR));
+    assert!(result.exit_reason.contains("can not be recorded"), "{}", result.exit_reason);
+    assert_eq!(lab.read("runs"), "");
 }
 
 #[tokio::test]
