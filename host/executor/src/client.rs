@@ -3,7 +3,7 @@
 
 use crate::protocol::{self, Command, Message};
 use hakudo_base::agent::{
-    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code,
+    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -42,7 +42,14 @@ impl Client {
     pub fn start(path: &Path) -> (Client, mpsc::UnboundedReceiver<ExecutorInput>) {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (inputs, input_queue) = mpsc::unbounded_channel();
-        let link = Link { path: path.to_owned(), orders: order_queue, inputs, questions: BTreeMap::new(), asked: 0 };
+        let link = Link {
+            path: path.to_owned(),
+            orders: order_queue,
+            inputs,
+            remembered: Vec::new(),
+            questions: BTreeMap::new(),
+            asked: 0,
+        };
         tokio::spawn(link.run());
         (Client { orders }, input_queue)
     }
@@ -101,6 +108,8 @@ struct Link {
     path: PathBuf,
     orders: mpsc::UnboundedReceiver<Order>,
     inputs: mpsc::UnboundedSender<ExecutorInput>,
+    /// What this connection's executor remembers, as far as it was told.
+    remembered: Vec<Known>,
     questions: BTreeMap<u64, oneshot::Sender<Answer>>,
     asked: u64,
 }
@@ -118,6 +127,7 @@ impl Link {
                         Err(error) => tracing::warn!(path = %self.path.display(), %error, "the executor is lost"),
                     }
                     self.questions.clear();
+                    self.remembered.clear();
                     if self.inputs.send(ExecutorInput::Lost).is_err() {
                         return;
                     }
@@ -179,6 +189,12 @@ impl Link {
     fn take(&mut self, message: Message) {
         match message {
             Message::Welcome { .. } => {}
+            Message::Remembered(part) => self.remembered.extend(part),
+            Message::Input(ExecutorInput::Connected { known }) => {
+                let mut all = std::mem::take(&mut self.remembered);
+                all.extend(known);
+                let _ = self.inputs.send(ExecutorInput::Connected { known: all });
+            }
             Message::Input(input) => {
                 let _ = self.inputs.send(input);
             }

@@ -2,20 +2,23 @@
 //! big-endian, and then the body in postcard.
 //!
 //! A client first says [`Command::Hello`]; until then nothing else is listened to. A node says [`Command::Attach`] next:
-//! it gets everything that is remembered, and from then on every result. Only one client is attached; a newer one takes
+//! it gets everything that is remembered, in parts that fit into frames, and from then on every result. Only one client is attached; a newer one takes
 //! the place of an older one, as a restarted node process does while the old socket still lingers.
 
-use hakudo_base::agent::{AgentCall, AgentName, ExecutorInput};
+use hakudo_base::agent::{AgentCall, AgentName, ExecutorInput, Known};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The version of this protocol: a client and an executor with different versions do not talk.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest body of a frame, in bytes. The parameters of a resource are the longest that is ever sent, together with
 /// the meta-data of an agent.
 pub const MAX_FRAME: usize = 4 << 20;
+
+/// How much of what is remembered is put into one frame, in bytes; a single call may be longer.
+const PART: usize = 1 << 20;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +28,8 @@ pub enum Command {
         /// [`VERSION`] of the client.
         version: u32,
     },
-    /// From now on, tell this client what happens; answered by [`ExecutorInput::Connected`].
+    /// From now on, tell this client what happens; answered by [`Message::Remembered`] as often as it takes, and then
+    /// [`ExecutorInput::Connected`] with the rest.
     Attach,
     /// Run an agent.
     Execute {
@@ -74,6 +78,8 @@ pub enum Message {
         /// The newest epoch that it saw: calls of older ones are refused.
         newest_epoch: u64,
     },
+    /// To the client that attaches: calls that come before those of [`ExecutorInput::Connected`].
+    Remembered(Vec<Known>),
     /// To the attached client.
     Input(ExecutorInput),
     /// The answer to a query.
@@ -83,6 +89,35 @@ pub enum Message {
         /// The text, or why there is none.
         result: Result<String, String>,
     },
+}
+
+/// The answer to [`Command::Attach`], in as many messages as it takes for each to fit into a frame. A call that is too long
+/// together with its result loses the output of the result.
+pub(crate) fn connected(known: Vec<Known>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let (mut part, mut length) = (Vec::new(), 0);
+    for mut known in known {
+        let mut more = encoded_length(&known);
+        if more > MAX_FRAME - PART
+            && let Some(result) = &mut known.result
+        {
+            more -= result.output.len();
+            result.output.clear();
+        }
+        if length + more > PART && !part.is_empty() {
+            messages.push(Message::Remembered(std::mem::take(&mut part)));
+            length = 0;
+        }
+        part.push(known);
+        length += more;
+    }
+    messages.push(Message::Input(ExecutorInput::Connected { known: part }));
+    messages
+}
+
+/// In bytes; what can not be encoded has none, and is an error when it is written.
+fn encoded_length(message: &impl Serialize) -> usize {
+    postcard::to_extend(message, Vec::new()).map_or(0, |bytes| bytes.len())
 }
 
 /// Writes one frame.
@@ -138,6 +173,7 @@ pub async fn read_frame<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
 
     async fn read(bytes: &[u8]) -> io::Result<Option<Command>> {
         read_frame(&mut &bytes[..]).await
@@ -160,5 +196,52 @@ mod tests {
         assert_eq!(read(&[0xff; 64]).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(read(&[0, 0, 0, 1, 0x77]).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(read(&[0, 0, 0, 0]).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    fn known(number: u64, parameter: usize, output: usize) -> Known {
+        let agent = AgentName { class: "ocf".into(), provider: None, kind: "Test".into() };
+        let mut call = crate::server::metadata_call(agent, 1000);
+        call.call = number;
+        call.parameters.insert("p".into(), "x".repeat(parameter));
+        let result = AgentResult {
+            call: number,
+            status: ExecutionStatus::Done,
+            exit_code: 1,
+            exit_reason: String::new(),
+            output: "y".repeat(output),
+            exec_time_ms: 0,
+            queue_time_ms: 0,
+            finished: 0,
+            digests: ParameterDigests::default(),
+        };
+        Known { call, note: vec![7; 10], result: Some(result) }
+    }
+
+    /// What a client has at the end, and in how many frames it came.
+    fn told(known: Vec<Known>) -> (Vec<Known>, usize) {
+        let messages = connected(known);
+        let (mut all, count) = (Vec::new(), messages.len());
+        for (at, message) in messages.into_iter().enumerate() {
+            assert!(encode_frame(&message).is_ok(), "too long for a frame");
+            match message {
+                Message::Remembered(part) => all.extend(part),
+                Message::Input(ExecutorInput::Connected { known }) if at + 1 == count => all.extend(known),
+                other => panic!("{other:?}"),
+            }
+        }
+        (all, count)
+    }
+
+    #[test]
+    fn what_is_remembered_fits_into_frames() {
+        assert_eq!(told(vec![]), (vec![], 1));
+        let few: Vec<Known> = (0..10).map(|number| known(number, 100, 100)).collect();
+        assert_eq!(told(few.clone()), (few, 1));
+        let many: Vec<Known> = (0..1000).map(|number| known(number, 1000, 16 << 10)).collect();
+        let (all, count) = told(many.clone());
+        assert!(all == many && count > 10, "{count}");
+        let long: Vec<Known> = (0..3).map(|number| known(number, 3_500_000, 1 << 20)).collect();
+        let without: Vec<Known> = (0..3).map(|number| known(number, 3_500_000, 0)).collect();
+        assert!(told(long) == (without, 3));
     }
 }

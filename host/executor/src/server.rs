@@ -160,7 +160,9 @@ impl Server {
             Command::Attach => {
                 let known = self.operations.known();
                 self.attached = Some(speaker.clone());
-                self.say(&speaker, Message::Input(ExecutorInput::Connected { known }));
+                for message in protocol::connected(known) {
+                    self.say(&speaker, message);
+                }
             }
             Command::Execute { .. } | Command::Cancel { .. } | Command::Forget { .. } if self.is_replaced(&speaker) => {
                 tracing::warn!("an order of a node process that another one has replaced is not carried out");

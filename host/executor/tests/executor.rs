@@ -361,6 +361,26 @@ async fn check_that_only_the_daemon_lives(lab: &Lab) {
 }
 
 #[tokio::test]
+async fn a_node_that_comes_back_is_told_of_more_than_one_frame_holds() {
+    let lab = Lab::new();
+    lab.agent("Loud", "head -c 8192 /dev/zero | tr '\\0' x; head -c 8192 /dev/zero | tr '\\0' y >&2; exit 1");
+    let (mut node, _) = lab.connect().await;
+    const RESOURCES: usize = 300;
+    for number in 0..RESOURCES {
+        let call = node.call("ocf", "Loud", &format!("r{number}"), "monitor");
+        node.client.execute(call, vec![]);
+    }
+    for _ in 0..RESOURCES {
+        assert_eq!(node.result().await.output.len(), 16 << 10);
+    }
+    drop(node);
+    let (_node, known) = lab.connect().await;
+    assert_eq!(known.len(), RESOURCES);
+    assert!(known.iter().all(|known| known.result.as_ref().is_some_and(|result| result.output.len() == 16 << 10)));
+    assert!(known.is_sorted_by_key(|known| known.call.call));
+}
+
+#[tokio::test]
 async fn a_start_whose_executor_died_is_ended_before_a_node_is_served() {
     let (mut lab, mut node) = lab_with_a_start_half_way().await;
     lab.child.kill().unwrap();
