@@ -292,6 +292,8 @@ impl World {
         }
         machine.executor = Some(Executor::default());
         let known = machine.executor.as_ref().map(Executor::known).unwrap_or_default();
+        // What it does not remember must be probed anew: news to whoever planned while it was away.
+        self.checks.plans.disturb();
         self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known }));
     }
 }

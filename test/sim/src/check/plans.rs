@@ -1,7 +1,9 @@
 //! A plan that was carried out in full, with nothing else happening meanwhile, makes the next plan empty.
 //!
 //! What was carried out is judged by the agents that really ran. Whatever may rightly change the scheduler's mind is a
-//! disturbance, and ends the comparison: a fault, a request, an agent's failure or surprising answer, a new view. So is any
+//! disturbance, and ends the comparison: a fault, a request, an agent's failure or surprising answer, a new view, an
+//! executor that is back without memory (a plan made while it was away has its node's copies as they were before, the next
+//! one probes them: Pacemaker does so too after a resource's history is gone). So is any
 //! probe of a promotable resource: a node's promotion score counts only where the state of the copy there is known, so the
 //! plan that asks for the probe is made without the score, and the next one with it. And so is an operation that was on its
 //! way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision.
