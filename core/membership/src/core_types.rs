@@ -22,7 +22,7 @@ pub enum Input {
     /// Say this to all members, in the total order. See the crate's documentation for what the sender may assume.
     Broadcast(Vec<u8>),
     /// Use this configuration from now on. One that [`Config::check`] refuses changes nothing and is reported.
-    Configure(Config),
+    Configure(Box<Config>),
     /// This node is confirmed dead: if it stays silent, it is lost after two heartbeats instead of `dead_after`.
     Fenced(NodeId),
     /// An operator overrides the quorum rule. It takes effect at every member, at the same place in the order; where the

@@ -299,7 +299,7 @@ impl Engine {
             Input::Timer => {}
             Input::Packet { link, bytes } => self.take_datagram(now, link, &bytes, effects),
             Input::Broadcast(payload) => self.broadcast(Kind::User, payload, effects),
-            Input::Configure(config) => self.configure(now, config, effects),
+            Input::Configure(config) => self.configure(now, *config, effects),
             Input::Fenced(node) => self.detector.fenced(now, node),
             Input::Quorum(wish) => {
                 let step = match wish {

@@ -291,7 +291,7 @@ fn a_node_is_added_while_all_runs() {
     let mut network = cluster(15, 3, 1);
     let larger = |id| config(NodeId(id), 4, 1);
     for id in 1..=3 {
-        network.give(NodeId(id), Input::Configure(larger(id)));
+        network.give(NodeId(id), Input::Configure(Box::new(larger(id))));
         network.run_for(ms(150));
     }
     assert!((1..=3).all(|id| network.view(NodeId(id)).unwrap().members.len() == 3));
@@ -301,7 +301,7 @@ fn a_node_is_added_while_all_runs() {
     assert!(network.events.iter().any(|(_, _, event)| matches!(event, Event::ConfigAgrees { .. })));
     let mut refused = larger(1);
     refused.nodes.clear();
-    network.give(NodeId(1), Input::Configure(refused));
+    network.give(NodeId(1), Input::Configure(Box::new(refused)));
     assert!(matches!(network.events.last(), Some((_, _, Event::ConfigRefused { .. }))));
 
     network.machines.insert(NodeId(4), network::Machine::new(larger(4)));
@@ -322,7 +322,7 @@ fn the_key_is_changed_while_all_runs() {
     for (key, second) in steps {
         for id in 1..=3 {
             let config = Config { key: key.clone(), second_key: second.cloned(), ..config(NodeId(id), 3, 1) };
-            network.give(NodeId(id), Input::Configure(config));
+            network.give(NodeId(id), Input::Configure(Box::new(config)));
             network.run_for(SECOND);
         }
     }
@@ -332,7 +332,7 @@ fn the_key_is_changed_while_all_runs() {
         assert_eq!((engine.counters().forged, engine.config().second_key.clone()), (0, None));
     }
     // Who still has the old key alone is not heard any more.
-    network.give(NodeId(3), Input::Configure(config(NodeId(3), 3, 1)));
+    network.give(NodeId(3), Input::Configure(Box::new(config(NodeId(3), 3, 1))));
     let time = network.run_until(SECOND * 2, |network| network.view(NodeId(1)).unwrap().members.len() == 2).unwrap();
     assert!(time < ms(800), "{time:?}");
     network.history.check(true);

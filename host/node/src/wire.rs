@@ -150,6 +150,10 @@ fn open(own: SocketAddr, link: usize) -> Result<UdpSocket> {
     let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+    // Beyond the system's limit only where this process may; within it, otherwise.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVED_BYTES).is_err() {
+        sockopt::set_socket_recv_buffer_size(&socket, RECEIVED_BYTES)?;
+    }
     match rustix::net::bind(&socket, &own) {
         Err(Errno::ADDRNOTAVAIL) => {
             tracing::warn!("link {link} is down: {own} is no address of this machine yet");
@@ -240,7 +244,7 @@ impl Wire {
                 Ok(Asked::Input(input)) => self.handle(input)?,
                 Ok(Asked::Configure(config, addresses)) => {
                     self.addresses = addresses;
-                    self.handle(Input::Configure(*config))?;
+                    self.handle(Input::Configure(config))?;
                 }
                 Err(_) => return Ok(()),
             }
