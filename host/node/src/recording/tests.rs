@@ -52,7 +52,7 @@ fn record(folder: &Path) -> PathBuf {
     ];
     waiting.reverse();
     for _ in 0..100 {
-        now = now + std::time::Duration::from_millis(1);
+        now += std::time::Duration::from_millis(1);
         let input = match waiting.pop() {
             Some(input) => input,
             None => match controller.deadline() {
