@@ -51,7 +51,7 @@ pub struct Config {
     pub path: String,
     /// More environment of every agent.
     pub environment: Vec<(String, String)>,
-    /// Agents running at once; none for twice the number of cores (`node-action-limit`).
+    /// Agents running at once that change resources, but for those that stop them; none for twice the number of cores.
     pub action_limit: Option<usize>,
 }
 

@@ -1,7 +1,10 @@
 //! Which call runs when: the part of the executor that decides, as a machine without clock or process.
 //!
 //! - One resource's operations run one after the other, in the order in which they were asked for.
-//! - At most `limit` agents run at once; resources take turns.
+//! - At most `limit` agents run at once; resources take turns. Looks at a resource, and what takes it away (stop, demote),
+//!   need no place: others wait for them, and a stop that comes too late costs its node. For who asked counts the time from
+//!   the order on, so nothing else waits for a place longer than [`LONGEST_WAIT`] either: the limit spreads a burst, and
+//!   agents that take long do not make others fail.
 //! - A recurring operation runs again `interval` after the end of its last run. Its first outcome is reported, then only
 //!   a different one.
 //! - An operation that changes a resource ends what recurs of it (Pacemaker's controller does the same before it starts
@@ -17,6 +20,10 @@ use hakudo_base::Instant;
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, ParameterDigests, exit_code};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// How long a call waits for a free place at most. Well below what is granted for the way of an order on top of its timeout
+/// (the cluster option `cluster-delay`, 60 s by default).
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What the machine is told.
 #[derive(Debug)]
@@ -55,14 +62,15 @@ pub(crate) enum Effect {
 #[derive(Debug)]
 pub(crate) struct Operations {
     limit: usize,
-    running: usize,
+    /// How many calls run that need a place.
+    places_taken: usize,
     newest_epoch: u64,
     /// Seconds since 1970, for results that are made here.
     calendar: i64,
     calls: BTreeMap<u64, Entry>,
     resources: BTreeMap<String, Resource>,
-    /// Resources with a call that may run as soon as there is a place.
-    waiting: VecDeque<String>,
+    /// Resources with a call that may run as soon as there is a place, and since when.
+    waiting: VecDeque<(Instant, String)>,
     timers: BTreeSet<(Instant, u64)>,
 }
 
@@ -116,7 +124,7 @@ impl Operations {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             limit: limit.max(1),
-            running: 0,
+            places_taken: 0,
             newest_epoch: 0,
             calendar: 0,
             calls: BTreeMap::new(),
@@ -132,7 +140,9 @@ impl Operations {
 
     /// When [`Input::Timer`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.timers.first().map(|&(at, _)| at)
+        let due = self.timers.first().map(|&(at, _)| at);
+        let waited_long = self.waiting.front().map(|&(since, _)| since + LONGEST_WAIT);
+        due.into_iter().chain(waited_long).min()
     }
 
     /// What is remembered, oldest call first.
@@ -258,7 +268,9 @@ impl Operations {
         result.queue_time_ms = u64::try_from(queued.as_millis()).unwrap_or(u64::MAX);
         let again = now + Duration::from_millis(entry.call.interval_ms);
         let name = entry.call.resource.clone();
-        self.running -= 1;
+        if needs_a_place(&entry.call) {
+            self.places_taken -= 1;
+        }
         if let Some(resource) = self.resources.get_mut(&name) {
             resource.running.remove(&number);
             if fate == Fate::Reported && result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK {
@@ -299,7 +311,7 @@ impl Operations {
                 }
             }
         }
-        self.wait_for_a_place(&name);
+        self.wait_for_a_place(now, &name);
     }
 
     /// Forgets the earlier results of the operation that `number` did.
@@ -332,7 +344,7 @@ impl Operations {
         let Some(resource) = self.resources.get_mut(&name) else { return };
         if !is_fence_action(&entry.call) {
             resource.queue.push_back(number);
-            self.wait_for_a_place(&name);
+            self.wait_for_a_place(now, &name);
             return;
         }
         for other in resource.running.clone() {
@@ -347,24 +359,28 @@ impl Operations {
         self.start(now, number, effects);
     }
 
-    fn wait_for_a_place(&mut self, name: &str) {
+    fn wait_for_a_place(&mut self, now: Instant, name: &str) {
         let Some(resource) = self.resources.get_mut(name) else { return };
         if resource.running.is_empty() && !resource.waiting && !resource.queue.is_empty() {
             resource.waiting = true;
-            self.waiting.push_back(name.to_owned());
+            self.waiting.push_back((now, name.to_owned()));
         }
         self.drop_empty(name);
     }
 
     fn fill_free_places(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        while self.running < self.limit
-            && let Some(name) = self.waiting.pop_front()
-        {
+        for (since, name) in std::mem::take(&mut self.waiting) {
+            let has_place = self.places_taken < self.limit || now >= since + LONGEST_WAIT;
             let Some(resource) = self.resources.get_mut(&name) else { continue };
+            let next = resource.queue.front().copied().filter(|_| resource.running.is_empty());
+            let is_limited = next.and_then(|next| self.calls.get(&next)).is_some_and(|next| needs_a_place(&next.call));
+            if is_limited && !has_place {
+                self.waiting.push_back((since, name));
+                continue;
+            }
             resource.waiting = false;
-            if resource.running.is_empty()
-                && let Some(number) = resource.queue.pop_front()
-            {
+            if let Some(number) = next {
+                resource.queue.pop_front();
                 self.start(now, number, effects);
             }
             self.drop_empty(&name);
@@ -377,7 +393,9 @@ impl Operations {
         let Some(resource) = self.resources.get_mut(&entry.call.resource) else { return };
         entry.state = State::Running { queued: now.since(since), fate: Fate::Reported };
         resource.running.insert(number);
-        self.running += 1;
+        if needs_a_place(&entry.call) {
+            self.places_taken += 1;
+        }
         effects.push(Effect::Run { call: entry.call.clone(), active: resource.active });
     }
 
@@ -419,6 +437,10 @@ pub(crate) fn changes_the_resource(call: &AgentCall) -> bool {
         "stonith" => matches!(call.operation.as_str(), "start" | "stop"),
         _ => !matches!(call.operation.as_str(), "monitor" | "status" | "notify" | "meta-data" | "validate-all"),
     }
+}
+
+fn needs_a_place(call: &AgentCall) -> bool {
+    !is_fence_action(call) && !matches!(call.operation.as_str(), "monitor" | "status" | "stop" | "demote")
 }
 
 fn is_fence_action(call: &AgentCall) -> bool {

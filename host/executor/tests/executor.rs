@@ -272,7 +272,7 @@ async fn operations_of_one_resource_never_meet_and_all_together_keep_the_limit()
     );
     let (mut node, _) = lab.connect().await;
     for resource in 0..6 {
-        for operation in ["start", "monitor", "stop"] {
+        for operation in ["start", "promote", "reload"] {
             let call = node.call("ocf", "Count", &format!("r{resource}"), operation);
             node.client.execute(call, vec![]);
         }

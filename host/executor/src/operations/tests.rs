@@ -71,8 +71,13 @@ fn check(limit: usize, script: &str, expect: Expect) {
             .unwrap();
         }
     }
-    write!(output, "next: {:?}, running: {}", operations.deadline().map(Instant::as_millis), operations.running)
-        .unwrap();
+    write!(
+        output,
+        "next: {:?}, places taken: {}",
+        operations.deadline().map(Instant::as_millis),
+        operations.places_taken
+    )
+    .unwrap();
     expect.assert_eq(&output);
 }
 
@@ -81,7 +86,7 @@ fn operations_of_a_resource_wait_for_each_other() {
     check(
         4,
         "0 run 1 a start
-         0 run 2 a monitor
+         0 run 2 a reload
          0 run 3 b start
          5 end 1 0
          6 end 2 7
@@ -90,10 +95,10 @@ fn operations_of_a_resource_wait_for_each_other() {
             0.000000: run 1 a start
             0.000000: run 3 b start
             0.005000: report 1 Done 0 
-            0.005000: run 2 a monitor (active)
+            0.005000: run 2 a reload (active)
             0.006000: report 2 Done 7 
             0.006000: known: 1=0 2=7 3=-
-            next: None, running: 1"#]],
+            next: None, places taken: 1"#]],
     );
 }
 
@@ -102,7 +107,7 @@ fn resources_take_turns_for_the_places() {
     check(
         1,
         "0 run 1 a start
-         0 run 2 a monitor
+         0 run 2 a reload
          0 run 3 b start
          5 end 1 0
          6 end 3 0
@@ -112,9 +117,80 @@ fn resources_take_turns_for_the_places() {
             0.005000: report 1 Done 0 
             0.005000: run 3 b start
             0.006000: report 3 Done 0 
-            0.006000: run 2 a monitor (active)
+            0.006000: run 2 a reload (active)
             0.007000: report 2 Done 0 
-            next: None, running: 0"#]],
+            next: None, places taken: 0"#]],
+    );
+}
+
+#[test]
+fn looks_and_what_takes_away_need_no_place() {
+    check(
+        1,
+        "0 run 1 a start
+         0 run 2 b start
+         1 run 3 c monitor
+         2 run 4 d monitor every 1000
+         3 run 5 e stop
+         4 run 6 f demote
+         5 run 7 e start
+         6 end 5 0
+         7 end 1 0
+         8 end 2 0",
+        expect![[r#"
+            0.000000: run 1 a start
+            0.001000: run 3 c monitor
+            0.002000: run 4 d monitor
+            0.003000: run 5 e stop
+            0.004000: run 6 f demote
+            0.006000: report 5 Done 0 
+            0.007000: report 1 Done 0 
+            0.007000: run 2 b start
+            0.008000: report 2 Done 0 
+            0.008000: run 7 e start
+            next: None, places taken: 1"#]],
+    );
+}
+
+#[test]
+fn nothing_waits_for_ever_for_a_place() {
+    check(
+        1,
+        "0 run 1 a start
+         1 run 2 b start
+         9000 run 3 c start
+         15000 timer
+         15001 timer
+         20000 end 2 0
+         23999 timer
+         24000 timer
+         30000 end 1 0
+         30000 end 3 0",
+        expect![[r#"
+            0.000000: run 1 a start
+            15.001000: run 2 b start
+            20.000000: report 2 Done 0 
+            24.000000: run 3 c start
+            30.000000: report 1 Done 0 
+            30.000000: report 3 Done 0 
+            next: None, places taken: 0"#]],
+    );
+    check(
+        1,
+        "0 run 1 a start\n 1 run 2 b start",
+        expect![[r#"
+        0.000000: run 1 a start
+        next: Some(15001), places taken: 1"#]],
+    );
+    // What it waited for is not needed any more.
+    check(
+        1,
+        "0 run 1 a start\n 1 run 2 b start\n 2 run 3 b monitor\n 3 cancel 2",
+        expect![[r#"
+        0.000000: run 1 a start
+        0.003000: report 2 Cancelled 193 
+        0.003000: run 3 b monitor
+        next: None, places taken: 1"#]],
     );
 }
 
@@ -144,7 +220,7 @@ fn a_recurring_operation_reports_its_first_outcome_and_then_changes() {
             3.030000: run 1 a monitor
             4.040000: run 1 a monitor
             4.050000: report 1 Done 0 
-            next: Some(5050), running: 0"#]],
+            next: Some(5050), places taken: 0"#]],
     );
 }
 
@@ -170,7 +246,7 @@ fn a_change_of_the_resource_ends_what_recurs() {
             0.004000: report 4 Done 0 
             0.004000: run 5 a stop
             0.004000: known: 3=- 4=0 5=-
-            next: None, running: 2"#]],
+            next: None, places taken: 0"#]],
     );
 }
 
@@ -191,7 +267,7 @@ fn a_recurring_operation_asked_for_again_replaces_the_old_one() {
             0.020000: run 2 a monitor
             0.030000: report 2 Done 0 
             0.030000: known: 2=0
-            next: Some(1030), running: 0"#]],
+            next: Some(1030), places taken: 0"#]],
     );
 }
 
@@ -212,7 +288,7 @@ fn only_what_has_not_begun_or_recurs_can_be_cancelled() {
             0.001000: report 2 Cancelled 193 
             0.001000: report 3 Cancelled 193 
             0.002000: report 1 Done 0 
-            next: None, running: 0"#]],
+            next: None, places taken: 0"#]],
     );
 }
 
@@ -230,7 +306,7 @@ fn older_epochs_are_refused() {
             0.001000: report 2 Cancelled 193 refused: asked for in epoch 4, but epoch 5 was seen
             0.001000: known: 1=-
             0.002000: terminate 1
-            next: None, running: 1"#]],
+            next: None, places taken: 0"#]],
     );
 }
 
@@ -249,7 +325,7 @@ fn a_call_number_in_use_is_refused_and_an_ended_one_is_taken_over() {
             0.002000: report 1 Done 0 
             0.003000: run 1 b start
             0.003000: known: 1=-
-            next: None, running: 1"#]],
+            next: None, places taken: 1"#]],
     );
 }
 
@@ -278,7 +354,7 @@ fn a_forgotten_resource_leaves_nothing_behind() {
             0.006000: known:
             0.007000: report 3 Done 0 
             0.008000: run 5 a monitor
-            next: None, running: 1"#]],
+            next: None, places taken: 0"#]],
     );
 }
 
@@ -294,11 +370,11 @@ fn fencing_waits_for_nothing() {
          3 known",
         expect![[r#"
             0.000000: run 1 device monitor
+            0.000000: run 2 a start
             0.001000: terminate 1
             0.001000: run 3 device reboot
             0.003000: report 3 Done 0 
-            0.003000: run 2 a start
             0.003000: known: 1=- 2=- 3=0
-            next: Some(1002), running: 1"#]],
+            next: Some(1002), places taken: 1"#]],
     );
 }
