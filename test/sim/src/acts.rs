@@ -219,7 +219,7 @@ impl World {
     fn acknowledged(&mut self, node: usize, number: u64) {
         let strict = self.strict();
         self.checks.edits.acknowledge(number, strict);
-        let members = self.checks.order.view_of(node).map(|view| view.members.clone()).unwrap_or_default();
+        let members = self.process(node).map(|process| process.members.clone()).unwrap_or_default();
         for member in members {
             let machine = &self.machines[member.0 as usize - 1];
             let on_disk = machine.configuration.synced().map(|state| notes(&state.configuration)).unwrap_or_default();

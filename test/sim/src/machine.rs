@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) held: Vec<CoreInput>,
     /// The view that the controller knows, and how many messages of it it was told.
     pub(crate) applied: Option<(ViewId, usize)>,
+    /// The members of that view. A view that membership installed may still be on its way to the controller.
+    pub(crate) members: Vec<NodeId>,
     /// It said goodbye and is about to end.
     pub(crate) left: bool,
 }

@@ -355,7 +355,10 @@ impl World {
 /// become another one.
 fn note_applied(process: &mut Process, input: &ControllerInput) -> bool {
     match input {
-        ControllerInput::View(view) => process.applied = Some((view.id, 0)),
+        ControllerInput::View(view) => {
+            process.applied = Some((view.id, 0));
+            process.members.clone_from(&view.members);
+        }
         ControllerInput::Deliver(_) => {
             if let Some((_, count)) = &mut process.applied {
                 *count += 1;

@@ -407,6 +407,7 @@ impl World {
             paused_until: None,
             held: Vec::new(),
             applied: None,
+            members: Vec::new(),
             left: false,
         });
         let calendar = machine.calendar(self.now);
