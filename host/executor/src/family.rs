@@ -11,6 +11,10 @@
 //!
 //! A process gets away only by losing all its parents and its environment in the moment before anybody looks.
 //!
+//! A look takes time, and the environment of a process that hangs on a dead device may not be had at all: looks belong on a
+//! thread that nobody waits for without a limit, and only the environments of those are read that may be of the run by all
+//! else: no older than its leader, and not known for another's.
+//!
 //! A process is named by its number and the moment of its start: a number alone may pass to somebody else.
 
 use rustix::process::{
@@ -59,18 +63,28 @@ pub(crate) struct Family {
     mark: String,
     /// Those with the mark may be anywhere, for this process is not the one that began the run.
     everywhere: bool,
+    /// When the leader started: nobody of the family is older.
+    since: u64,
     seen: BTreeSet<Process>,
+    /// Those that have another environment. They will not get the mark.
+    others: BTreeSet<Process>,
 }
 
 impl Family {
     /// Of the run with this leader, which was not reaped yet, and this mark.
     pub(crate) fn new(leader: Pid, mark: &str) -> Self {
-        Self { mark: mark.to_owned(), everywhere: false, seen: Process::of(leader).into_iter().collect() }
+        Self { everywhere: false, ..Self::left_over(Process::of(leader), mark) }
     }
 
     /// Of a run that another process began and left: nobody is a descendant of this one.
     pub(crate) fn left_over(leader: Option<Process>, mark: &str) -> Self {
-        Self { mark: mark.to_owned(), everywhere: true, seen: leader.into_iter().collect() }
+        Self {
+            mark: mark.to_owned(),
+            everywhere: true,
+            since: leader.map_or(0, |leader| leader.started),
+            seen: leader.into_iter().collect(),
+            others: BTreeSet::new(),
+        }
     }
 
     /// Sends a signal to every process of the run; whether there was any.
@@ -109,7 +123,17 @@ impl Family {
         let known = |stat: &&Stat| self.seen.contains(&stat.process);
         let candidates =
             if self.everywhere { all.iter().filter(|stat| stat.process.pid != own).collect() } else { below(own) };
-        let marked = candidates.into_iter().filter(|stat| !known(stat) && stat.has_mark(&self.mark));
+        let (since, mark, others) = (self.since, &self.mark, &mut self.others);
+        // Those of earlier looks that are gone need not be remembered.
+        let (mut old, mut marked) = (std::mem::take(others), Vec::new());
+        for stat in candidates.into_iter().filter(|stat| stat.process.started >= since && !stat.is_dead && !known(stat))
+        {
+            match if old.remove(&stat.process) { Some(false) } else { stat.has_mark(mark) } {
+                Some(true) => marked.push(stat),
+                Some(false) => drop(others.insert(stat.process)),
+                None => {}
+            }
+        }
         let roots: Vec<&Stat> = all.iter().filter(known).chain(marked).collect();
         let whole = roots.iter().flat_map(|root| below(root.process.pid)).chain(roots.iter().copied());
         self.seen = whole.filter(|stat| !stat.is_dead).map(|stat| stat.process).collect();
@@ -164,10 +188,12 @@ impl Stat {
         Some(Self { process: Process { pid, started }, parent, is_dead: matches!(state, "Z" | "X" | "x") })
     }
 
-    fn has_mark(&self, mark: &str) -> bool {
+    /// Nothing where no environment is to be had: for ever, or until a program that is being started has one.
+    fn has_mark(&self, mark: &str) -> Option<bool> {
         let environment = fs::read(format!("/proc/{}/environ", self.process.pid)).unwrap_or_default();
         let wanted = format!("{MARK}={mark}");
-        environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
+        let has_it = environment.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes());
+        (!environment.is_empty()).then_some(has_it)
     }
 }
 
@@ -189,6 +215,12 @@ impl Leader {
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.0)
+    }
+
+    /// Whether it has ended; it stays to be reaped, and so keeps its number.
+    pub(crate) fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.pid()), look), Ok(None))
     }
 
     pub(crate) fn child(&mut self) -> &mut Child {
@@ -245,5 +277,28 @@ mod tests {
         assert!(Stat::parse(77, line("Z").as_bytes()).unwrap().is_dead);
         assert!(Stat::parse(77, b"77 (a").is_none());
         assert!(Stat::parse(77, b"77 (a) S 4 5").is_none());
+    }
+
+    #[test]
+    fn only_those_that_may_be_of_the_run_are_looked_into() {
+        let mut sleeps = Vec::new();
+        let mut sleep = |mark: &str| {
+            // A tick of the clock between each two.
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            sleeps.push(Command::new("sleep").arg("60").env(MARK, mark).spawn().unwrap());
+            Pid::from_child(sleeps.last().unwrap())
+        };
+        let [older, leader, own, other] = ["another", "this", "this", "another"].map(&mut sleep);
+        let mut family = Family::new(leader, "this");
+        assert!(family.is_alive());
+        let [older, leader, own, other] = [older, leader, own, other].map(|pid| Process::of(pid).unwrap());
+        assert_eq!(family.seen, BTreeSet::from([leader, own]));
+        assert!(family.others.contains(&other) && !family.others.contains(&older), "{family:?}");
+        for mut child in sleeps {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(!family.is_alive());
+        assert!(!family.others.contains(&other), "it is gone");
     }
 }

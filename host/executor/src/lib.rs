@@ -90,6 +90,8 @@ impl Config {
     }
 }
 
+/// How many runs are looked for at once, to end them.
+const LOOKS: usize = 16;
 /// How long agents that do not end keep an executor that was told to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -109,7 +111,7 @@ pub fn run(mut config: Config) -> anyhow::Result<()> {
     let journal = Arc::new(Journal::open(&config.runs)?);
     journal.end_left_overs(None)?;
     let listener = server::bind(&config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(LOOKS).build()?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -29,11 +29,11 @@ const TAIL: usize = 8 << 10;
 pub(crate) const ANSWER: usize = 1 << 20;
 /// How much is still read of each stream once the program ended, in bytes: what fits into a pipe.
 const LEFT_IN_PIPE: usize = 1 << 20;
-/// How often a run that was killed is looked for again: it may start others faster than they are found, and a process that
-/// waits for a device that never answers can not be killed. Such a run is given up.
-const KILLS: usize = 100;
-/// The time between two of these.
-const BETWEEN_KILLS: Duration = Duration::from_millis(10);
+/// After which times a run that was killed is looked for again, in milliseconds: it may start others faster than they are
+/// found, and a process that waits for a device that never answers can not be killed. Such a run is given up.
+const BETWEEN_KILLS_MS: [u64; 12] = [5, 10, 10, 20, 20, 40, 40, 80, 80, 160, 250, 250];
+/// How long one look for the processes of a run may take.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// The longest exit reason, in bytes.
 const REASON: usize = 1024;
 /// How an agent gives the reason of its exit code on standard error (OCF 1.1, `OCF_EXIT_REASON_PREFIX`).
@@ -144,20 +144,13 @@ async fn run_watched(
 
 /// Ends a run of which nothing is heard, with all that belongs to it; whether its leader is gone.
 async fn end_unwatched(leader: &mut Leader, mark: &str, grace: Duration) -> bool {
-    let group = leader.pid();
-    let mut family = Family::new(group, mark);
-    signal(group, Signal::TERM);
+    let mut hunt = Hunt::new(leader, mark);
+    hunt.signal(Signal::TERM).await;
     let patience = Instant::now() + grace;
-    while family.signal(Signal::TERM) && Instant::now() < patience {
-        tokio::time::sleep(BETWEEN_KILLS).await;
+    while Instant::now() < patience && !leader.has_ended() {
+        tokio::time::sleep(Duration::from_millis(BETWEEN_KILLS_MS[0])).await;
     }
-    for _ in 0..KILLS {
-        signal(group, Signal::KILL);
-        if !family.signal(Signal::KILL) {
-            break;
-        }
-        tokio::time::sleep(BETWEEN_KILLS).await;
-    }
+    hunt.kill().await;
     leader.child().try_wait().is_ok_and(|ended| ended.is_some())
 }
 
@@ -169,19 +162,50 @@ async fn end_all(
     pidfd: &AsyncFd<OwnedFd>,
     grace: Duration,
 ) -> bool {
-    let group = leader.pid();
-    let mut family = Family::new(group, mark);
-    family.signal(Signal::TERM);
-    signal(group, Signal::TERM);
+    let mut hunt = Hunt::new(leader, mark);
+    streams.carry_until(hunt.signal(Signal::TERM)).await;
     let _ = tokio::time::timeout(grace, streams.carry_until(pidfd.readable())).await;
-    for _ in 0..KILLS {
-        signal(group, Signal::KILL);
-        if !family.signal(Signal::KILL) {
-            break;
-        }
-        let _ = tokio::time::timeout(BETWEEN_KILLS, streams.carry_until(pidfd.readable())).await;
-    }
+    streams.carry_until(hunt.kill()).await;
     tokio::time::timeout(grace, streams.carry_until(pidfd.readable())).await.is_ok()
+}
+
+/// The end of a run's processes. They are looked for beside the thread that serves everything else.
+struct Hunt {
+    group: Pid,
+    /// None once a look has hung: then only the group is told.
+    family: Option<Family>,
+}
+
+impl Hunt {
+    fn new(leader: &Leader, mark: &str) -> Self {
+        Self { group: leader.pid(), family: Some(Family::new(leader.pid(), mark)) }
+    }
+
+    /// Whether there was anybody to be told.
+    async fn signal(&mut self, signal: Signal) -> bool {
+        let mut any = false;
+        if let Some(mut family) = self.family.take() {
+            let look = tokio::task::spawn_blocking(move || (family.signal(signal), family));
+            match tokio::time::timeout(LONGEST_LOOK, look).await {
+                Ok(Ok((found, family))) => (any, self.family) = (found, Some(family)),
+                _ => tracing::warn!(leader = ?self.group, "the processes of a run can not be looked for"),
+            }
+        }
+        // A group without members is what we want.
+        let _ = kill_process_group(self.group, signal);
+        any
+    }
+
+    async fn kill(&mut self) {
+        // What can be ended in one blow need not wait for a look.
+        let _ = kill_process_group(self.group, Signal::KILL);
+        for pause in BETWEEN_KILLS_MS {
+            if !self.signal(Signal::KILL).await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
 }
 
 #[expect(deprecated, reason = "it is unsound for types that change their descriptor; an OwnedFd does not")]
@@ -213,11 +237,6 @@ fn spawn(program: &Program, mark: &str) -> io::Result<Leader> {
         }
         other => other,
     }
-}
-
-fn signal(group: Pid, signal: Signal) {
-    // A group without members is what we want.
-    let _ = kill_process_group(group, signal);
 }
 
 fn end_of(status: ExitStatus) -> End {
