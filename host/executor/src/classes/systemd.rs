@@ -53,7 +53,7 @@ pub(super) fn launch(config: &Config, call: &AgentCall) -> Launch {
         "start" => return Launch::Run(script(config, START, &unit), Reading::Systemctl),
         "stop" => return Launch::Run(script(config, STOP, &unit), Reading::Systemctl),
         "reload" => (&["reload"], Reading::Systemctl),
-        "monitor" | "status" => (&["show", "--property=LoadState,ActiveState"], Reading::UnitState),
+        "monitor" | "status" => (&["show", "--property=LoadState,ActiveState,Job"], Reading::UnitState),
         "meta-data" => (&["show", "--property=Description", "--value"], Reading::UnitDescription),
         _ => return Launch::Answer(Outcome::not_implemented(call)),
     };
@@ -115,6 +115,8 @@ pub(super) fn read_state(code: i32, output: &[u8]) -> Option<Outcome> {
         ("not-found", "inactive" | "") => Some(Outcome::not_installed("systemd has no such unit")),
         (_, "active" | "reloading" | "refreshing") => Some(Outcome::done(exit_code::OK)),
         (_, "activating" | "deactivating") => None,
+        // A job that waits for others: a start whose systemctl was ended goes on without it.
+        _ if !matches!(property("Job"), "" | "0") => None,
         _ => Some(Outcome::done(exit_code::NOT_RUNNING)),
     }
 }
@@ -143,6 +145,8 @@ mod tests {
         assert_eq!(code("LoadState=loaded\nActiveState=active\n"), Some(exit_code::OK));
         assert_eq!(code("LoadState=loaded\nActiveState=activating\n"), None);
         assert_eq!(code("LoadState=loaded\nActiveState=failed\n"), Some(exit_code::NOT_RUNNING));
+        assert_eq!(code("LoadState=loaded\nActiveState=inactive\nJob=71\n"), None);
+        assert_eq!(code("LoadState=loaded\nActiveState=inactive\nJob=\n"), Some(exit_code::NOT_RUNNING));
         assert_eq!(code("LoadState=not-found\nActiveState=inactive\n"), Some(exit_code::NOT_INSTALLED));
         assert_eq!(code("LoadState=not-found\nActiveState=active\n"), Some(exit_code::OK), "its file was removed");
         assert_eq!(read_state(1, b"").map(|outcome| outcome.status), Some(ExecutionStatus::Error));
