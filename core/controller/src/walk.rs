@@ -238,6 +238,18 @@ impl Walk {
         self.flying.keys().map(|at| &self.transition.synapses[*at].action)
     }
 
+    /// What runs on the node is not known yet: a probe there has not ended.
+    pub(crate) fn probes(&self, node: &str) -> bool {
+        let is_probe = |action: &Action| {
+            action.task == "monitor"
+                && action.attributes.get("CRM_meta_interval").is_none_or(|interval| interval == "0")
+        };
+        let open = |state: State| matches!(state, State::Waiting | State::Flying);
+        self.transition.synapses.iter().zip(&self.state).any(|(step, state)| {
+            open(*state) && is_probe(&step.action) && step.action.node().is_some_and(|at| at.name == node)
+        })
+    }
+
     /// Nothing is on its way and nothing more will begin.
     pub(crate) fn finished(&self) -> bool {
         self.flying.is_empty() && self.next(&vec![false; self.ready.len()]).is_none()

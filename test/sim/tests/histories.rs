@@ -26,3 +26,12 @@ fn a_change_that_is_acknowledged_just_before_the_next_view_is_on_the_disks_of_th
          at 3323 join\nat 3713 network delay 279 17824 loss 22 twice 12\nat 4265 ask n1 remove r0\nheal 4660\n",
     );
 }
+
+#[test]
+fn a_node_whose_executor_forgot_what_runs_there_does_not_leave() {
+    check(
+        "seed 2496\nvotes 1 1 1\nlinks 1\nfencing each\nprimitive r0\ngroup r1 of 3\nprimitive r2\n\
+         network delay 100 200 loss 0 twice 0\nat 5695 kill-process n1\nat 5976 kill-executor n3\nat 5976 ask n3 leave\n\
+         at 5992 start-process n1\nheal 6492\n",
+    );
+}

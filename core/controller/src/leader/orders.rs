@@ -97,6 +97,11 @@ impl Controller {
         resources.iter().find(|(_, history)| history.runs()).map(|(resource, _)| resource.clone())
     }
 
+    /// This plan is to find out what runs on a node.
+    fn is_probed(&self, node: NodeId) -> bool {
+        self.leader.walk.as_ref().is_some_and(|walk| walk.probes(&self.name(node)))
+    }
+
     /// A node that leaves must run nothing, for the others take it for safe from then on. What nobody may stop (because it
     /// is not managed) keeps it here: the step is passed by, and the next plan has it again.
     fn may_not_leave(&mut self, node: NodeId, resource: &str, step: Step) {
@@ -121,6 +126,8 @@ impl Controller {
         let interval_ms = text("CRM_meta_interval").and_then(|text| text.parse().ok()).unwrap_or(0);
         match (&*action.task, resource) {
             ("stonith", _) => self.begin_fencing(node, action, step, effects),
+            // An executor that was restarted has forgotten what runs there: the next plan knows, and has this step again.
+            ("do_shutdown", _) if self.is_probed(node) => self.step_done(step),
             ("do_shutdown", _) => match self.runs(node) {
                 None => {
                     self.say(Command::Shutdown { node, step });
