@@ -3,7 +3,6 @@
 //! One cluster, one test, in the order in which a person would try things; every step says what must be seen.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -126,7 +126,9 @@ fn a_node_does_not_leave_before_it_is_known_what_runs_there() {
     cluster.log.clear();
     cluster.plans(&["1 monitor A n2\n2 do_shutdown n2", "1 stop A n2", ""]);
     cluster.executor_crash(2);
-    check(&mut cluster, expect![[r#"
+    check(
+        &mut cluster,
+        expect![[r#"
         [plan] n1 made plan 4 of 2 actions
         n2 runs A monitor n2: 0
         [plan] n1 made plan 5 of 1 actions
@@ -134,5 +136,6 @@ fn a_node_does_not_leave_before_it_is_known_what_runs_there() {
         n2 runs A stop n2: 0
         [action-done] A stop on n2 is done
         [settled] nothing is left to be done
-    "#]]);
+    "#]],
+    );
 }
