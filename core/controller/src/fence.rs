@@ -154,8 +154,7 @@ impl Controller {
                 fencing::Effect::Done { id, target, action, result } => self.fencing_ended(id, &target, action, result),
                 fencing::Effect::MayTryAgain { target } => self.fence_again(&target, effects),
                 // These are told by what all members hear.
-                fencing::Effect::Event { kind: "fenced" | "fence-start" | "fence-failed", .. }
-                | fencing::Effect::History(_) => {}
+                fencing::Effect::Event { kind: "fenced" | "fence-start" | "fence-failed", .. } => {}
                 fencing::Effect::Event { severity, kind, target, device, took, text } => {
                     let mut event = self.event(kind, severity, text);
                     event.node = target;

@@ -211,25 +211,4 @@ pub enum Effect {
         /// A sentence.
         text: String,
     },
-    /// For the history of fencing.
-    History(HistoryEntry),
-}
-
-/// One entry of the history of fencing (`stonith_admin --history`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryEntry {
-    /// The node, by name.
-    pub target: String,
-    /// What was to be done.
-    pub action: Action,
-    /// The devices that were used.
-    pub devices: Vec<String>,
-    /// The node whose executor did it, or the user who confirmed it.
-    pub by: Option<String>,
-    /// Who asked: a user, or nobody where it was the cluster.
-    pub user: Option<String>,
-    /// Why it failed; nothing where it did not.
-    pub failure: Option<String>,
-    /// How long it took.
-    pub took: Duration,
 }

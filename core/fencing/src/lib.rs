@@ -22,5 +22,5 @@ mod fencer;
 mod operation;
 mod pattern;
 
-pub use core_types::{Action, Effect, Failure, Fenced, HistoryEntry, Input, Request, Run, UnknownAction};
+pub use core_types::{Action, Effect, Failure, Fenced, Input, Request, Run, UnknownAction};
 pub use fencer::Fencer;

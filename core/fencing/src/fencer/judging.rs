@@ -2,7 +2,7 @@
 
 use super::{Fencer, Purpose};
 use crate::agent;
-use crate::core_types::{Action, Effect, Failure, Fenced, HistoryEntry};
+use crate::core_types::{Action, Effect, Failure, Fenced};
 use crate::operation::{Operation, Progress};
 use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
 use hakudo_base::{Instant, Severity};
@@ -209,15 +209,6 @@ impl Fencer {
             took: Some(took),
             text,
         });
-        effects.push(Effect::History(HistoryEntry {
-            target: target.clone(),
-            action,
-            devices: if failure.is_none() { operation.done.clone() } else { operation.used.clone() },
-            by: by.clone().filter(|_| failure.is_none()),
-            user: requests.iter().find_map(|request| request.user.clone()),
-            failure: failure.as_ref().map(|failure| failure.reason.clone()),
-            took,
-        }));
         if failure.is_none() {
             self.failures.remove(&(target.clone(), action == Action::On));
         }

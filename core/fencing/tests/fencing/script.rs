@@ -184,7 +184,7 @@ impl Stage {
             },
             Effect::MayTryAgain { target } => format!("{target} may be tried again"),
             Effect::Event { severity, kind: "fence-config", text, .. } => format!("{severity:?}: {text}"),
-            Effect::Event { .. } | Effect::History(_) => return,
+            Effect::Event { .. } => return,
         };
         writeln!(self.text, "    {} {line}", self.now.as_millis() as f64 / 1000.0).expect("a string takes all");
     }
