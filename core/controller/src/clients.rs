@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::request::{Change, ChangeOperation, ClusterState, NodeState, Refusal, RefusalKind, Reply, Request};
+use crate::tickets::TicketOrder;
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,10 @@ impl Controller {
             Request::Cleanup { resource, node, refresh } => {
                 let node = node.map(|name| self.find(&name)).transpose();
                 self.want(client, node.map(|node| Command::Cleanup { resource, node, refresh }))
+            }
+            Request::Ticket { ticket, change, force } => {
+                let time = self.time().seconds();
+                self.want(client, Ok(Command::Ticket(Box::new(TicketOrder { ticket, change, force, user, time }))))
             }
             Request::SetAttribute { node, name, value } => {
                 let node = self.find(&node);
@@ -171,16 +176,11 @@ impl Controller {
             Ok(changed) => changed,
             Err(refusal) => return self.refused(from, number, refusal, effects),
         };
-        if let Some(client) = self.client_of(from, number) {
-            let made = MadeChange { generation: self.replica.generation, forced: change.force };
-            self.clients.changes.insert(client, made);
-        }
+        self.change_made(from, number, change.force);
         if !changed {
             return self.answer_changes(effects);
         }
-        if self.quorate() {
-            self.replica.lineage = self.epoch();
-        }
+        self.replica_agreed_here();
         let text = format!("{user} on {origin} changed the configuration to version {}", self.replica.version());
         effects.push(Effect::Event(self.event("config", Severity::Info, text)));
         self.persist(effects);
@@ -189,8 +189,23 @@ impl Controller {
         self.think_again("the configuration changed");
     }
 
+    /// A command of `from` changed what is on disk; its client is answered once all disks have it.
+    pub(crate) fn change_made(&mut self, from: NodeId, number: u64, forced: bool) {
+        if let Some(client) = self.client_of(from, number) {
+            let made = MadeChange { generation: self.replica.generation, forced };
+            self.clients.changes.insert(client, made);
+        }
+    }
+
+    /// What is on disk changed in this view.
+    pub(crate) fn replica_agreed_here(&mut self) {
+        if self.quorate() {
+            self.replica.lineage = self.epoch();
+        }
+    }
+
     /// The configuration may change where no other side can change it at the same time.
-    fn may_change(&self, force: bool) -> Result<(), Refusal> {
+    pub(crate) fn may_change(&self, force: bool) -> Result<(), Refusal> {
         if force {
             return Ok(());
         }

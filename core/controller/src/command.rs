@@ -5,6 +5,7 @@
 
 use crate::request::{Change, ChangeOperation};
 use crate::status::{FencingHistory, NodeStatus, Order, Report, Status};
+use crate::tickets::{TicketOrder, Tickets};
 use hakudo_base::agent::AgentCall;
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::ViewId;
@@ -32,6 +33,8 @@ pub(crate) struct Standing {
     pub(crate) lineage: u64,
     /// `admin_epoch`, `epoch`, `num_updates`.
     pub(crate) version: (u64, u64, u64),
+    /// The number of the version of the tickets.
+    pub(crate) tickets: u64,
     /// Any order will do between equals that differ: that of their digests.
     pub(crate) digest: u64,
 }
@@ -66,6 +69,8 @@ pub(crate) struct Sync {
     pub(crate) lineage: u64,
     /// How many nodes were seen dead on the way to it.
     pub(crate) outlived: u64,
+    /// The tickets.
+    pub(crate) tickets: Tickets,
     /// The number of the configuration among all that were agreed.
     pub(crate) generation: u64,
     /// Of the nodes that are not here, and of those that are, as the speaker saw them.
@@ -155,6 +160,8 @@ pub(crate) enum Command {
         /// What.
         change: Change,
     },
+    /// Change a ticket.
+    Ticket(Box<TicketOrder>),
     /// The speaker's disk holds the configuration with this number, or refuses to.
     OnDisk {
         /// See [`Sync::generation`].
@@ -322,6 +329,7 @@ impl Command {
         matches!(
             self,
             Command::Change { .. }
+                | Command::Ticket(_)
                 | Command::Results(_)
                 | Command::Cleanup { .. }
                 | Command::Attribute { .. }

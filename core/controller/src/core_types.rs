@@ -1,6 +1,7 @@
 //! What the controller is told, and what it asks for.
 
 use crate::request::{Event, Reply, Request};
+use crate::tickets::Tickets;
 use hakudo_base::agent::{AgentCall, ExecutorInput};
 use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::Document;
@@ -80,6 +81,9 @@ pub struct PersistedState {
     /// epochs the dead came to.
     #[serde(default)]
     pub outlived: u64,
+    /// The tickets of this cluster.
+    #[serde(default)]
+    pub tickets: Tickets,
 }
 
 /// What the controller asks for, to be carried out in order.

@@ -36,6 +36,7 @@ impl Controller {
         match command {
             Command::Hello(_) | Command::Sync(_) => {}
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
+            Command::Ticket(order) => self.hear_ticket(from, number, &order, effects),
             Command::OnDisk { generation, failed } => self.on_disk(from, generation, failed, effects),
             Command::Planned { transition, actions, took_ms } => {
                 self.hear_plan(from, transition, actions, took_ms, effects)

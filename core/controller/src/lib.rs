@@ -36,6 +36,7 @@ mod outbox;
 mod replica;
 pub mod request;
 mod status;
+mod tickets;
 mod views;
 mod walk;
 
@@ -43,6 +44,7 @@ pub use change::changed;
 pub use controller::Controller;
 pub use core_types::{Config, Effect, Input, PersistedState};
 pub use hakudo_base::agent::{ExecutorInput, Known};
+pub use tickets::Tickets;
 
 #[cfg(test)]
 mod tests;

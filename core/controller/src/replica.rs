@@ -8,6 +8,7 @@ use crate::core_types::PersistedState;
 use crate::options::Options;
 use crate::request::{Change, Refusal};
 use crate::status::{FEATURE_SET, Status};
+use crate::tickets::Tickets;
 use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::change::Version;
 use hakudo_cib::{Document, Element, values};
@@ -23,6 +24,7 @@ pub(crate) struct Replica {
     /// Counts configurations: every change and every synchronisation makes a new one.
     pub(crate) generation: u64,
     pub(crate) status: Status,
+    tickets: Tickets,
     options: Options,
     ids: BTreeMap<String, String>,
 }
@@ -30,12 +32,16 @@ pub(crate) struct Replica {
 impl Replica {
     /// From what the disk holds. An unreadable configuration counts as none; it is given back, to be kept aside.
     pub(crate) fn new(persisted: Option<PersistedState>) -> (Self, Option<(String, String)>) {
-        let (document, lineage, outlived, unreadable) = match persisted {
-            None => (empty(), 0, 0, None),
-            Some(state) => match change::read(&state.configuration) {
-                Ok(document) => (document, state.lineage, state.outlived, None),
-                Err(reason) => (empty(), 0, 0, Some((state.configuration, reason))),
-            },
+        let (tickets, read) = match persisted {
+            None => (Tickets::default(), Ok((empty(), 0, 0))),
+            Some(PersistedState { configuration, lineage, outlived, tickets }) => {
+                let read = change::read(&configuration).map(|document| (document, lineage, outlived));
+                (tickets, read.map_err(|reason| (configuration, reason)))
+            }
+        };
+        let ((document, lineage, outlived), unreadable) = match read {
+            Ok(read) => (read, None),
+            Err(unreadable) => ((empty(), 0, 0), Some(unreadable)),
         };
         let mut replica = Self {
             options: Options::read(&document),
@@ -45,6 +51,7 @@ impl Replica {
             outlived,
             generation: 0,
             status: Status::default(),
+            tickets,
         };
         replica.look_at_configuration();
         (replica, unreadable)
@@ -57,7 +64,10 @@ impl Replica {
     /// Configuration and status as one document.
     pub(crate) fn cib(&mut self, quorate: bool, leader: Option<(NodeId, &str)>) -> Document {
         let ids = &self.ids;
-        let status = self.status.write(|node, name| cib_id(ids, node, name));
+        let mut status = self.status.write(|node, name| cib_id(ids, node, name));
+        if let Some(tickets) = self.tickets.write() {
+            status.push(tickets);
+        }
         let mut document = self.configuration.clone();
         let root = document.root_mut();
         root.set("have-quorum", if quorate { "1" } else { "0" });
@@ -88,16 +98,23 @@ impl Replica {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        let digest =
-            self.configuration.root().to_compact_xml().bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
+        let tickets = self.tickets.write().map(|tickets| tickets.to_compact_xml()).unwrap_or_default();
+        let written = self.configuration.root().to_compact_xml() + &tickets;
+        let digest = written
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let Version { admin_epoch, epoch, num_updates } = self.version();
-        Standing { outlived: self.outlived, lineage: self.lineage, version: (admin_epoch, epoch, num_updates), digest }
+        let version = (admin_epoch, epoch, num_updates);
+        Standing { outlived: self.outlived, lineage: self.lineage, version, tickets: self.tickets.number, digest }
     }
 
     pub(crate) fn persisted(&self) -> PersistedState {
-        PersistedState { configuration: self.configuration.to_xml(), lineage: self.lineage, outlived: self.outlived }
+        PersistedState {
+            configuration: self.configuration.to_xml(),
+            lineage: self.lineage,
+            outlived: self.outlived,
+            tickets: self.tickets.clone(),
+        }
     }
 
     /// What the others need in order to have what this node has.
@@ -106,6 +123,7 @@ impl Replica {
             configuration: self.configuration.to_xml(),
             lineage: self.lineage,
             outlived: self.outlived,
+            tickets: self.tickets.clone(),
             generation: self.generation,
             status: self.status.clone(),
         }
@@ -118,6 +136,7 @@ impl Replica {
         self.configuration = document;
         self.lineage = sync.lineage;
         self.outlived = sync.outlived;
+        self.tickets = sync.tickets;
         self.generation = sync.generation;
         self.status = sync.status;
         self.look_at_configuration();
@@ -135,6 +154,16 @@ impl Replica {
         self.generation += 1;
         self.look_at_configuration();
         Ok(true)
+    }
+
+    /// Changes the tickets, or says why not and changes nothing. False where there was nothing to change.
+    pub(crate) fn change_tickets(
+        &mut self,
+        change: impl FnOnce(&mut Tickets) -> Result<bool, Refusal>,
+    ) -> Result<bool, Refusal> {
+        let changed = change(&mut self.tickets)?;
+        self.generation += u64::from(changed);
+        Ok(changed)
     }
 
     fn look_at_configuration(&mut self) {

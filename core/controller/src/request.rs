@@ -36,6 +36,16 @@ pub enum Request {
         /// Also where nothing failed (`refresh`).
         refresh: bool,
     },
+    /// Changes a ticket of this cluster (`crm_ticket`).
+    Ticket {
+        /// The ticket.
+        ticket: String,
+        /// What to do.
+        change: TicketChange,
+        /// Also without quorum, and where it may do harm.
+        #[serde(default)]
+        force: bool,
+    },
     /// Sets or removes a transient node attribute.
     SetAttribute {
         /// The node by name.
@@ -63,6 +73,34 @@ pub enum Request {
     Quorum(QuorumOverride),
     /// Reads the node's configuration file again: its node list, votes, quorum options and times.
     Reload,
+}
+
+/// What an administrator can do to a ticket of the own cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TicketChange {
+    /// It is granted here.
+    Grant,
+    /// It is granted here no longer: the loss policies of its constraints apply.
+    Revoke,
+    /// What needs it stops (or is demoted) in good order, although it stays granted.
+    Standby,
+    /// The end of standby.
+    Activate,
+    /// Sets an attribute.
+    Set {
+        /// The attribute.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Removes an attribute.
+    Remove {
+        /// The attribute.
+        name: String,
+    },
+    /// Forgets the ticket and all its attributes.
+    Forget,
 }
 
 /// An operator's override of the quorum rule.

@@ -8,6 +8,7 @@ mod nodes;
 mod plans;
 mod replicas;
 mod safety;
+mod tickets;
 
 use cluster::Cluster;
 use expect_test::Expect;

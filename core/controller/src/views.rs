@@ -41,9 +41,10 @@ impl Controller {
         let undecided = !(view.quorate && view.exclusive) && heard;
         let dropped = self.outbox.keep(|command, sent| {
             command.outlives_a_view()
-                && !(undecided && sent && matches!(command, Command::Change { .. }))
+                && !(undecided && sent && matches!(command, Command::Change { .. } | Command::Ticket(_)))
                 && !(heard && sent && matches!(command, Command::FenceRequest { .. } | Command::Confirm { .. }))
-                && (together || !matches!(command, Command::Change { .. } | Command::OnDisk { .. }))
+                && (together
+                    || !matches!(command, Command::Change { .. } | Command::Ticket(_) | Command::OnDisk { .. }))
                 && (leads || !matches!(command, Command::FenceRun { .. }))
         });
         self.commands_dropped(&dropped, effects);

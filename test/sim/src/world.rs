@@ -110,7 +110,15 @@ impl World {
         let network = Network::new(script.setup.network, random.fork());
         let machines = (1..=script.setup.votes.len())
             .map(|number| {
-                Machine::new(number, PersistedState { configuration: configuration.clone(), lineage: 0, outlived: 0 })
+                Machine::new(
+                    number,
+                    PersistedState {
+                        configuration: configuration.clone(),
+                        lineage: 0,
+                        outlived: 0,
+                        tickets: Default::default(),
+                    },
+                )
             })
             .collect();
         let mut world = Self {

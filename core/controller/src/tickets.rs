@@ -1,0 +1,204 @@
+//! Tickets as this cluster knows them: which are granted here, on standby, and their attributes.
+//!
+//! They are replicated like the configuration, and like it they are on disk: a cluster that loses power everywhere comes back
+//! knowing which tickets it held. They are shown as `<tickets>` of the status, where the scheduler reads them (Pacemaker
+//! Explained: "Multi-Site Clusters and Tickets").
+//!
+//! Two writers exist. Without a ticket group, an administrator grants and revokes here (`crm_ticket`). With one, only the
+//! group's word counts; the administrator still says standby, activate and attributes.
+
+use crate::controller::Controller;
+use crate::core_types::Effect;
+use crate::request::{Refusal, RefusalKind, TicketChange};
+use hakudo_base::{NodeId, Severity};
+use hakudo_cib::Element;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Names that an attribute cannot have, because `<ticket_state>` says something else with them.
+const RESERVED: [&str; 4] = ["id", "granted", "last-granted", "standby"];
+
+/// Tickets of a cluster, as they are on every disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tickets {
+    /// Counts changes: of two versions of the same lineage, the one with the greater number is the newer.
+    pub(crate) number: u64,
+    /// By name.
+    states: BTreeMap<String, TicketState>,
+}
+
+/// One ticket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TicketState {
+    granted: bool,
+    standby: bool,
+    /// When it was granted last, in seconds since 1970.
+    last_granted: Option<i64>,
+    attributes: BTreeMap<String, String>,
+}
+
+/// A change of a ticket as it is said to all members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TicketOrder {
+    /// The ticket.
+    pub(crate) ticket: String,
+    /// What changes.
+    pub(crate) change: TicketChange,
+    /// Also where this may do harm.
+    pub(crate) force: bool,
+    /// By whom.
+    pub(crate) user: String,
+    /// Seconds since 1970.
+    pub(crate) time: i64,
+}
+
+impl Tickets {
+    /// `<tickets>`; none where there is no ticket.
+    pub(crate) fn write(&self) -> Option<Element> {
+        if self.states.is_empty() {
+            return None;
+        }
+        let mut tickets = Element::new("tickets");
+        for (name, state) in &self.states {
+            tickets.push(state.write(name));
+        }
+        Some(tickets)
+    }
+
+    /// Carries a change out; false where there was nothing to change.
+    ///
+    /// # Errors
+    /// Where it makes no sense, or may do harm and is not forced; nothing was changed then.
+    fn apply(&mut self, order: &TicketOrder) -> Result<bool, Refusal> {
+        let TicketOrder { ticket, change, force, time, .. } = order;
+        check_name("ticket", ticket)?;
+        let before = self.states.get(ticket);
+        let changed = change.apply(ticket, before, *force, *time)?;
+        if before == changed.as_ref() {
+            return Ok(false);
+        }
+        match changed {
+            Some(state) => self.states.insert(ticket.clone(), state),
+            None => self.states.remove(ticket),
+        };
+        self.number += 1;
+        Ok(true)
+    }
+}
+
+impl TicketState {
+    fn write(&self, name: &str) -> Element {
+        let flag = |is| if is { "true" } else { "false" };
+        let mut element = Element::new("ticket_state")
+            .with("id", name)
+            .with("standby", flag(self.standby))
+            .with("granted", flag(self.granted));
+        if let Some(time) = self.last_granted {
+            element.set("last-granted", &time.to_string());
+        }
+        for (name, value) in &self.attributes {
+            element.set(name, value);
+        }
+        element
+    }
+}
+
+impl TicketChange {
+    /// What becomes of a ticket.
+    fn apply(
+        &self,
+        ticket: &str,
+        before: Option<&TicketState>,
+        force: bool,
+        time: i64,
+    ) -> Result<Option<TicketState>, Refusal> {
+        let mut state = before.cloned().unwrap_or_default();
+        match self {
+            Self::Grant => {
+                if !state.granted {
+                    state.last_granted = Some(time);
+                }
+                state.granted = true;
+            }
+            Self::Revoke => state.granted = false,
+            Self::Standby => state.standby = true,
+            Self::Activate => state.standby = false,
+            Self::Set { name, value } => {
+                check_attribute(name)?;
+                state.attributes.insert(name.clone(), value.clone());
+            }
+            Self::Remove { name } => {
+                check_attribute(name)?;
+                state.attributes.remove(name);
+            }
+            Self::Forget if before.is_none() => return Err(no_such(ticket)),
+            Self::Forget if state.granted && !force => {
+                let reason = format!("ticket {ticket} is granted here: revoke it first, or force this");
+                return Err(Refusal::new(RefusalKind::Unsafe, reason));
+            }
+            Self::Forget => return Ok(None),
+        }
+        Ok(Some(state))
+    }
+
+    /// What was done to a ticket.
+    fn told(&self, ticket: &str) -> String {
+        match self {
+            Self::Grant => format!("granted ticket {ticket} to this cluster"),
+            Self::Revoke => format!("revoked ticket {ticket} from this cluster"),
+            Self::Standby => format!("put ticket {ticket} on standby"),
+            Self::Activate => format!("ended the standby of ticket {ticket}"),
+            Self::Set { name, value } => format!("set {name} of ticket {ticket} to '{value}'"),
+            Self::Remove { name } => format!("removed {name} of ticket {ticket}"),
+            Self::Forget => format!("removed ticket {ticket}"),
+        }
+    }
+}
+
+fn no_such(ticket: &str) -> Refusal {
+    Refusal::new(RefusalKind::NoSuch, format!("there is no ticket {ticket}"))
+}
+
+/// What can be the name of an attribute in XML, and is not one of the ticket's own words.
+fn check_attribute(name: &str) -> Result<(), Refusal> {
+    if RESERVED.contains(&name) {
+        let reason = format!("'{name}' is no attribute that can be set: grant, revoke, standby and activate change it");
+        return Err(Refusal::new(RefusalKind::Usage, reason));
+    }
+    check_name("attribute", name)?;
+    let first = name.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_');
+    if first && !name.contains('/') {
+        return Ok(());
+    }
+    let reason = format!("'{name}' is no name of an attribute: it begins with a letter or _, and has no /");
+    Err(Refusal::new(RefusalKind::Usage, reason))
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if !name.is_empty() && name.chars().all(fits) {
+        return Ok(());
+    }
+    let reason = format!("'{name}' is no name of a {what}: letters, digits, '-', '_', '.' and '/' make one");
+    Err(Refusal::new(RefusalKind::Usage, reason))
+}
+
+impl Controller {
+    /// A change of a ticket was delivered.
+    pub(crate) fn hear_ticket(&mut self, from: NodeId, number: u64, order: &TicketOrder, effects: &mut Vec<Effect>) {
+        let changed = self.may_change(order.force).and_then(|()| self.replica.change_tickets(|all| all.apply(order)));
+        let changed = match changed {
+            Ok(changed) => changed,
+            Err(refusal) => return self.refused(from, number, refusal, effects),
+        };
+        self.change_made(from, number, order.force);
+        if !changed {
+            return self.answer_changes(effects);
+        }
+        self.replica_agreed_here();
+        let text = format!("{} on {} {}", order.user, self.name(from), order.change.told(&order.ticket));
+        effects.push(Effect::Event(self.event("ticket", Severity::Info, text)));
+        self.persist(effects);
+        self.think_again(&format!("ticket {} changed", order.ticket));
+    }
+}
