@@ -33,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hakudo-scheduler", &["hakudo-base", "hakudo-cib"]),
     ("hakudo-membership", &["hakudo-base"]),
     ("hakudo-fencing", &["hakudo-base", "hakudo-cib"]),
+    ("hakudo-tickets", &["hakudo-base", "hakudo-cib"]),
     // The controller carries out the plan, an immutable value of the scheduler's; it never calls the scheduler.
     ("hakudo-controller", &["hakudo-base", "hakudo-cib", "hakudo-fencing", "hakudo-membership", "hakudo-scheduler"]),
     ("hakudo-executor", CORE),
@@ -46,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hakudo-fencing",
             "hakudo-membership",
             "hakudo-scheduler",
+            "hakudo-tickets",
         ],
     ),
     ("hakudo-view", CORE),
@@ -61,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hakudo-membership",
             "hakudo-node",
             "hakudo-scheduler",
+            "hakudo-tickets",
             "hakudo-view",
         ],
     ),
@@ -69,8 +72,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &["hakudo-sim"]),
 ];
 
-const CORE: &[&str] =
-    &["hakudo-base", "hakudo-cib", "hakudo-controller", "hakudo-fencing", "hakudo-membership", "hakudo-scheduler"];
+const CORE: &[&str] = &[
+    "hakudo-base",
+    "hakudo-cib",
+    "hakudo-controller",
+    "hakudo-fencing",
+    "hakudo-membership",
+    "hakudo-scheduler",
+    "hakudo-tickets",
+];
 
 fn metadata() -> Result<Metadata> {
     let json = process::output(&["cargo", "metadata", "--format-version", "1", "--locked"])?;

@@ -1,0 +1,20 @@
+//! Which site may run what.
+
+mod config;
+mod core_types;
+mod drift;
+mod log;
+mod message;
+mod request;
+mod status;
+mod table;
+
+pub use config::{
+    Comparison, Group, GroupError, Handler, LagRule, MAX_MEMBERS, MAX_NAME, MAX_TICKETS, MAX_TIME, MAX_VALUE,
+    MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, TicketConfig, TicketError, TicketMode,
+};
+pub use core_types::{Check, Effect, Event, Holding, Input, Readiness, StartError, TicketWord, WhyNot};
+pub use message::MAX_MESSAGE;
+pub use request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
+pub use status::{AttributeStatus, Candidate, LeaseStatus, MemberStatus, Status, TicketStatus};
+pub use table::{Cause, Happened, History, Move};

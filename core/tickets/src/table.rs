@@ -1,0 +1,344 @@
+//! What the log says: the table of tickets. A pure function of the entries, the same at every member.
+
+use crate::config::{Group, MemberId, TicketMode};
+use crate::log::{Command, Entry, Position};
+use hakudo_base::UnixTime;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+/// How many of the last events of a ticket are kept in the table.
+const HISTORY: usize = 16;
+
+/// Why a ticket goes to a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The administrator granted it.
+    Administrator,
+    /// The administrator moved it.
+    Move,
+    /// Whoever had it was lost.
+    Lost,
+    /// Whoever had it cannot run it any more.
+    Failure,
+    /// It belongs there.
+    Preference,
+    /// It did not start where it was to go.
+    RollBack,
+    /// The administrator took it by force, without waiting.
+    Force,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Administrator => "granted by the administrator",
+            Cause::Move => "moved by the administrator",
+            Cause::Lost => "the last holder was lost",
+            Cause::Failure => "the last holder cannot run it any more",
+            Cause::Preference => "it belongs there",
+            Cause::RollBack => "it did not start where it was to go",
+            Cause::Force => "taken by force by the administrator",
+        })
+    }
+}
+
+/// A grant that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The holder.
+    pub site: MemberId,
+    /// Names this grant: grows with every grant in the group, a fencing token.
+    pub generation: u64,
+    /// The longest lease that this grant may have been given.
+    pub expire: Duration,
+    /// The longest time that the holder was allowed for stopping.
+    pub stop_time: Duration,
+    /// The lease has no end.
+    pub unlimited: bool,
+    /// Why it was granted.
+    pub cause: Cause,
+}
+
+/// A ticket on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Who had it.
+    pub from: MemberId,
+    /// Who shall have it.
+    pub to: MemberId,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// An attribute of a ticket at a site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// Its value.
+    pub value: String,
+    /// When it was set, by the calendar of who set it.
+    pub set: UnixTime,
+}
+
+/// Something that happened to a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The log entry.
+    pub index: u64,
+    /// What.
+    pub what: Happened,
+    /// Who ordered it; empty where the group decided.
+    pub who: String,
+    /// When it was ordered, by the calendar of who ordered it; 0 where the group decided.
+    pub at: UnixTime,
+}
+
+/// What can happen to a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Happened {
+    /// Granted.
+    Granted {
+        /// To whom.
+        site: MemberId,
+        /// Why.
+        cause: Cause,
+    },
+    /// All is stopped.
+    Released {
+        /// By whom.
+        site: MemberId,
+        /// It could not run it any more.
+        failed: bool,
+    },
+    /// Taken away.
+    Revoked,
+    /// Nobody holds it: the holder did not say that it stopped, but it has, for certain or by the administrator's word.
+    Freed {
+        /// Who held it.
+        site: MemberId,
+    },
+    /// A move began.
+    Moving {
+        /// To whom.
+        to: MemberId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A site that only observes would have been granted it.
+    WouldGrant {
+        /// To whom.
+        site: MemberId,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What the group knows of one ticket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    pub(crate) hold: Option<Hold>,
+    /// The last site that held it.
+    pub(crate) last: Option<MemberId>,
+    /// It was granted, and not revoked since: some site should have it.
+    pub(crate) wanted: bool,
+    /// It was revoked by the administrator.
+    pub(crate) revoked: bool,
+    pub(crate) standby: bool,
+    pub(crate) moving: Option<Move>,
+    pub(crate) attributes: BTreeMap<(MemberId, String), Attribute>,
+    /// How often in a row a site gave it up because it could not run it.
+    pub(crate) failures: BTreeMap<MemberId, u32>,
+    /// Sites that will not take it.
+    pub(crate) disclaimed: BTreeSet<MemberId>,
+    pub(crate) history: Vec<History>,
+}
+
+impl Ticket {
+    /// The grant of this number, if it is in force.
+    pub(crate) fn grant(&self, generation: u64) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.generation == generation)
+    }
+
+    /// True where the holder may go on: the administrator wants it, and it is not on its way.
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.wanted && self.moving.is_none()
+    }
+
+    /// The attributes of one site.
+    pub(crate) fn attributes_of(&self, site: MemberId) -> impl Iterator<Item = (&String, &Attribute)> {
+        self.attributes.iter().filter(move |((whose, _), _)| *whose == site).map(|((_, name), value)| (name, value))
+    }
+}
+
+/// All that the log says up to some entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    /// None before the group agreed to one.
+    pub(crate) group: Option<Group>,
+    /// Members without a vote, since they were declared dead.
+    pub(crate) absent: BTreeSet<MemberId>,
+    /// Sites that take no ticket at all.
+    pub(crate) disclaimed: BTreeSet<MemberId>,
+    /// Sites that only observe.
+    pub(crate) observers: BTreeSet<MemberId>,
+    pub(crate) tickets: BTreeMap<String, Ticket>,
+}
+
+impl Table {
+    /// The ticket that is held by this grant, and the grant.
+    pub(crate) fn held_by(&self, generation: u64) -> Option<(&String, &Ticket)> {
+        self.tickets.iter().find(|(_, ticket)| ticket.grant(generation).is_some())
+    }
+
+    /// True where a site will not take a ticket.
+    pub(crate) fn disclaims(&self, site: MemberId, ticket: &str) -> bool {
+        self.disclaimed.contains(&site) || self.tickets.get(ticket).is_some_and(|t| t.disclaimed.contains(&site))
+    }
+
+    /// True where all sites but `holder` will not take a ticket, and there are such.
+    pub(crate) fn all_others_disclaim(&self, holder: MemberId, ticket: &str) -> bool {
+        let Some(group) = &self.group else { return false };
+        let mut others = group.sites().filter(|site| site.id != holder).peekable();
+        others.peek().is_some() && others.all(|site| self.disclaims(site.id, ticket))
+    }
+
+    /// The fencing token of a grant: its place in the log, later in a later epoch.
+    pub(crate) fn generation(position: Position) -> u64 {
+        (u64::from(position.term.epoch) << 40) | position.index
+    }
+
+    /// Does what an entry says. An entry that does not fit any more, because the ticket has changed hands since it was
+    /// proposed, does nothing.
+    pub(crate) fn apply(&mut self, index: u64, entry: &Entry) {
+        let generation = Self::generation(Position { term: entry.term, index });
+        let note = |what| History { index, what, who: entry.who.clone(), at: entry.at };
+        match &entry.command {
+            Command::Office => {}
+            Command::Configure(group) => self.configure(group),
+            Command::TakeOver { absent } => self.absent.extend(absent),
+            Command::Readmit { member } => {
+                self.absent.remove(member);
+            }
+            Command::Observe { site, on } => set(&mut self.observers, *site, *on),
+            Command::Disclaim { site, ticket: None, on } => set(&mut self.disclaimed, *site, *on),
+            Command::Disclaim { site, ticket: Some(ticket), on } => {
+                self.change(ticket, |t| set(&mut t.disclaimed, *site, *on));
+            }
+            Command::Grant { ticket, site, expire, stop_time, cause } => self.change(ticket, |t| {
+                t.hold = Some(Hold {
+                    site: *site,
+                    generation,
+                    expire: *expire,
+                    stop_time: *stop_time,
+                    unlimited: false,
+                    cause: *cause,
+                });
+                t.last = Some(*site);
+                (t.wanted, t.revoked, t.moving) = (true, false, None);
+                if matches!(cause, Cause::Administrator | Cause::Move | Cause::Force) {
+                    t.failures.remove(site);
+                }
+                t.remember(note(Happened::Granted { site: *site, cause: *cause }));
+            }),
+            Command::Released { ticket, generation, failed, failures } => self.change(ticket, |t| {
+                let Some(hold) = t.hold.take_if(|hold| hold.generation == *generation) else { return };
+                if *failed {
+                    t.failures.insert(hold.site, *failures);
+                }
+                t.remember(note(Happened::Released { site: hold.site, failed: *failed }));
+            }),
+            Command::Freed { ticket, generation } => self.change(ticket, |t| {
+                let Some(hold) = t.hold.take_if(|hold| hold.generation == *generation) else { return };
+                t.remember(note(Happened::Freed { site: hold.site }));
+            }),
+            Command::Revoke { ticket } => self.change(ticket, |t| {
+                (t.wanted, t.revoked, t.moving) = (false, true, None);
+                t.remember(note(Happened::Revoked));
+            }),
+            Command::Standby { ticket, on } => self.change(ticket, |t| t.standby = *on),
+            Command::Attribute { ticket, site, name, value } => self.change(ticket, |t| {
+                let key = (*site, name.clone());
+                match value {
+                    Some(value) => t.attributes.insert(key, Attribute { value: value.clone(), set: entry.at }),
+                    None => t.attributes.remove(&key),
+                };
+            }),
+            Command::Move { ticket, generation, to, cause } => self.change(ticket, |t| {
+                let Some(from) = t.grant(*generation).map(|hold| hold.site) else { return };
+                if t.wanted {
+                    t.moving = Some(Move { from, to: *to, cause: *cause });
+                    t.remember(note(Happened::Moving { to: *to, cause: *cause }));
+                }
+            }),
+            Command::MoveEnded { ticket } => self.change(ticket, |t| t.moving = None),
+            Command::Unlimited { ticket, generation } => self.hold(ticket, *generation, |hold| hold.unlimited = true),
+            Command::Limited { ticket, generation } => self.hold(ticket, *generation, |hold| hold.unlimited = false),
+            Command::StopTime { ticket, generation, stop_time } => {
+                self.hold(ticket, *generation, |hold| hold.stop_time = hold.stop_time.max(*stop_time));
+            }
+            Command::WouldGrant { ticket, site, cause } => self.change(ticket, |t| {
+                t.remember(note(Happened::WouldGrant { site: *site, cause: *cause }));
+            }),
+        }
+        self.tickets.retain(|name, ticket| {
+            ticket.hold.is_some() || self.group.as_ref().is_some_and(|group| group.ticket(name).is_some())
+        });
+    }
+
+    fn change(&mut self, ticket: &str, how: impl FnOnce(&mut Ticket)) {
+        if let Some(ticket) = self.tickets.get_mut(ticket) {
+            how(ticket);
+        }
+    }
+
+    fn hold(&mut self, ticket: &str, generation: u64, how: impl FnOnce(&mut Hold)) {
+        self.change(ticket, |ticket| {
+            if let Some(hold) = ticket.hold.as_mut().filter(|hold| hold.generation == generation) {
+                how(hold);
+            }
+        });
+    }
+
+    fn configure(&mut self, group: &Group) {
+        for config in &group.tickets {
+            let ticket = self.tickets.entry(config.name.clone()).or_default();
+            if let Some(hold) = &mut ticket.hold {
+                // A lease of the old length may be running: nobody must wait less until the next grant.
+                hold.expire = hold.expire.max(config.expire);
+                hold.stop_time = hold.stop_time.max(config.stop_time.unwrap_or_default());
+                // From manual to automatic, the holder must say that it knows of an end; from automatic to manual, there is
+                // none from now on.
+                hold.unlimited |= config.mode == TicketMode::Manual;
+            }
+            if ticket.moving.as_ref().is_some_and(|moving| !group.is_site(moving.to)) {
+                ticket.moving = None;
+            }
+            ticket.attributes.retain(|(site, _), _| group.member(*site).is_some());
+            ticket.disclaimed.retain(|site| group.member(*site).is_some());
+            ticket.failures.retain(|site, _| group.member(*site).is_some());
+        }
+        self.absent.retain(|member| group.member(*member).is_some());
+        self.disclaimed.retain(|site| group.member(*site).is_some());
+        self.observers.retain(|site| group.member(*site).is_some());
+        self.group = Some(group.clone());
+    }
+}
+
+impl Ticket {
+    fn remember(&mut self, what: History) {
+        if self.history.len() >= HISTORY {
+            self.history.remove(0);
+        }
+        self.history.push(what);
+    }
+}
+
+fn set(of: &mut BTreeSet<MemberId>, member: MemberId, on: bool) {
+    if on {
+        of.insert(member);
+    } else {
+        of.remove(&member);
+    }
+}
