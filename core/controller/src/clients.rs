@@ -301,6 +301,24 @@ impl Controller {
         Some(status.version.clone()).filter(|version| !version.is_empty())
     }
 
+    /// What a node that is to leave waits for.
+    fn leave_waits_for(&self) -> Option<String> {
+        let view = self.view.as_ref().filter(|_| !self.clients.leaving.is_empty())?;
+        let name = self.name(self.local);
+        if self.synced {
+            let leader = self.name(view.leader());
+            return Some(format!("{name} leaves once {leader}, which leads, has stopped what runs here"));
+        }
+        let silent = view.members.iter().filter(|node| !self.hellos.contains_key(node));
+        let silent: Vec<String> = silent.map(|node| self.name(*node)).collect();
+        Some(match silent.is_empty() {
+            true => format!("{name} leaves once the members agree: the configuration that counts is on its way"),
+            false => {
+                format!("{name} leaves once the members agree: {} did not say yet what they have", silent.join(", "))
+            }
+        })
+    }
+
     /// This node may go.
     pub(crate) fn leaving_done(&mut self, effects: &mut Vec<Effect>) {
         for client in std::mem::take(&mut self.clients.leaving) {
@@ -338,6 +356,7 @@ impl Controller {
         let members = self.view.as_ref().map(|view| view.members.clone()).unwrap_or_default();
         let known: BTreeSet<NodeId> = self.names.keys().chain(self.replica.status.nodes.keys()).copied().collect();
         let mut alerts: Vec<(Severity, String)> = self.alerts.values().cloned().collect();
+        alerts.extend(self.leave_waits_for().map(|text| (Severity::Info, text)));
         alerts.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
         ClusterState {
             revision: self.revision,

@@ -28,6 +28,8 @@ pub struct Controller {
     pub(crate) synced: bool,
     /// The cluster has begun to act: nodes that were never seen are not waited for any more.
     pub(crate) started: bool,
+    /// The epoch of the first view in which this process agreed with the members.
+    pub(crate) alive_since: Option<u64>,
     /// When this node was first part of a quorate view that agreed.
     pub(crate) first_quorate: Option<Instant>,
     /// When the members of the view agreed.
@@ -69,6 +71,7 @@ impl Controller {
             view: None,
             synced: false,
             started: false,
+            alive_since: None,
             first_quorate: None,
             agreed_at: None,
             hellos: BTreeMap::new(),

@@ -425,6 +425,9 @@ impl Controller {
                 self.switched_on(target, time, attributes);
             } else if !self.lives_anew(target, began) {
                 self.is_safe(target, effects);
+                if target == self.local {
+                    self.stop_at_once(effects);
+                }
             }
         }
         match (step, &failed) {
@@ -460,6 +463,20 @@ impl Controller {
     /// fenced once more.
     fn lives_anew(&self, node: NodeId, began: u64) -> bool {
         self.replica.status.nodes.get(&node).is_some_and(|status| status.member_since > began)
+    }
+
+    /// This node was fenced, and lives: the device does not do what it says, or only cuts access to what is shared. The
+    /// others start elsewhere what runs here, and nothing more may be done here (Pacemaker Explained: `fence-reaction`).
+    pub(crate) fn stop_at_once(&self, effects: &mut Vec<Effect>) {
+        let name = self.name(self.local);
+        let text = format!(
+            "{name} was fenced, or confirmed to be down, and is alive: it stops at once (look at its fence device before it \
+             is started again)"
+        );
+        let mut event = self.event("stops-at-once", Severity::Error, text);
+        event.node = Some(name);
+        effects.push(Effect::Event(event));
+        effects.push(Effect::StopAtOnce { reset: self.replica.options().panics });
     }
 
     /// The node got its access back (unfencing).

@@ -14,6 +14,8 @@ pub(crate) struct Options {
     pub(crate) dc_deadtime: Duration,
     /// Without quorum some services go on where they are (`no-quorum-policy` is `freeze` or `demote`).
     pub(crate) goes_on: bool,
+    /// `fencing-reaction`: a node that hears of its own fencing resets its machine (`panic`) instead of stopping (`stop`).
+    pub(crate) panics: bool,
     /// `fencing-enabled`.
     pub(crate) fencing: bool,
 }
@@ -31,6 +33,7 @@ impl Options {
             recheck_interval: (!recheck.is_zero()).then_some(recheck),
             dc_deadtime: duration("dc-deadtime", 20_000),
             goes_on: text("no-quorum-policy", "").is_some_and(goes_on),
+            panics: text("fencing-reaction", "fence-reaction").is_some_and(|word| word.eq_ignore_ascii_case("panic")),
             fencing: flag("fencing-enabled", "stonith-enabled"),
         }
     }

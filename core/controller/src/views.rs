@@ -157,6 +157,10 @@ impl Controller {
         if self.synced || self.winner() != Some(from) {
             return;
         }
+        if self.was_declared_dead(&sync) {
+            return self.stop_at_once(effects);
+        }
+        self.alive_since.get_or_insert(view.id.epoch);
         if from != self.local {
             match self.replica.adopt(sync) {
                 Err(reason) => {
@@ -194,6 +198,15 @@ impl Controller {
         self.keep_alerts_that_stand();
         self.agreed(effects);
         self.tell_of_the_unfenced();
+    }
+
+    /// The winner's side takes this node for dead, fenced or confirmed to be down, and not a former life of it: it was away
+    /// and alive meanwhile, while the others started elsewhere what runs here.
+    fn was_declared_dead(&self, sync: &Sync) -> bool {
+        let stays = self.replica.status.nodes.get(&self.local).is_some_and(|own| own.expected);
+        let told = sync.status.nodes.get(&self.local);
+        let dead = told.filter(|told| stays && !told.expected);
+        dead.zip(self.alive_since).is_some_and(|(told, since)| told.member_since >= since)
     }
 
     /// Who comes hears of the nodes that cannot be fenced.

@@ -279,6 +279,7 @@ impl Node {
                 }
             }
             Effect::Fenced(node) => self.membership.ask(hakudo_membership::Input::Fenced(node)),
+            Effect::StopAtOnce { reset } => stop_at_once(reset),
             Effect::Leave => self.membership.ask(hakudo_membership::Input::Leave),
             Effect::Event(event) => self.record(event),
         }
@@ -310,6 +311,17 @@ fn overriding(rule: QuorumOverride) -> hakudo_membership::QuorumOverride {
 /// starts it again.
 fn ended(part: &str) -> String {
     format!("the thread of {part} ended")
+}
+
+/// The exit code of a node that was fenced and is alive (Pacemaker's `CRM_EX_FATAL`): a service manager must not start it again.
+const FENCED: i32 = 100;
+
+/// Ends the process as it is; resets the machine before, where that is wanted and this process may.
+fn stop_at_once(reset: bool) {
+    if reset && let Err(error) = std::fs::write("/proc/sysrq-trigger", "b") {
+        tracing::error!("the machine cannot be reset, and only the node ends: {error}");
+    }
+    std::process::exit(FENCED);
 }
 
 /// Makes sure that this is the only node that runs here.

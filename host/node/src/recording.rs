@@ -176,6 +176,7 @@ fn digest(effects: &[Effect]) -> u64 {
             Effect::Reply { client, .. } => add(7, &[&client.to_le_bytes()]),
             Effect::Fenced(node) => add(8, &[&node.0.to_le_bytes()]),
             Effect::Leave => add(9, &[]),
+            Effect::StopAtOnce { reset } => add(11, &[&[u8::from(*reset)]]),
             Effect::Event(event) => add(10, &[event.kind.as_bytes(), event.text.as_bytes()]),
         }
     }

@@ -222,6 +222,13 @@ impl World {
                     }
                     self.queue.push(at, Happening::Written { node, run, token });
                 }
+                ControllerEffect::StopAtOnce { .. } => {
+                    self.say(|| {
+                        format!("n{} hears of its own fencing; its process ends and is started again", node + 1)
+                    });
+                    self.end_process(node);
+                    self.start_process(node);
+                }
                 ControllerEffect::KeepAside { configuration, reason } => {
                     self.sites.reach("configuration kept aside");
                     self.checks.edits.aside(crate::cib::notes(&configuration));

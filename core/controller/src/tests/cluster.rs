@@ -268,6 +268,7 @@ impl Cluster {
                 self.line(format_args!("n{number} answers client {client}: {text}"));
             }
             Effect::Fenced(node) => self.line(format_args!("n{number} tells membership that n{node} is dead")),
+            Effect::StopAtOnce { reset } => self.line(format_args!("n{number} stops at once, reset: {reset}")),
             Effect::Leave => self.line(format_args!("n{number} leaves")),
             Effect::Event(event) if number == self.witness() => {
                 self.line(format_args!("[{}] {}", event.kind, event.text));

@@ -212,6 +212,7 @@ fn the_history_outlives_leaders_and_comes_to_those_who_join() {
     cluster.view_as(&[2, 3], &[], true, true);
     cluster.ask(3, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
     cluster.pass(Duration::from_secs(5));
+    cluster.restart(4, false);
     cluster.view(&[2, 3, 4]);
     let all = [2, 3, 4].map(|number| history(&cluster, number));
     assert_eq!(all[0], all[1]);
@@ -273,15 +274,16 @@ fn what_cannot_be_switched_on_may_still_be_switched_off() {
     check(
         &mut cluster,
         expect![[r#"
-        [fence-try] n1 runs off of n3 with fence1
-        [plan] n1 made plan 7 of 1 actions
-        [fence-start] n1 fences n3 (off) with fence1
-        n1 runs fence1 off n1: 0
-        [fenced] n3 was fenced (off) by n1
-        n1 tells membership that n3 is dead
-        n2 tells membership that n3 is dead
-        n3 tells membership that n3 is dead
-        [settled] nothing is left to be done
-    "#]],
+            [fence-try] n1 runs off of n3 with fence1
+            [plan] n1 made plan 7 of 1 actions
+            [fence-start] n1 fences n3 (off) with fence1
+            n1 runs fence1 off n1: 0
+            [fenced] n3 was fenced (off) by n1
+            n1 tells membership that n3 is dead
+            n2 tells membership that n3 is dead
+            n3 tells membership that n3 is dead
+            n3 stops at once, reset: false
+            [settled] nothing is left to be done
+        "#]],
     );
 }

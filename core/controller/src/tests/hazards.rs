@@ -7,7 +7,7 @@ use crate::ExecutorInput;
 use crate::command::Command;
 use crate::core_types::Input;
 use crate::node::never_ran;
-use crate::request::Request;
+use crate::request::{Change, ChangeOperation, Request};
 use hakudo_base::NodeId;
 use hakudo_base::agent::{AgentResult, ExecutionStatus, exit_code};
 use std::time::Duration;
@@ -365,4 +365,55 @@ fn what_people_asked_for_is_not_done_twice() {
         assert!(cluster.log.contains("n2 answers client 2: not known"), "{}", cluster.log);
         assert!(!cluster.log.contains("[fence"), "{}", cluster.log);
     }
+}
+
+#[test]
+fn a_node_that_hears_of_its_own_fencing_stops_at_once() {
+    for (reaction, reset) in [("stop", false), ("panic", true)] {
+        let mut cluster = Cluster::settled(3);
+        cluster.add_fence_device();
+        let xml = format!(
+            "<crm_config><cluster_property_set id='cib-bootstrap-options'>\
+             <nvpair id='r' name='fence-reaction' value='{reaction}'/></cluster_property_set></crm_config>"
+        );
+        let operations = vec![ChangeOperation::Modify { xml, create_in: None }];
+        cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+        cluster.run();
+        cluster.ask(1, Request::Fence { node: "n3".to_owned(), action: "off".to_owned() });
+        cluster.run();
+        let stops: Vec<&str> = cluster.log.lines().filter(|line| line.contains("stops at once, ")).collect();
+        assert_eq!(stops, [format!("n3 stops at once, reset: {reset}")], "{}", cluster.log);
+    }
+}
+
+#[test]
+fn a_node_that_was_fenced_while_it_was_away_stops_when_it_is_back() {
+    for (restarted, stops) in [(false, 1), (true, 0)] {
+        let mut cluster = Cluster::settled(3);
+        cluster.view_as(&[3], &[], false, false);
+        cluster.view(&[1, 2]);
+        cluster.ask(1, Request::ConfirmFenced { node: "n3".to_owned() });
+        cluster.run();
+        if restarted {
+            cluster.restart(3, false);
+        }
+        cluster.view(&[1, 2, 3]);
+        assert_eq!(cluster.log.matches("n3 stops at once, ").count(), stops, "{}", cluster.log);
+        assert_eq!(cluster.machines[&3].controller.cluster_state().ready, restarted);
+    }
+}
+
+#[test]
+fn a_node_that_is_to_leave_says_what_it_waits_for() {
+    let mut cluster = Cluster::settled(3);
+    cluster.restart(3, true);
+    cluster.view_as(&[1, 2, 3], &[], true, true);
+    cluster.ask(3, Request::Leave);
+    let told = alerts(&cluster, 3);
+    assert!(told.contains("n3 leaves once the members agree: n1, n2, n3 did not say yet what they have"), "{told}");
+    cluster.hanging.insert("A stop n3".to_owned());
+    cluster.plans(&["1 stop A n3\n2 do_shutdown n3 after 1"]);
+    cluster.run();
+    let told = alerts(&cluster, 3);
+    assert!(told.contains("n3 leaves once n1, which leads, has stopped what runs here"), "{told}");
 }

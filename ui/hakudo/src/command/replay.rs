@@ -88,6 +88,7 @@ fn words(effect: &Effect) -> String {
         Effect::Plan { token, .. } => format!("asks for plan {token}"),
         Effect::Reply { client, .. } => format!("answers client {client}"),
         Effect::Fenced(node) => format!("node {node} is known to be dead"),
+        Effect::StopAtOnce { .. } => "stops at once: it was fenced".into(),
         Effect::Leave => "leaves".into(),
         Effect::Event(event) => event.text.clone(),
     }
