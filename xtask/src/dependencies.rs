@@ -31,7 +31,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hakudo-base", &[]),
     ("hakudo-cib", &["hakudo-base"]),
     ("hakudo-scheduler", &["hakudo-base", "hakudo-cib"]),
-    ("hakudo-membership", &["hakudo-base"]),
+    ("hakudo-seal", &["hakudo-base"]),
+    ("hakudo-membership", &["hakudo-base", "hakudo-seal"]),
     ("hakudo-fencing", &["hakudo-base", "hakudo-cib"]),
     ("hakudo-tickets", &["hakudo-base", "hakudo-cib"]),
     // The controller carries out the plan, an immutable value of the scheduler's; it never calls the scheduler.

@@ -1,11 +1,11 @@
 //! What the engine must know before it can speak, and what it must find again after a restart.
 
 use crate::quorum;
-use crate::wire::fnv1a;
 use hakudo_base::NodeId;
+pub use hakudo_seal::SharedKey as ClusterKey;
+use hakudo_seal::{Credentials, fnv1a};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -18,28 +18,7 @@ pub const MAX_DATAGRAM: usize = 1200;
 /// The largest payload of one broadcast, in bytes.
 pub const MAX_PAYLOAD: usize = 64 << 20;
 /// The longest name of a cluster, in bytes.
-pub const MAX_CLUSTER_NAME: usize = 128;
-
-/// The secret that makes a node a member of a cluster. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClusterKey([u8; 32]);
-
-impl ClusterKey {
-    /// The key made of these bytes.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ClusterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClusterKey(…)")
-    }
-}
+pub const MAX_CLUSTER_NAME: usize = hakudo_seal::MAX_NAME;
 
 /// One configured node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,8 +135,8 @@ impl Config {
     }
 
     /// The keys that are accepted, first the one that is used to open sessions.
-    pub(crate) fn keys(&self) -> Vec<ClusterKey> {
-        [Some(&self.key), self.second_key.as_ref()].into_iter().flatten().cloned().collect()
+    pub(crate) fn credentials(&self) -> Credentials {
+        Credentials::Shared([Some(&self.key), self.second_key.as_ref()].into_iter().flatten().cloned().collect())
     }
 
     /// The votes of all nodes.

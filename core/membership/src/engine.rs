@@ -6,18 +6,18 @@
 
 mod changes;
 
-use crate::config::{Config, ConfigError, LinkMode, MAX_PAYLOAD, PersistedState};
+use crate::config::{Config, ConfigError, LinkMode, MAX_DATAGRAM, MAX_PAYLOAD, PersistedState};
 use crate::core_types::{Effect, Event, Input, QuorumOverride, Undelivered};
 use crate::detector::{Detector, Plan, Standing};
 use crate::order::{Order, Outgoing};
 use crate::quorum::{Decision, Quorum};
-use crate::session::{Entropy, Opened, Rejection, Sealing, Sessions};
 use crate::view::{Delivered, View, ViewId};
 use crate::wire::{
     Assembly, Blob, FRAGMENT, Heartbeat, Item, Kind, MAX_MESSAGE, Message, Packet, QuorumStep, Run, decode,
 };
 use changes::{Pending, Proposal};
 use hakudo_base::{Instant, NodeId};
+use hakudo_seal::{Entropy, Opened, Rejection, Sealing, Sessions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -135,7 +135,8 @@ impl Engine {
         persisted.runs = persisted.runs.wrapping_add(1);
         // No id up to the limit comes again: to promise it makes all others use higher ones.
         let promised = ViewId { epoch: persisted.epoch_limit, leader: 0 };
-        let sessions = Sessions::new(sealing, config.local, config.keys(), Entropy::new(seed, persisted.runs));
+        let entropy = Entropy::new(seed, persisted.runs);
+        let sessions = Sessions::new(sealing, config.local, config.credentials(), entropy, MAX_DATAGRAM);
         let detector = Detector::new(Instant::ZERO, &config, config.digest(), sessions.boot());
         let quorum = Quorum::new(&config.quorum, config.local, &config.votes(), persisted.quorum)?;
         let mut engine = Self {
@@ -362,7 +363,7 @@ impl Engine {
         if config.cluster_name != self.config.cluster_name {
             self.sessions.forget();
         }
-        self.sessions.use_keys(config.keys());
+        self.sessions.use_credentials(config.credentials());
         self.detector.configure(now, &config, config.digest());
         self.delivered.retain(|node, _| config.node(*node).is_some());
         self.config = config;

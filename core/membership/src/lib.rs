@@ -40,7 +40,6 @@ mod detector;
 mod engine;
 mod order;
 pub mod quorum;
-mod session;
 mod view;
 mod wire;
 

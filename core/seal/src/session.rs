@@ -1,7 +1,7 @@
-//! Sealing: only members of this cluster are heard, and nobody else understands them.
+//! Sessions: each pair of running processes agrees on keys of its own.
 //!
-//! Each pair of running processes agrees on session keys by a Noise handshake (`NNpsk0`) in which the cluster key is the
-//! pre-shared key: who does not have it can neither open nor make a single message. A handshake is one datagram each way,
+//! They do so by a Noise handshake: `NNpsk0` where all share a key, `KK` where each has its own pair. Who does not have the
+//! key can neither open nor make a single message. A handshake is one datagram each way,
 //! repeated until it is answered; both sides may begin at once, and then both sessions work until one falls out of use.
 //! A datagram names its session by a number that the receiver chose, and carries a counter that is the nonce, so it may
 //! be lost, late or doubled. Each counter is accepted once.
@@ -12,8 +12,7 @@
 //!
 //! Randomness follows from the seed: SHA-256 over the seed, the number of the run, and a counter.
 
-use crate::config::{ClusterKey, MAX_CLUSTER_NAME, MAX_DATAGRAM};
-use crate::wire::{decode, fnv1a};
+use crate::keys::{Credentials, MAX_NAME, Secret};
 use hakudo_base::{Instant, NodeId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,7 +30,10 @@ const DATA: u8 = 3;
 const DATA_HEADER: usize = 14;
 /// Version, kind, from, to.
 const OPEN_HEADER: usize = 10;
-const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+const PATTERN_SHARED: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+const PATTERN_PAIRS: &str = "Noise_KK_25519_ChaChaPoly_BLAKE2s";
+/// The longest message of a handshake, in bytes.
+const LONGEST_HANDSHAKE: usize = 1200;
 /// How many counters behind the newest one are still told apart.
 const REPLAY_WINDOW: u64 = 2048;
 /// A session is replaced after this long, or this many datagrams.
@@ -44,7 +46,7 @@ const RETIRED_RUNS: usize = 16;
 
 /// How datagrams are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sealing {
+pub enum Sealing {
     /// Encrypted and authenticated.
     Noise,
     /// A checksum. For simulations only.
@@ -53,30 +55,57 @@ pub(crate) enum Sealing {
 
 /// What became of a datagram.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// It says this, and is from this run of that node. `confirms`: it is the first of its session.
-    Payload { from: NodeId, boot: u64, confirms: bool, bytes: Vec<u8> },
+pub enum Opened {
+    /// It says something.
+    Payload {
+        /// The peer.
+        from: NodeId,
+        /// The name of its run.
+        boot: u64,
+        /// It is the first of its session.
+        confirms: bool,
+        /// What it says.
+        bytes: Vec<u8>,
+    },
     /// It opens a session: send this back.
-    Answer { to: NodeId, bytes: Vec<u8> },
+    Answer {
+        /// The peer.
+        to: NodeId,
+        /// The datagram.
+        bytes: Vec<u8>,
+    },
     /// It answers our opening: the session stands.
-    Established { from: NodeId, boot: u64 },
+    Established {
+        /// The peer.
+        from: NodeId,
+        /// The name of its run.
+        boot: u64,
+    },
     /// It changes nothing.
     Rejected(Rejection),
 }
 
 /// Why a datagram changes nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Rejection {
+pub enum Rejection {
     /// Not a datagram of this protocol.
     Malformed,
-    /// Not made with this cluster's key.
-    Forged { claimed: Option<NodeId> },
+    /// Not made with a key that counts.
+    Forged {
+        /// Whom it says to be from.
+        claimed: Option<NodeId>,
+    },
     /// Seen before, or too old to tell.
     Replayed,
     /// Its session is not known here: it is over, or of another run.
     UnknownSession,
     /// The right key, and another cluster's name.
-    Foreign { node: NodeId, cluster_name: String },
+    Foreign {
+        /// The peer.
+        node: NodeId,
+        /// The name that it gives.
+        cluster_name: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,13 +126,14 @@ struct Answer {
 
 /// Random bytes that follow from a seed.
 #[derive(Clone)]
-pub(crate) struct Entropy {
+pub struct Entropy {
     secret: [u8; 32],
     counter: u64,
 }
 
 impl Entropy {
-    pub(crate) fn new(seed: [u8; 32], runs: u64) -> Self {
+    /// The generator of the run with number `runs`.
+    pub fn new(seed: [u8; 32], runs: u64) -> Self {
         let secret =
             Sha256::new().chain_update(b"hakudo membership").chain_update(seed).chain_update(runs.to_le_bytes());
         Self { secret: secret.finalize().into(), counter: 0 }
@@ -114,7 +144,8 @@ impl Entropy {
         Sha256::new().chain_update(self.secret).chain_update(self.counter.to_le_bytes()).finalize().into()
     }
 
-    pub(crate) fn next_u64(&mut self) -> u64 {
+    /// Any number.
+    pub fn next_u64(&mut self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.block();
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
@@ -163,12 +194,22 @@ enum Handshake {
 }
 
 impl Handshake {
-    fn new(sealing: Sealing, key: &ClusterKey, prologue: &[u8], entropy: Entropy, opens: bool) -> Option<Self> {
+    fn new(sealing: Sealing, secret: &Secret, prologue: &[u8], entropy: Entropy, opens: bool) -> Option<Self> {
         if sealing == Sealing::Checksum {
             return Some(Handshake::Checksum);
         }
-        let builder = snow::Builder::with_resolver(PATTERN.parse().ok()?, Box::new(Resolver(entropy)));
-        let builder = builder.psk(0, key.bytes()).ok()?.prologue(prologue).ok()?;
+        let pattern = match secret {
+            Secret::Shared(_) => PATTERN_SHARED,
+            Secret::Pair { .. } => PATTERN_PAIRS,
+        };
+        let builder = snow::Builder::with_resolver(pattern.parse().ok()?, Box::new(Resolver(entropy)));
+        let builder = match secret {
+            Secret::Shared(key) => builder.psk(0, key.bytes()).ok()?,
+            Secret::Pair { private, peer } => {
+                builder.local_private_key(private.bytes()).ok()?.remote_public_key(&peer.0).ok()?
+            }
+        };
+        let builder = builder.prologue(prologue).ok()?;
         let state = if opens { builder.build_initiator() } else { builder.build_responder() };
         state.ok().map(|state| Handshake::Noise(Box::new(state)))
     }
@@ -176,7 +217,7 @@ impl Handshake {
     fn write(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         match self {
             Handshake::Noise(state) => {
-                let mut out = vec![0; MAX_DATAGRAM];
+                let mut out = vec![0; LONGEST_HANDSHAKE];
                 let length = state.write_message(payload, &mut out).ok()?;
                 out.truncate(length);
                 Some(out)
@@ -188,7 +229,7 @@ impl Handshake {
     fn read(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         match self {
             Handshake::Noise(state) => {
-                let mut out = vec![0; MAX_DATAGRAM];
+                let mut out = vec![0; LONGEST_HANDSHAKE];
                 let length = state.read_message(bytes, &mut out).ok()?;
                 out.truncate(length);
                 Some(out)
@@ -296,8 +337,8 @@ struct Session {
     theirs: u32,
     boot: u64,
     opened_here: bool,
-    /// The cluster key with which it was opened.
-    key: ClusterKey,
+    /// What it was opened with.
+    secret: Secret,
     sent: u64,
     window: ReplayWindow,
     born: Instant,
@@ -305,7 +346,7 @@ struct Session {
 
 struct Pending {
     handshake: Handshake,
-    key: ClusterKey,
+    secret: Secret,
     session: u32,
     bytes: Vec<u8>,
     born: Instant,
@@ -355,7 +396,7 @@ impl Peer {
 }
 
 /// The sessions of this run with all peers.
-pub(crate) struct Sessions {
+pub struct Sessions {
     sealing: Sealing,
     local: NodeId,
     boot: u64,
@@ -363,8 +404,9 @@ pub(crate) struct Sessions {
     entropy: Entropy,
     peers: BTreeMap<NodeId, Peer>,
     rekey_packets: u64,
-    /// The cluster keys that are accepted, first the one that is used to open sessions.
-    keys: Vec<ClusterKey>,
+    credentials: Credentials,
+    /// Longer datagrams are not taken, in bytes.
+    longest: usize,
 }
 
 impl std::fmt::Debug for Sessions {
@@ -374,49 +416,57 @@ impl std::fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(sealing: Sealing, local: NodeId, keys: Vec<ClusterKey>, mut entropy: Entropy) -> Self {
+    /// Sessions of `local`, which takes datagrams of up to `longest` bytes.
+    pub fn new(
+        sealing: Sealing,
+        local: NodeId,
+        credentials: Credentials,
+        mut entropy: Entropy,
+        longest: usize,
+    ) -> Self {
         let boot = entropy.next_u64();
         let peers = BTreeMap::new();
-        Self { sealing, local, boot, attempts: 0, entropy, peers, rekey_packets: REKEY_PACKETS, keys }
+        Self { sealing, local, boot, attempts: 0, entropy, peers, rekey_packets: REKEY_PACKETS, credentials, longest }
     }
 
     /// The name of this run.
-    pub(crate) fn boot(&self) -> u64 {
+    pub fn boot(&self) -> u64 {
         self.boot
     }
 
     /// Speak with these nodes, and no others.
-    pub(crate) fn set_peers(&mut self, peers: impl Iterator<Item = NodeId>) {
+    pub fn set_peers(&mut self, peers: impl Iterator<Item = NodeId>) {
         let mut old = std::mem::take(&mut self.peers);
         self.peers = peers.map(|id| (id, old.remove(&id).unwrap_or_default())).collect();
     }
 
-    /// Only these keys are accepted from now on, and the first one is used: sessions of other keys end. Those of a key
-    /// that is still accepted go on until they are replaced.
-    pub(crate) fn use_keys(&mut self, keys: Vec<ClusterKey>) {
-        if keys == self.keys {
+    /// Only these count from now on: sessions that rest on others end. Those that rest on one that still counts go on until
+    /// they are replaced.
+    pub fn use_credentials(&mut self, credentials: Credentials) {
+        if credentials == self.credentials {
             return;
         }
-        for peer in self.peers.values_mut() {
+        for (id, peer) in &mut self.peers {
+            let secrets = credentials.secrets(*id);
             for session in [&mut peer.current, &mut peer.previous, &mut peer.next] {
-                session.take_if(|session| !keys.contains(&session.key));
+                session.take_if(|session| !secrets.contains(&session.secret));
             }
-            if peer.pending.as_ref().is_some_and(|pending| keys.first() != Some(&pending.key)) {
+            if peer.pending.as_ref().is_some_and(|pending| secrets.first() != Some(&pending.secret)) {
                 peer.pending = None;
             }
             // An answer may have been made with a key that counts no more.
             peer.answered = None;
         }
-        self.keys = keys;
+        self.credentials = credentials;
     }
 
     /// Forgets all sessions: the cluster's name changed.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.peers.values_mut().for_each(|peer| *peer = Peer::default());
     }
 
     /// Seals a payload for a peer; nothing if there is no session yet.
-    pub(crate) fn seal(&mut self, to: NodeId, payload: &[u8]) -> Option<Vec<u8>> {
+    pub fn seal(&mut self, to: NodeId, payload: &[u8]) -> Option<Vec<u8>> {
         let session = self.peers.get_mut(&to)?.current.as_mut()?;
         let counter = session.sent;
         let mut out = Vec::with_capacity(DATA_HEADER + payload.len() + 16);
@@ -430,12 +480,12 @@ impl Sessions {
 
     /// The datagram that opens a session, if one is needed: there is none, it is worn out, or the peer is silent (`silent`)
     /// and may have lost it.
-    pub(crate) fn opening(&mut self, now: Instant, to: NodeId, silent: bool, cluster_name: &str) -> Option<Vec<u8>> {
-        let (rekey_packets, key) = (self.rekey_packets, self.keys.first()?.clone());
+    pub fn opening(&mut self, now: Instant, to: NodeId, silent: bool, cluster_name: &str) -> Option<Vec<u8>> {
+        let (rekey_packets, secret) = (self.rekey_packets, self.credentials.secrets(to).into_iter().next()?);
         let peer = self.peers.get_mut(&to)?;
         let worn_out = |session: &Session| {
             let old = session.sent >= rekey_packets || now.since(session.born) >= REKEY_AFTER;
-            session.opened_here && (old || session.key != key)
+            session.opened_here && (old || session.secret != secret)
         };
         if !silent && peer.current.as_ref().is_some_and(|session| !worn_out(session)) {
             return None;
@@ -445,20 +495,20 @@ impl Sessions {
             self.attempts += 1;
             let entropy = self.entropy.fork();
             let header = header(OPEN, self.local, to);
-            let mut handshake = Handshake::new(self.sealing, &key, &header, entropy, true)?;
+            let mut handshake = Handshake::new(self.sealing, &secret, &header, entropy, true)?;
             let cluster_name = cluster_name.to_owned();
             let opening = Opening { boot: self.boot, attempt: self.attempts, session, cluster_name };
             let message = handshake.write(&postcard::to_stdvec(&opening).ok()?)?;
             let bytes = [&header[..], &message].concat();
-            self.peers.get_mut(&to)?.pending = Some(Pending { handshake, key, session, bytes, born: now });
+            self.peers.get_mut(&to)?.pending = Some(Pending { handshake, secret, session, bytes, born: now });
         }
         Some(self.peers.get(&to)?.pending.as_ref()?.bytes.clone())
     }
 
     /// Opens a datagram from anywhere.
-    pub(crate) fn open(&mut self, now: Instant, bytes: &[u8], cluster_name: &str) -> Opened {
+    pub fn open(&mut self, now: Instant, bytes: &[u8], cluster_name: &str) -> Opened {
         let result = match bytes {
-            _ if bytes.len() > MAX_DATAGRAM => Err(Rejection::Malformed),
+            _ if bytes.len() > self.longest => Err(Rejection::Malformed),
             [VERSION, DATA, ..] => self.open_data(bytes),
             [VERSION, OPEN, ..] => self.open_opening(now, bytes, cluster_name),
             [VERSION, ANSWER, ..] => self.open_answer(now, bytes, cluster_name),
@@ -495,12 +545,12 @@ impl Sessions {
         }
         let claimed = Some(from);
         let (sealing, entropy) = (self.sealing, &mut self.entropy);
-        let read = self.keys.iter().find_map(|key| {
-            let mut handshake = Handshake::new(sealing, key, &header(OPEN, from, to), entropy.fork(), false)?;
+        let read = self.credentials.secrets(from).into_iter().find_map(|secret| {
+            let mut handshake = Handshake::new(sealing, &secret, &header(OPEN, from, to), entropy.fork(), false)?;
             let payload = handshake.read(message)?;
-            Some((key.clone(), handshake, payload))
+            Some((secret, handshake, payload))
         });
-        let (key, mut handshake, payload) = read.ok_or(Rejection::Forged { claimed })?;
+        let (secret, mut handshake, payload) = read.ok_or(Rejection::Forged { claimed })?;
         let opening: Opening = decode(&payload).ok_or(Rejection::Malformed)?;
         if opening.cluster_name != cluster_name {
             return Err(foreign(from, opening.cluster_name));
@@ -533,7 +583,7 @@ impl Sessions {
             theirs: opening.session,
             boot: opening.boot,
             opened_here: false,
-            key,
+            secret,
             sent: 0,
             window: ReplayWindow::new(),
             born: now,
@@ -566,7 +616,7 @@ impl Sessions {
             theirs: answer.session,
             boot: answer.boot,
             opened_here: true,
-            key: pending.key,
+            secret: pending.secret,
             sent: 0,
             window: ReplayWindow::new(),
             born: now,
@@ -600,21 +650,38 @@ fn addresses(bytes: &[u8]) -> Option<(NodeId, NodeId, &[u8])> {
     Some((NodeId(u32::from_le_bytes(*from)), NodeId(u32::from_le_bytes(*to)), rest))
 }
 
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Some(value),
+        _ => None,
+    }
+}
+
+/// FNV-1a: tells apart by accident, not by intent.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
 fn foreign(node: NodeId, cluster_name: String) -> Rejection {
-    Rejection::Foreign { node, cluster_name: cluster_name.chars().take(MAX_CLUSTER_NAME).collect() }
+    Rejection::Foreign { node, cluster_name: cluster_name.chars().take(MAX_NAME).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::{PrivateKey, SharedKey};
 
-    const KEY: ClusterKey = ClusterKey::new([3; 32]);
+    const KEY: SharedKey = SharedKey::new([3; 32]);
     const NOW: Instant = Instant::from_millis(1);
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
 
     fn sessions(local: NodeId, seed: u8) -> Sessions {
-        let mut sessions = Sessions::new(Sealing::Noise, local, vec![KEY], Entropy::new([seed; 32], 1));
+        with(local, seed, Credentials::Shared(vec![KEY]))
+    }
+
+    fn with(local: NodeId, seed: u8, credentials: Credentials) -> Sessions {
+        let mut sessions = Sessions::new(Sealing::Noise, local, credentials, Entropy::new([seed; 32], 1), 1200);
         sessions.set_peers([A, B].into_iter().filter(|id| *id != local));
         sessions
     }
@@ -705,23 +772,43 @@ mod tests {
 
     #[test]
     fn the_key_changes_while_the_session_serves() {
-        const NEW: ClusterKey = ClusterKey::new([4; 32]);
+        const NEW: SharedKey = SharedKey::new([4; 32]);
         let (mut a, mut b) = (sessions(A, 1), sessions(B, 2));
         assert!(meet(&mut a, &mut b));
         // One node after the other is given the new key as its second, then as its first, then alone.
         for keys in [vec![KEY, NEW], vec![NEW, KEY], vec![NEW]] {
-            a.use_keys(keys.clone());
+            a.use_credentials(Credentials::Shared(keys.clone()));
             assert!(says(&mut a, &mut b) && says(&mut b, &mut a), "{keys:?} at one");
             assert!(meet(&mut a, &mut b) && meet(&mut b, &mut a));
-            b.use_keys(keys.clone());
+            b.use_credentials(Credentials::Shared(keys.clone()));
             assert!(says(&mut a, &mut b) && says(&mut b, &mut a), "{keys:?} at both");
             assert!(meet(&mut a, &mut b) && meet(&mut b, &mut a));
         }
         let mut old = sessions(A, 3);
         assert!(matches!(open(&mut b, &opening(&mut old, B)), Opened::Rejected(Rejection::Forged { .. })));
-        a.use_keys(vec![KEY]);
+        a.use_credentials(Credentials::Shared(vec![KEY]));
         assert!(a.seal(B, b"word").is_none(), "a session of a key that counts no more is over");
         assert!(!meet(&mut a, &mut b));
+    }
+
+    /// What node `number` knows: its own pair, made from `own`, and others' public keys, made from what they are said to be.
+    fn pairs(own: u8, others: &[(NodeId, u8)]) -> Credentials {
+        let public = |seed: u8| PrivateKey::new([seed; 32]).public().unwrap();
+        let peers = others.iter().map(|(id, seed)| (*id, public(*seed))).collect();
+        Credentials::Own { private: PrivateKey::new([own; 32]), peers }
+    }
+
+    #[test]
+    fn each_peer_is_known_by_its_own_pair() {
+        let mut a = with(A, 1, pairs(11, &[(B, 12)]));
+        let mut b = with(B, 2, pairs(12, &[(A, 11)]));
+        assert!(meet(&mut a, &mut b));
+        let mut thief = with(A, 3, pairs(13, &[(B, 12)]));
+        assert!(matches!(open(&mut b, &opening(&mut thief, B)), Opened::Rejected(Rejection::Forged { .. })));
+        assert!(says(&mut a, &mut b), "the session with the real one goes on");
+        b.use_credentials(pairs(12, &[(A, 13)]));
+        assert!(b.seal(A, b"word").is_none(), "who has another pair now is another one");
+        assert!(meet(&mut thief, &mut b));
     }
 
     #[test]
