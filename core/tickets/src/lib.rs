@@ -1,5 +1,6 @@
 //! Which site may run what.
 
+pub mod booth;
 mod config;
 mod core_types;
 mod drift;

@@ -1,0 +1,751 @@
+//! From settings with their places to a configuration, or to all that is wrong with it.
+
+use super::{
+    Comparison, Group, Host, Kind, LONGEST_NAME, MOST_MEMBERS, Member, Mode, Owner, PORT, Prerequisite, Problem,
+    Reading, Ticket, When,
+};
+use hakudo_base::Severity;
+use hakudo_cib::Position;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The longest time, in seconds: boothd keeps milliseconds in 31 bits.
+const LONGEST_TIME: u64 = 2_147_483;
+/// The name under which options of all following tickets are given.
+const DEFAULTS: &str = "__defaults__";
+
+/// Where a value was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At {
+    /// At this byte of a text.
+    Text(usize),
+    /// In the element there.
+    Element(Position),
+}
+
+/// A piece of text with its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: At,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn part(self, range: Range<usize>) -> Value<'a> {
+        let at = match self.at {
+            At::Text(start) => At::Text(start + range.start),
+            element @ At::Element(_) => element,
+        };
+        Value { text: self.text.get(range).unwrap_or_default(), at }
+    }
+
+    pub(super) fn trimmed_end(self) -> Value<'a> {
+        self.part(0..self.text.trim_end().len())
+    }
+
+    pub(super) fn trimmed(self) -> Value<'a> {
+        let start = self.text.len() - self.text.trim_start().len();
+        self.part(start..self.text.len()).trimmed_end()
+    }
+
+    pub(super) fn first_word(self) -> Value<'a> {
+        self.part(0..self.text.find(char::is_whitespace).unwrap_or(self.text.len()))
+    }
+
+    /// The pieces between `separators`, with their places.
+    fn split(self, separators: fn(char) -> bool) -> impl Iterator<Item = Value<'a>> {
+        let base = self.text.as_ptr() as usize;
+        self.text.split(separators).map(move |piece| {
+            let start = piece.as_ptr() as usize - base;
+            self.part(start..start + piece.len())
+        })
+    }
+
+    fn words(self) -> impl Iterator<Item = Value<'a>> {
+        self.split(char::is_whitespace).filter(|word| !word.text.is_empty())
+    }
+}
+
+/// A value that was understood, and where it was written.
+#[derive(Clone, Copy, Debug)]
+struct Given<T> {
+    value: T,
+    at: At,
+    length: usize,
+}
+
+impl<T> Given<T> {
+    fn new(value: T, written: Value<'_>) -> Self {
+        Self { value, at: written.at, length: written.text.len() }
+    }
+}
+
+/// The options of a ticket as far as they are given.
+#[derive(Clone, Debug, Default)]
+struct Options {
+    expire: Option<Given<Duration>>,
+    acquire_after: Option<Given<Duration>>,
+    renewal: Option<Given<Duration>>,
+    timeout: Option<Given<Duration>>,
+    retries: Option<Given<u32>>,
+    weights: Option<Given<Vec<u32>>>,
+    handler: Option<Given<Vec<String>>>,
+    prerequisites: Vec<Prerequisite>,
+    mode: Option<Given<Mode>>,
+}
+
+impl Options {
+    /// These options, and those of `defaults` that are not given here. Prerequisites add up: all must hold.
+    fn or(self, defaults: &Options) -> Options {
+        let mut prerequisites = defaults.prerequisites.clone();
+        prerequisites.extend(self.prerequisites);
+        Options {
+            expire: self.expire.or(defaults.expire),
+            acquire_after: self.acquire_after.or(defaults.acquire_after),
+            renewal: self.renewal.or(defaults.renewal),
+            timeout: self.timeout.or(defaults.timeout),
+            retries: self.retries.or(defaults.retries),
+            weights: self.weights.or_else(|| defaults.weights.clone()),
+            handler: self.handler.or_else(|| defaults.handler.clone()),
+            prerequisites,
+            mode: self.mode.or(defaults.mode),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Draft {
+    name: Given<String>,
+    options: Options,
+    /// The options of `__defaults__` at this place of the file.
+    defaults: Options,
+}
+
+/// What the options that follow belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Global,
+    Defaults,
+    Ticket,
+    /// A ticket that could not be taken: its options are checked and forgotten.
+    Nowhere,
+}
+
+pub(super) struct Builder<'t> {
+    text: &'t str,
+    problems: Vec<(At, usize, Problem)>,
+    /// Global keywords that were given, with what they were given.
+    globals: BTreeMap<String, Given<String>>,
+    port: Option<u16>,
+    max_time_skew: Option<Duration>,
+    debug: Option<u32>,
+    members: Vec<(Member, At)>,
+    drafts: Vec<Draft>,
+    defaults: Options,
+    section: Section,
+    /// Keywords of the present section, to find doubled ones.
+    seen: BTreeMap<String, At>,
+    milliseconds: Option<Given<()>>,
+}
+
+impl<'t> Builder<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            problems: Vec::new(),
+            globals: BTreeMap::new(),
+            port: None,
+            max_time_skew: None,
+            debug: None,
+            members: Vec::new(),
+            drafts: Vec::new(),
+            defaults: Options::default(),
+            section: Section::Global,
+            seen: BTreeMap::new(),
+            milliseconds: None,
+        }
+    }
+
+    pub(super) fn tell(&mut self, severity: Severity, value: Value<'_>, message: String, hint: Option<&str>) {
+        self.tell_at(severity, value.at, value.text.len(), message, hint);
+    }
+
+    fn tell_at(&mut self, severity: Severity, at: At, length: usize, message: String, hint: Option<&str>) {
+        let hint = hint.map(str::to_owned);
+        // The position of a place in a text is found at the end, for all at once.
+        let problem = Problem { severity, position: Position::default(), span: None, message, hint };
+        self.problems.push((at, length, problem));
+    }
+
+    pub(super) fn error(&mut self, value: Value<'_>, message: String) {
+        self.tell(Severity::Error, value, message, None);
+    }
+
+    pub(super) fn member(&mut self, kind: Kind, value: Value<'_>) {
+        let host = match value.text.parse::<IpAddr>() {
+            Ok(address) => Host::Address(address.to_canonical()),
+            Err(_) if is_host_name(value.text) => Host::Name(value.text.to_ascii_lowercase()),
+            Err(_) => {
+                let what = format!("`{}` is neither an address nor the name of a host", value.text);
+                self.error(value, what);
+                return;
+            }
+        };
+        if let Some((_, at)) = self.members.iter().find(|(member, _)| member.host == host) {
+            let first = self.place(*at);
+            self.error(value, format!("`{host}` is a member already, {first}"));
+            return;
+        }
+        if self.members.len() == MOST_MEMBERS {
+            self.error(value, format!("more than {MOST_MEMBERS} members"));
+            return;
+        }
+        self.members.push((Member { kind, host }, value.at));
+    }
+
+    /// Begins a ticket (or the defaults), in either form.
+    pub(super) fn ticket(&mut self, value: Value<'_>) {
+        self.seen.clear();
+        let mut pieces = value.split(|c| c == ';');
+        let name = pieces.next().unwrap_or(value).trimmed();
+        if name.text == DEFAULTS {
+            self.section = Section::Defaults;
+            if !self.drafts.is_empty() {
+                let what = format!("`{DEFAULTS}` holds for the tickets behind it, not for those before it");
+                self.tell(Severity::Warning, name, what, Some("put it before all tickets"));
+            }
+        } else {
+            self.section = if self.begin_ticket(name) { Section::Ticket } else { Section::Nowhere };
+        }
+        // The older form: NAME; EXPIRE; WEIGHTS.
+        for (keyword, piece) in ["expire", "weights"].into_iter().zip(pieces.by_ref()) {
+            let piece = piece.trimmed();
+            if piece.text.is_empty() {
+                self.error(piece, format!("nothing stands here where `{keyword}` is expected"));
+            } else {
+                self.seen.insert(keyword.to_owned(), piece.at);
+                self.ticket_option(keyword, piece);
+            }
+        }
+        if let Some(piece) = pieces.next() {
+            self.error(
+                piece.trimmed(),
+                "a ticket in one line has a name, a time of expiry and weights only".to_owned(),
+            );
+        }
+    }
+
+    /// Sees to the name; false where it cannot be one.
+    fn begin_ticket(&mut self, name: Value<'_>) -> bool {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '/';
+        if name.text.is_empty() {
+            self.error(name, "a ticket needs a name".to_owned());
+            return false;
+        }
+        if let Some(at) = name.text.find(|c| !allowed(c)) {
+            let wrong = name.text[at..].chars().next().unwrap_or_default();
+            let wrong_one = name.part(at..at + wrong.len_utf8());
+            let what = format!("`{wrong}` cannot be in the name of a ticket: letters, digits, `-` and `/` can");
+            self.error(wrong_one, what);
+            return false;
+        }
+        if let Some(draft) = self.drafts.iter().find(|draft| draft.name.value == name.text) {
+            let first = self.place(draft.name.at);
+            self.error(name, format!("the ticket `{}` is there already, {first}", name.text));
+            return false;
+        }
+        if name.text.len() > LONGEST_NAME {
+            let what = format!("booth's messages have no room for a name of more than {LONGEST_NAME} bytes");
+            self.tell(Severity::Warning, name, what, Some("only a group without booth members can have it"));
+        }
+        let name = Given::new(name.text.to_owned(), name);
+        self.drafts.push(Draft { name, options: Options::default(), defaults: self.defaults.clone() });
+        true
+    }
+
+    /// Any line but those of members and names of tickets.
+    pub(super) fn setting(&mut self, key: Value<'_>, value: Value<'_>) {
+        if is_global(key.text) {
+            self.global(key, value);
+        } else if is_ticket_option(key.text) {
+            if self.section == Section::Global {
+                let what = format!("`{}` belongs to a ticket, and no ticket comes before it", key.text);
+                self.tell(Severity::Error, key, what, Some("for all tickets: ticket = \"__defaults__\" before it"));
+                return;
+            }
+            if key.text != "attr-prereq" && self.is_doubled(key) {
+                return;
+            }
+            self.ticket_option(key.text, value);
+        } else {
+            let near = closest(key.text);
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            self.tell(Severity::Error, key, format!("unknown keyword `{}`", key.text), hint.as_deref());
+        }
+    }
+
+    fn is_doubled(&mut self, key: Value<'_>) -> bool {
+        match self.seen.get(key.text) {
+            Some(&first) => {
+                let first = self.place(first);
+                self.error(key, format!("`{}` is given a second time, first {first}", key.text));
+                true
+            }
+            None => {
+                self.seen.insert(key.text.to_owned(), key.at);
+                false
+            }
+        }
+    }
+
+    fn global(&mut self, key: Value<'_>, value: Value<'_>) {
+        if let Some(first) = self.globals.get(key.text) {
+            let first = self.place(first.at);
+            self.error(key, format!("`{}` is given a second time, first {first}", key.text));
+            return;
+        }
+        self.globals
+            .insert(key.text.to_owned(), Given { value: value.text.to_owned(), at: key.at, length: key.text.len() });
+        match key.text {
+            "port" => {
+                self.port = value.text.parse().ok().filter(|port| *port != 0);
+                if self.port.is_none() {
+                    self.error(value, "a port is a number from 1 to 65535".to_owned());
+                }
+                if matches!(value.at, At::Text(_)) && !self.members.is_empty() {
+                    let what =
+                        "`port` does not hold for the members before it: boothd would reach them at another port";
+                    self.tell(Severity::Error, key, what.to_owned(), Some("put it before all members"));
+                }
+            }
+            "transport" if value.text.eq_ignore_ascii_case("udp") => {}
+            "transport" => {
+                let why = if value.text.eq_ignore_ascii_case("sctp") {
+                    "booth ends at once with SCTP, and hakudo has none"
+                } else {
+                    "there is UDP only"
+                };
+                self.tell(
+                    Severity::Error,
+                    value,
+                    format!("no transport `{}`: {why}", value.text),
+                    Some("write: transport = UDP"),
+                );
+            }
+            "maxtimeskew" => {
+                self.max_time_skew = value.text.parse().ok().map(Duration::from_secs);
+                if self.max_time_skew.is_none_or(|skew| skew.as_secs() > LONGEST_TIME) {
+                    self.error(value, "a number of seconds is expected".to_owned());
+                }
+            }
+            "debug" => {
+                self.debug = value.text.parse().ok();
+                if self.debug.is_none() {
+                    self.error(value, "a number is expected".to_owned());
+                }
+            }
+            "site-user" | "site-group" => {
+                let what = format!("boothd takes an argument of its command line in place of `{}`", key.text);
+                self.tell(Severity::Info, key, what, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// The options that a keyword belongs to.
+    fn options(&mut self) -> Option<&mut Options> {
+        match self.section {
+            Section::Defaults => Some(&mut self.defaults),
+            Section::Ticket => self.drafts.last_mut().map(|draft| &mut draft.options),
+            Section::Global | Section::Nowhere => None,
+        }
+    }
+
+    fn ticket_option(&mut self, key: &str, value: Value<'_>) {
+        match key {
+            "expire" | "timeout" | "renewal-freq" | "acquire-after" => {
+                let Some(time) = self.time(value, key == "acquire-after") else { return };
+                self.tell_of_defaults(key, value);
+                let Some(options) = self.options() else { return };
+                let place = match key {
+                    "expire" => &mut options.expire,
+                    "timeout" => &mut options.timeout,
+                    "renewal-freq" => &mut options.renewal,
+                    _ => &mut options.acquire_after,
+                };
+                *place = Some(Given::new(time, value));
+            }
+            "retries" => match value.text.parse::<u32>().ok().filter(|retries| (3..=100).contains(retries)) {
+                Some(retries) => {
+                    if let Some(options) = self.options() {
+                        options.retries = Some(Given::new(retries, value));
+                    }
+                }
+                None => self.error(value, "a number from 3 to 100 is expected".to_owned()),
+            },
+            "weights" => {
+                if let Some(weights) = self.weights(value)
+                    && let Some(options) = self.options()
+                {
+                    options.weights = Some(Given::new(weights, value));
+                }
+            }
+            "before-acquire-handler" => {
+                self.tell_of_defaults(key, value);
+                let words: Vec<String> = value.words().map(|word| word.text.to_owned()).collect();
+                if words.first().is_some_and(|path| !path.starts_with('/')) {
+                    let what = "the path of the handler is relative to wherever the daemon was started".to_owned();
+                    self.tell(Severity::Warning, value.first_word(), what, Some("write the whole path, from `/` on"));
+                }
+                if let Some(options) = self.options() {
+                    options.handler = Some(Given::new(words, value));
+                }
+            }
+            "attr-prereq" => {
+                self.tell_of_defaults(key, value);
+                if let Some(prerequisite) = self.prerequisite(value)
+                    && let Some(options) = self.options()
+                {
+                    options.prerequisites.push(prerequisite);
+                }
+            }
+            _ => match value.text.to_ascii_lowercase().as_str() {
+                "manual" => self.set_mode(Mode::Manual, value),
+                "auto" | "automatic" => self.set_mode(Mode::Automatic, value),
+                _ => {
+                    let what = format!("no mode `{}`: there are `manual` and `auto`", value.text);
+                    self.tell(
+                        Severity::Error,
+                        value,
+                        what,
+                        Some("boothd takes every other word as automatic, silently"),
+                    );
+                }
+            },
+        }
+    }
+
+    fn set_mode(&mut self, mode: Mode, value: Value<'_>) {
+        if let Some(options) = self.options() {
+            options.mode = Some(Given::new(mode, value));
+        }
+    }
+
+    /// boothd lets these not be inherited, and says nothing.
+    fn tell_of_defaults(&mut self, key: &str, value: Value<'_>) {
+        let lost = matches!(key, "acquire-after" | "renewal-freq" | "before-acquire-handler" | "attr-prereq");
+        if self.section == Section::Defaults && lost {
+            let what = format!("boothd ignores `{key}` in `{DEFAULTS}`; here it holds for the tickets that follow");
+            self.tell(Severity::Info, value, what, Some("with booth members in the group, repeat it in each ticket"));
+        }
+    }
+
+    fn time(&mut self, value: Value<'_>, zero_allowed: bool) -> Option<Duration> {
+        let digits = value.text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = value.text.split_at(digits);
+        let number: Option<u64> = number.parse().ok();
+        let time = match (number, unit) {
+            (Some(seconds), "") if seconds <= LONGEST_TIME => Duration::from_secs(seconds),
+            (Some(milliseconds), "ms") if milliseconds <= LONGEST_TIME * 1000 => Duration::from_millis(milliseconds),
+            (Some(_), "" | "ms") => {
+                self.error(value, format!("a time cannot be longer than {LONGEST_TIME} seconds"));
+                return None;
+            }
+            _ => {
+                let hint = "seconds have no unit, milliseconds have `ms`: 10 or 10000ms";
+                self.tell(Severity::Error, value, format!("`{}` is no time", value.text), Some(hint));
+                return None;
+            }
+        };
+        if time.is_zero() && !zero_allowed {
+            self.error(value, "a time longer than zero is expected".to_owned());
+            return None;
+        }
+        if time.subsec_millis() != 0 && self.milliseconds.is_none() {
+            self.milliseconds = Some(Given::new((), value));
+        }
+        Some(time)
+    }
+
+    fn weights(&mut self, value: Value<'_>) -> Option<Vec<u32>> {
+        let separates = |c: char| matches!(c, ',' | ';' | ':' | '-' | '+') || c.is_whitespace();
+        let mut weights = Vec::new();
+        for piece in value.split(separates).filter(|piece| !piece.text.is_empty()) {
+            match piece.text.parse() {
+                Ok(weight) => weights.push(weight),
+                Err(_) => {
+                    self.error(piece, format!("`{}` is no weight: a number from 0 to {} is", piece.text, u32::MAX));
+                    return None;
+                }
+            }
+        }
+        if weights.len() > MOST_MEMBERS {
+            self.error(value, format!("more than {MOST_MEMBERS} weights"));
+            return None;
+        }
+        Some(weights)
+    }
+
+    fn prerequisite(&mut self, value: Value<'_>) -> Option<Prerequisite> {
+        let words: Vec<Value<'_>> = value.words().collect();
+        let &[when, attribute, comparison, wanted] = words.as_slice() else {
+            let hint = "write: auto|manual ATTRIBUTE eq|ne|lt|le|gt|ge VALUE";
+            self.tell(Severity::Error, value, "four words are expected".to_owned(), Some(hint));
+            return None;
+        };
+        let known_when = [When::Auto, When::Manual].into_iter().find(|known| known.word() == when.text);
+        if known_when.is_none() {
+            self.error(when, format!("`{}`: `auto` or `manual` is expected", when.text));
+        }
+        let known = Comparison::ALL.into_iter().find(|known| known.word() == comparison.text);
+        match known {
+            None => self.error(comparison, format!("no comparison `{}`: eq, ne, lt, le, gt or ge", comparison.text)),
+            Some(known) if !known.is_boothds() => {
+                if super::number(wanted.text).is_none() {
+                    self.error(wanted, format!("`{}` compares with a number", known.word()));
+                    return None;
+                }
+                let what = format!("boothd does not know `{}` and refuses the file", known.word());
+                self.tell(Severity::Info, comparison, what, None);
+            }
+            Some(_) => {}
+        }
+        Some(Prerequisite {
+            when: known_when?,
+            attribute: attribute.text.to_owned(),
+            comparison: known?,
+            value: wanted.text.to_owned(),
+        })
+    }
+
+    /// Checks what can be checked only when all is known.
+    pub(super) fn finish(mut self) -> Reading {
+        // A text that was refused as a whole is not blamed for what it does not have.
+        if !self.has_errors() {
+            self.check_members();
+        }
+        let tickets: Vec<Ticket> =
+            std::mem::take(&mut self.drafts).into_iter().map(|draft| self.ticket_of(draft)).collect();
+        if let Some(given) = self.milliseconds {
+            let what =
+                "a time that is not in whole seconds makes boothd count the leases of all tickets in milliseconds";
+            let hint = "give all members the same file before any ticket is granted";
+            self.tell_at(Severity::Warning, given.at, given.length, what.to_owned(), Some(hint));
+        }
+        let group = (!self.has_errors()).then(|| {
+            let mut text = |key: &str| self.globals.remove(key).map(|given| given.value);
+            Group {
+                name: text("name"),
+                port: self.port.unwrap_or(PORT),
+                key_file: text("authfile"),
+                max_time_skew: self.max_time_skew.unwrap_or(Duration::from_secs(600)),
+                site_owner: Owner { user: text("site-user"), group: text("site-group") },
+                arbitrator_owner: Owner { user: text("arbitrator-user"), group: text("arbitrator-group") },
+                debug: self.debug,
+                members: self.members.iter().map(|(member, _)| member.clone()).collect(),
+                tickets,
+            }
+        });
+        Reading { group, problems: placed(self.text, self.problems) }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.problems.iter().any(|(_, _, problem)| problem.severity == Severity::Error)
+    }
+
+    fn check_members(&mut self) {
+        let sites = self.members.iter().filter(|(member, _)| member.kind == Kind::Site).count();
+        let all = self.members.len();
+        let (first, last) = (self.members.first().map(|(_, at)| *at), self.members.last().map(|(_, at)| *at));
+        let here = first.unwrap_or(At::Text(0));
+        if sites == 0 {
+            self.tell_at(Severity::Error, here, 0, "there is no site".to_owned(), Some("write: site = ADDRESS"));
+        } else if all == 2 {
+            let what = "with two members neither can take a ticket over when the other is lost".to_owned();
+            self.tell_at(Severity::Warning, last.unwrap_or(here), 0, what, Some("add an arbitrator at a third place"));
+        } else if all > 2 && all.is_multiple_of(2) {
+            let what = format!("{all} members survive the loss of no more members than {} do", all - 1);
+            self.tell_at(Severity::Warning, last.unwrap_or(here), 0, what, Some("an odd number of members is better"));
+        }
+        if self.drafts.is_empty() {
+            self.tell_at(Severity::Warning, last.unwrap_or(here), 0, "there is no ticket".to_owned(), None);
+        }
+    }
+
+    /// The whole ticket, its options checked against each other.
+    fn ticket_of(&mut self, draft: Draft) -> Ticket {
+        let Draft { name, options, defaults } = draft;
+        let own = options.clone();
+        let options = options.or(&defaults);
+        let expire = value_or(options.expire, Duration::from_secs(600));
+        let renewal = value_or(options.renewal, Duration::from_millis(expire.as_millis() as u64 / 2));
+        let timeout = value_or(options.timeout, Duration::from_secs(5));
+        let retries = value_or(options.retries, 10);
+        // The ticket's own line, rather than one of the defaults, is where the reader should look.
+        let place = |first: Option<(At, usize)>| first.unwrap_or((name.at, name.length));
+        let own_place =
+            own.timeout.map(spot).or(own.retries.map(spot)).or(own.renewal.map(spot)).or(own.expire.map(spot));
+        if renewal >= expire {
+            let (at, length) = place(own.renewal.map(spot).or(own.expire.map(spot)));
+            let what = format!(
+                "the ticket `{}` expires after {}, before it is renewed at {}",
+                name.value,
+                time(expire),
+                time(renewal)
+            );
+            self.tell_at(Severity::Error, at, length, what, None);
+        } else if timeout * (retries + 1) >= renewal {
+            let (at, length) = place(own_place);
+            let what = format!(
+                "the ticket `{}` is renewed every {}, but asking {} times for {} each takes {}",
+                name.value,
+                time(renewal),
+                retries + 1,
+                time(timeout),
+                time(timeout * (retries + 1))
+            );
+            let hint = "timeout * (retries + 1) must be shorter than renewal-freq (which is half of expire where it is not given)";
+            self.tell_at(Severity::Error, at, length, what, Some(hint));
+        }
+        if let Some(weights) = &options.weights
+            && weights.value.len() > self.members.len()
+        {
+            let what = format!("{} weights for {} members", weights.value.len(), self.members.len());
+            self.tell_at(Severity::Error, weights.at, weights.length, what, None);
+        }
+        Ticket {
+            name: name.value,
+            expire,
+            acquire_after: value_or(options.acquire_after, Duration::ZERO),
+            renewal,
+            timeout,
+            retries,
+            weights: options.weights.map(|given| given.value).unwrap_or_default(),
+            handler: options.handler.map(|given| given.value).unwrap_or_default(),
+            prerequisites: options.prerequisites,
+            mode: value_or(options.mode, Mode::Automatic),
+        }
+    }
+
+    /// A place in words, for messages about another place.
+    fn place(&self, at: At) -> String {
+        match at {
+            At::Text(offset) => {
+                let line = self.text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
+                format!("in line {line}")
+            }
+            At::Element(position) => format!("at {position}"),
+        }
+    }
+}
+
+fn spot<T>(given: Given<T>) -> (At, usize) {
+    (given.at, given.length)
+}
+
+fn value_or<T>(given: Option<Given<T>>, default: T) -> T {
+    given.map_or(default, |given| given.value)
+}
+
+/// A time as booth.conf has it.
+pub(super) fn time(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => time.as_secs().to_string(),
+        _ => format!("{}ms", time.as_millis()),
+    }
+}
+
+/// All problems with line and column, in the order of their places.
+fn placed(text: &str, problems: Vec<(At, usize, Problem)>) -> Vec<Problem> {
+    let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut problems: Vec<Problem> = problems
+        .into_iter()
+        .map(|(at, length, mut problem)| {
+            match at {
+                At::Element(position) => problem.position = position,
+                At::Text(offset) => {
+                    let line = starts.partition_point(|start| *start <= offset);
+                    let before = text.get(starts[line.saturating_sub(1)]..offset).unwrap_or_default();
+                    problem.position = Position { line: line as u32, column: before.chars().count() as u32 + 1 };
+                    problem.span = Some(offset..offset + length);
+                }
+            }
+            problem
+        })
+        .collect();
+    problems.sort_by_key(|problem| problem.position);
+    problems
+}
+
+const GLOBALS: [&str; 10] = [
+    "transport",
+    "port",
+    "name",
+    "authfile",
+    "maxtimeskew",
+    "site-user",
+    "site-group",
+    "arbitrator-user",
+    "arbitrator-group",
+    "debug",
+];
+
+const TICKET_OPTIONS: [&str; 9] = [
+    "expire",
+    "acquire-after",
+    "renewal-freq",
+    "timeout",
+    "retries",
+    "weights",
+    "before-acquire-handler",
+    "attr-prereq",
+    "mode",
+];
+
+fn is_global(key: &str) -> bool {
+    GLOBALS.contains(&key)
+}
+
+fn is_ticket_option(key: &str) -> bool {
+    TICKET_OPTIONS.contains(&key)
+}
+
+/// Letters, digits, `-` and `_` in parts between dots, as names of hosts have them.
+fn is_host_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 63
+            && !part.starts_with('-')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    // What has nothing but digits and dots was meant as an address.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.len() <= 253 && !is_number && text.strip_suffix('.').unwrap_or(text).split('.').all(is_part)
+}
+
+/// The keyword that differs from `key` in a letter or two, if there is one.
+fn closest(key: &str) -> Option<&'static str> {
+    if key.len() > 40 {
+        return None;
+    }
+    let words = GLOBALS.iter().chain(&TICKET_OPTIONS).chain(&["site", "arbitrator", "ticket"]);
+    let wanted = key.to_ascii_lowercase().replace('_', "-");
+    let (distance, word) = words.map(|word| (distance(&wanted, word), *word)).min()?;
+    (distance <= 2 && distance < word.len() / 2).then_some(word)
+}
+
+/// How many letters must be changed, added or left out to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
