@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hakudo-tickets", &["hakudo-base", "hakudo-cib"]),
     // The controller carries out the plan, an immutable value of the scheduler's; it never calls the scheduler.
     ("hakudo-controller", &["hakudo-base", "hakudo-cib", "hakudo-fencing", "hakudo-membership", "hakudo-scheduler"]),
+    ("hakudo-link", &["hakudo-base", "hakudo-seal"]),
     ("hakudo-executor", CORE),
     (
         "hakudo-node",
