@@ -68,14 +68,15 @@ pub enum Input {
         /// The grant.
         generation: u64,
     },
-    /// What the nodes of this site know of a lease that was held before this member was started: it lasts until then.
+    /// What the nodes of this site know of a lease that was held before this member was started: it lasts until then. Said
+    /// before anything else.
     KnownLease {
         /// The ticket.
         ticket: String,
         /// The grant.
         generation: u64,
-        /// Its end by the clock of this member.
-        until: Instant,
+        /// Its end by the clock of this member; none where it has no end.
+        until: Option<Instant>,
     },
 }
 

@@ -82,14 +82,12 @@ pub(crate) enum Message {
         generation: u64,
         failed: bool,
     },
-    /// All that depends on this grant is active.
-    Started {
-        generation: u64,
-    },
     Report(Report),
     /// A request of a user at the sender, for the coordinator.
     Ask {
         id: u64,
+        /// It was sent before, and may have been carried out by an earlier coordinator.
+        again: bool,
         request: RequestEnvelope,
     },
     /// To the run that asked.
@@ -147,6 +145,8 @@ pub(crate) struct RenewGrant {
     pub(crate) finite: bool,
     /// The time that the holder needs for stopping, where it is more than the group knows of.
     pub(crate) stop_time: Option<Duration>,
+    /// All that depends on this grant is active.
+    pub(crate) started: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -135,6 +135,8 @@ impl Reply {
 /// A step on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Progress {
+    /// The coordinator has the request.
+    Accepted,
     /// The one who had the ticket may still run: waiting until he has certainly stopped.
     WaitingForBound {
         /// How long at most.
@@ -174,6 +176,7 @@ pub enum Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Progress::Accepted => f.write_str("the group works on it"),
             Progress::WaitingForBound { wait } => {
                 write!(f, "waiting up to {:.1} s until the last holder has certainly stopped", wait.as_secs_f64())
             }

@@ -1,8 +1,10 @@
 //! How things are, for people and programs: one view, from which every output is made.
 
-use crate::config::{MemberId, MemberKind, TicketMode};
-use crate::request::Progress;
+use crate::config::{MemberEntry, MemberId, MemberKind, TicketConfig, TicketMode};
+use crate::core_types::Holding;
+use crate::member::Member;
 use crate::table::{History, Move};
+use hakudo_base::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -120,8 +122,6 @@ pub struct TicketStatus {
     pub standby: bool,
     /// Where it is going.
     pub moving: Option<Move>,
-    /// What the coordinator is doing with it.
-    pub progress: Option<Progress>,
     /// The sites but the holder.
     pub candidates: Vec<Candidate>,
     /// Attributes of all sites.
@@ -132,4 +132,168 @@ pub struct TicketStatus {
     pub history: Vec<History>,
     /// Its parameters, for display.
     pub expire: Duration,
+}
+
+impl Member {
+    /// How things are at `now`, as far as this member knows; the coordinator knows most.
+    pub fn status(&self, now: Instant) -> Status {
+        let group = self.group();
+        Status {
+            group: group.name.clone(),
+            version: group.version,
+            config: group.digest(),
+            local: self.local,
+            coordinator: self.coordinator,
+            term: (self.stored.term.epoch, self.stored.term.number),
+            committed: self.stored.commit,
+            members: group.members.iter().map(|member| self.member_status(member, now)).collect(),
+            tickets: group.tickets.iter().map(|config| self.ticket_status(config, now)).collect(),
+        }
+    }
+
+    fn member_status(&self, member: &MemberEntry, now: Instant) -> MemberStatus {
+        let peer = self.peers.get(&member.id).cloned().unwrap_or_default();
+        let heard = if member.id == self.local { Some(Duration::ZERO) } else { peer.heard.map(|at| now.since(at)) };
+        MemberStatus {
+            id: member.id,
+            name: member.name.clone(),
+            kind: member.kind,
+            addresses: member.addresses.clone(),
+            heard,
+            received: peer.received,
+            sent: peer.sent,
+            malformed: peer.malformed,
+            config_differs: peer.config_differs,
+            absent: self.table.absent.contains(&member.id),
+            observes: self.table.observers.contains(&member.id),
+            disclaims: self.table.disclaimed.contains(&member.id),
+        }
+    }
+
+    fn ticket_status(&self, config: &TicketConfig, now: Instant) -> TicketStatus {
+        let ticket = self.table.tickets.get(&config.name).cloned().unwrap_or_default();
+        let holder = ticket.hold.as_ref().map(|hold| hold.site);
+        let sites = self.group().sites().filter(|site| Some(site.id) != holder);
+        let candidates = if self.office.is_some() {
+            sites.map(|site| Candidate { site: site.id, obstacle: self.why_not(site.id, &config.name) }).collect()
+        } else {
+            Vec::new()
+        };
+        let attributes = ticket.attributes.iter().map(|((site, name), attribute)| AttributeStatus {
+            site: *site,
+            name: name.clone(),
+            value: attribute.value.clone(),
+            set: attribute.set.millis(),
+        });
+        TicketStatus {
+            name: config.name.clone(),
+            mode: config.mode,
+            holder,
+            generation: ticket.hold.as_ref().map_or(0, |hold| hold.generation),
+            lease: self.lease_status(&config.name, config, now),
+            wanted: ticket.wanted,
+            revoked: ticket.revoked,
+            standby: ticket.standby,
+            moving: ticket.moving.clone(),
+            candidates,
+            attributes: attributes.collect(),
+            failures: ticket.failures.clone(),
+            history: ticket.history.clone(),
+            expire: config.expire,
+        }
+    }
+
+    fn lease_status(&self, name: &str, config: &TicketConfig, now: Instant) -> LeaseStatus {
+        let Some(hold) = self.table.tickets.get(name).and_then(|ticket| ticket.hold.as_ref()) else {
+            return LeaseStatus::None;
+        };
+        if hold.unlimited {
+            return LeaseStatus::Unlimited;
+        }
+        if let (Some(at), Some(free_at)) = (self.backed_at(hold), self.free_at(Some(config), hold)) {
+            let ends = at + config.expire;
+            return if now < ends {
+                LeaseStatus::Ends(ends.since(now))
+            } else if now < free_at {
+                LeaseStatus::Lost(free_at.since(now))
+            } else {
+                LeaseStatus::Ended
+            };
+        }
+        match self.word(name).map(|word| word.holding) {
+            Some(Holding::Held { until: Some(until), .. }) => LeaseStatus::Ends(until.since(now)),
+            _ => LeaseStatus::Unknown,
+        }
+    }
+}
+
+impl Status {
+    fn name_of(&self, id: MemberId) -> String {
+        let member = self.members.iter().find(|member| member.id == id);
+        member.map_or_else(|| format!("member {id}"), |member| member.name.clone())
+    }
+
+    /// The state of a ticket in words: who holds it and until when, who could take it over and why not, and which member was
+    /// heard when. Nothing where there is no such ticket.
+    pub fn explain(&self, ticket: &str) -> Option<String> {
+        let ticket = self.tickets.iter().find(|known| known.name == ticket)?;
+        let mut text = self.explain_holder(ticket);
+        if let Some(moving) = &ticket.moving {
+            let (from, to) = (self.name_of(moving.from), self.name_of(moving.to));
+            text += &format!(" It is on its way from {from} to {to}: {}.", moving.cause);
+        }
+        if ticket.standby {
+            text += " It is in standby: what depends on it is stopped.";
+        }
+        text += &match self.coordinator {
+            Some(coordinator) => format!(" {} coordinates the group.", self.name_of(coordinator)),
+            None => " No member coordinates the group now, so that nothing can be decided.".to_owned(),
+        };
+        for candidate in &ticket.candidates {
+            let site = self.name_of(candidate.site);
+            text += &match &candidate.obstacle {
+                None => format!(" {site} could take it."),
+                Some(obstacle) => format!(" {site} could not take it: {obstacle}."),
+            };
+        }
+        for member in self.members.iter().filter(|member| member.id != self.local) {
+            text += &match member.heard {
+                Some(heard) => format!(" {} was heard {:.1} s ago.", member.name, heard.as_secs_f64()),
+                None => format!(" {} was never heard.", member.name),
+            };
+        }
+        Some(text)
+    }
+
+    fn explain_holder(&self, ticket: &TicketStatus) -> String {
+        let name = &ticket.name;
+        let Some(holder) = ticket.holder.map(|holder| self.name_of(holder)) else {
+            return if ticket.revoked {
+                format!("Ticket {name} was revoked by the administrator; nobody gets it by itself.")
+            } else if ticket.wanted {
+                format!("Ticket {name} is held by nobody, and goes to the first site that can take it.")
+            } else {
+                format!("Ticket {name} was never granted.")
+            };
+        };
+        match ticket.lease {
+            LeaseStatus::Unlimited if ticket.mode == TicketMode::Manual => {
+                format!("Ticket {name} is held by {holder} until the administrator takes it away (manual mode).")
+            }
+            LeaseStatus::Unlimited => {
+                format!("Ticket {name} is held by {holder} without an end, since no other site would take it.")
+            }
+            LeaseStatus::Ends(left) => {
+                format!("Ticket {name} is held by {holder} for another {:.1} s unless renewed.", left.as_secs_f64())
+            }
+            LeaseStatus::Lost(left) => format!(
+                "Ticket {name} was not renewed by {holder}, which may still be stopping for another {:.1} s.",
+                left.as_secs_f64()
+            ),
+            LeaseStatus::Ended => format!("Ticket {name} was not renewed by {holder}, which has certainly stopped."),
+            LeaseStatus::None | LeaseStatus::Unknown => {
+                format!("Ticket {name} is held by {holder}; the end of its lease is not known here.")
+            }
+        }
+    }
 }

@@ -47,19 +47,21 @@ impl fmt::Display for Cause {
 
 /// A grant that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub(crate) struct Hold {
     /// The holder.
-    pub site: MemberId,
+    pub(crate) site: MemberId,
     /// Names this grant: grows with every grant in the group, a fencing token.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// The longest lease that this grant may have been given.
-    pub expire: Duration,
+    pub(crate) expire: Duration,
     /// The longest time that the holder was allowed for stopping.
-    pub stop_time: Duration,
+    pub(crate) stop_time: Duration,
     /// The lease has no end.
-    pub unlimited: bool,
+    pub(crate) unlimited: bool,
     /// Why it was granted.
-    pub cause: Cause,
+    pub(crate) cause: Cause,
+    /// Who had it before, where it was moved.
+    pub(crate) from: Option<MemberId>,
 }
 
 /// A ticket on its way.
@@ -75,11 +77,11 @@ pub struct Move {
 
 /// An attribute of a ticket at a site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attribute {
+pub(crate) struct Attribute {
     /// Its value.
-    pub value: String,
+    pub(crate) value: String,
     /// When it was set, by the calendar of who set it.
-    pub set: UnixTime,
+    pub(crate) set: UnixTime,
 }
 
 /// Something that happened to a ticket.
@@ -217,7 +219,14 @@ impl Table {
         match &entry.command {
             Command::Office => {}
             Command::Configure(group) => self.configure(group),
-            Command::TakeOver { absent } => self.absent.extend(absent),
+            Command::TakeOver { absent } => {
+                self.absent.extend(absent);
+                for ticket in self.tickets.values_mut() {
+                    if let Some(hold) = ticket.hold.take_if(|hold| absent.contains(&hold.site)) {
+                        ticket.remember(note(Happened::Freed { site: hold.site }));
+                    }
+                }
+            }
             Command::Readmit { member } => {
                 self.absent.remove(member);
             }
@@ -226,22 +235,26 @@ impl Table {
             Command::Disclaim { site, ticket: Some(ticket), on } => {
                 self.change(ticket, |t| set(&mut t.disclaimed, *site, *on));
             }
-            Command::Grant { ticket, site, expire, stop_time, cause } => self.change(ticket, |t| {
-                t.hold = Some(Hold {
-                    site: *site,
-                    generation,
-                    expire: *expire,
-                    stop_time: *stop_time,
-                    unlimited: false,
-                    cause: *cause,
+            Command::Grant { ticket, site, expire, stop_time, cause } => {
+                let manual = self.is_manual(ticket);
+                self.change(ticket, |t| {
+                    t.hold = Some(Hold {
+                        site: *site,
+                        generation,
+                        expire: *expire,
+                        stop_time: *stop_time,
+                        unlimited: manual,
+                        cause: *cause,
+                        from: t.moving.as_ref().map(|moving| moving.from),
+                    });
+                    t.last = Some(*site);
+                    (t.wanted, t.revoked, t.moving) = (true, false, None);
+                    if matches!(cause, Cause::Administrator | Cause::Move | Cause::Force) {
+                        t.failures.remove(site);
+                    }
+                    t.remember(note(Happened::Granted { site: *site, cause: *cause }));
                 });
-                t.last = Some(*site);
-                (t.wanted, t.revoked, t.moving) = (true, false, None);
-                if matches!(cause, Cause::Administrator | Cause::Move | Cause::Force) {
-                    t.failures.remove(site);
-                }
-                t.remember(note(Happened::Granted { site: *site, cause: *cause }));
-            }),
+            }
             Command::Released { ticket, generation, failed, failures } => self.change(ticket, |t| {
                 let Some(hold) = t.hold.take_if(|hold| hold.generation == *generation) else { return };
                 if *failed {
@@ -285,6 +298,12 @@ impl Table {
         self.tickets.retain(|name, ticket| {
             ticket.hold.is_some() || self.group.as_ref().is_some_and(|group| group.ticket(name).is_some())
         });
+    }
+
+    /// True where only the administrator decides where a ticket goes.
+    pub(crate) fn is_manual(&self, ticket: &str) -> bool {
+        let config = self.group.as_ref().and_then(|group| group.ticket(ticket));
+        config.is_some_and(|config| config.mode == TicketMode::Manual)
     }
 
     fn change(&mut self, ticket: &str, how: impl FnOnce(&mut Ticket)) {

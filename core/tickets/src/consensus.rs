@@ -1,0 +1,305 @@
+//! Who coordinates, and how logs come to agree: Raft, with a question before each election, voters that stay with a
+//! coordinator they hear, and a coordinator that gives up when it does not hear a majority.
+
+use crate::config::MemberId;
+use crate::core_types::{Effect, Event};
+use crate::drift;
+use crate::log::{Command, Log, Position, Term};
+use crate::member::{Candidacy, Member};
+use crate::message::{Append, Appended, Install, Message};
+use crate::office::Office;
+use crate::request::Refusal;
+use hakudo_base::UnixTime;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+impl Member {
+    // ---- following -------------------------------------------------------------------------------------------------
+
+    pub(crate) fn on_append(&mut self, from: MemberId, append: Append) {
+        if append.term < self.stored.term {
+            return self.refuse_round(from, append.round, self.stored.commit);
+        }
+        if !self.follow(from, append.term) {
+            return;
+        }
+        self.report_seen(append.report_seen);
+        let last = self.stored.log.last();
+        let base = self.stored.log.base();
+        let previous = append.previous;
+        // What is before the base is committed; of one epoch, all logs agree up to there.
+        let (skip, agrees) = if previous.index < base {
+            (base - previous.index, true)
+        } else {
+            (0, self.stored.log.position(previous.index) == Some(previous))
+        };
+        if !agrees {
+            let below = previous.index.saturating_sub(1).min(last.index);
+            let hint = if previous.index <= self.stored.commit { 0 } else { below.min(self.stored.commit) };
+            return self.refuse_round(from, append.round, hint);
+        }
+        let mut index = previous.index.max(base);
+        for entry in append.entries.into_iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+            index += 1;
+            match self.stored.log.entry(index).map(|known| known.term == entry.term) {
+                Some(true) => continue,
+                // Only a log of another epoch can contradict what is committed: it must come as a whole.
+                Some(false) if index <= self.stored.commit => return self.refuse_round(from, append.round, 0),
+                Some(false) => self.stored.log.truncate(index),
+                None => {}
+            }
+            self.stored.log.push(entry);
+            self.dirty = true;
+        }
+        let commit = append.commit.min(index);
+        if commit > self.stored.commit {
+            self.stored.commit = commit;
+            self.dirty = true;
+        }
+        self.refresh_voters();
+        self.ack(from, append.round, index);
+    }
+
+    pub(crate) fn on_install(&mut self, from: MemberId, install: Install) {
+        if install.term < self.stored.term {
+            return self.refuse_round(from, install.round, self.stored.commit);
+        }
+        if !self.follow(from, install.term) {
+            return;
+        }
+        let known = self.stored.log.position(install.last.index) == Some(install.last);
+        let behind = install.last.index < self.stored.log.base() && install.last.term <= self.stored.log.last().term;
+        if !known && !behind {
+            self.stored.log = Log::installed(install.last, install.table.clone());
+            self.stored.commit = install.last.index;
+            self.applied = install.last.index;
+            self.table = install.table;
+            self.refresh_configs();
+            self.forget_unknown();
+            self.site.touch_all(&self.table);
+            self.dirty = true;
+        } else if known && install.last.index > self.stored.commit {
+            self.stored.commit = install.last.index;
+            self.dirty = true;
+        }
+        self.refresh_voters();
+        self.ack(from, install.round, install.last.index);
+    }
+
+    /// Takes `from` for the coordinator of `term`, which is not older than this member's.
+    fn follow(&mut self, from: MemberId, term: Term) -> bool {
+        if term == self.stored.term && self.office.is_some() {
+            // There is one coordinator a term: this is this member's own.
+            return from == self.local;
+        }
+        self.enter(term);
+        self.candidacy = None;
+        self.coordinator_heard = Some(self.now);
+        self.last_ack = self.now;
+        self.set_election_timer();
+        if self.coordinator.replace(from) != Some(from) {
+            self.site.coordinator_changed();
+            self.out.push(Effect::Event(Event::Follows { coordinator: from }));
+        }
+        true
+    }
+
+    fn ack(&mut self, to: MemberId, round: u64, index: u64) {
+        let term = self.stored.term;
+        self.promise(to, Message::Appended(Appended { term, round, agrees: true, index }));
+        self.report(to);
+    }
+
+    fn refuse_round(&mut self, to: MemberId, round: u64, index: u64) {
+        let term = self.stored.term;
+        self.promise(to, Message::Appended(Appended { term, round, agrees: false, index }));
+    }
+
+    /// Enters a term, if it is newer than the one this member is in.
+    fn enter(&mut self, term: Term) {
+        if term > self.stored.term {
+            self.stored.term = term;
+            self.stored.voted_for = None;
+            self.dirty = true;
+            self.step_down();
+            self.candidacy = None;
+        }
+    }
+
+    /// Leaves the office of coordinator.
+    pub(crate) fn step_down(&mut self) {
+        if self.office.take().is_some() {
+            self.coordinator = None;
+            self.set_election_timer();
+            self.site.coordinator_changed();
+            self.out.push(Effect::Event(Event::CoordinatesNoMore));
+        }
+    }
+
+    // ---- electing --------------------------------------------------------------------------------------------------
+
+    pub(crate) fn set_election_timer(&mut self) {
+        let timeout = u64::try_from(self.election_timeout().as_nanos()).unwrap_or(u64::MAX / 4);
+        self.election_at = self.now + Duration::from_nanos(self.random.between(timeout, 2 * timeout));
+    }
+
+    /// True while this member owes a coordinator that it elects no other.
+    fn stays_with_coordinator(&self) -> bool {
+        let timeout = self.election_timeout();
+        self.office.is_some() || self.coordinator_heard.is_some_and(|heard| self.now.since(heard) < timeout)
+    }
+
+    pub(crate) fn mind_election(&mut self) {
+        if let Some(office) = &self.office {
+            let timeout = self.silence();
+            if office.heard_since(self.now, timeout, &self.voters, self.local) * 2 <= self.voters.len() {
+                self.step_down();
+                self.out.push(Effect::Event(Event::NoCoordinator));
+            }
+            return;
+        }
+        if self.now < self.election_at || !self.may_vote() {
+            return;
+        }
+        if self.coordinator.take().is_some() {
+            self.site.coordinator_changed();
+            self.out.push(Effect::Event(Event::NoCoordinator));
+        }
+        self.set_election_timer();
+        let term = self.next_term();
+        self.stand(true, |last| Message::PreVote { term, last });
+        self.count_votes();
+    }
+
+    fn next_term(&self) -> Term {
+        Term { number: self.stored.term.number.saturating_add(1), ..self.stored.term }
+    }
+
+    fn stand(&mut self, pre: bool, message: impl Fn(Position) -> Message) {
+        self.candidacy = Some(Candidacy { pre, votes: BTreeMap::from([(self.local, self.last_ack)]) });
+        let last = self.stored.log.last();
+        for voter in self.voters.clone() {
+            if voter != self.local {
+                self.promise(voter, message(last));
+            }
+        }
+    }
+
+    fn count_votes(&mut self) {
+        let Some(candidacy) = &self.candidacy else { return };
+        let votes = candidacy.votes.keys().filter(|voter| self.voters.contains(voter)).count();
+        if !self.is_majority(votes) || !self.may_vote() {
+            return;
+        }
+        if candidacy.pre {
+            self.stored.term = self.next_term();
+            self.stored.voted_for = Some(self.local);
+            self.dirty = true;
+            self.set_election_timer();
+            let term = self.stored.term;
+            self.stand(false, |last| Message::Vote { term, last });
+            self.count_votes();
+        } else {
+            // A lease that an earlier coordinator renewed was backed by a majority; one of it voted here. So none was backed
+            // by a round begun after the latest of these moments.
+            let bound = candidacy.votes.values().copied().max().unwrap_or(self.now);
+            self.take_office(bound);
+        }
+    }
+
+    fn take_office(&mut self, bound: hakudo_base::Instant) {
+        self.candidacy = None;
+        self.coordinator = Some(self.local);
+        self.site.coordinator_changed();
+        self.office = Some(Box::new(Office::new(self.now, bound, self.stored.log.last().index)));
+        let Term { epoch, number } = self.stored.term;
+        self.out.push(Effect::Event(Event::Coordinates { epoch, number }));
+        let index = self.decide(Command::Office);
+        if let Some(office) = &mut self.office {
+            office.ready_at = index;
+        }
+    }
+
+    pub(crate) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: Position) {
+        let granted = term > self.stored.term && last >= self.stored.log.last() && !self.stays_with_coordinator();
+        let term = if granted { term } else { self.stored.term };
+        self.promise(from, Message::PreVoted { term, granted });
+    }
+
+    pub(crate) fn on_pre_voted(&mut self, from: MemberId, term: Term, granted: bool) {
+        if !granted {
+            // A member that has seen a later term does not follow this one; nobody is disturbed by knowing of it.
+            if self.office.is_none() && self.candidacy.is_some() {
+                self.enter(term);
+            }
+            return;
+        }
+        let next = self.next_term();
+        let now = self.now;
+        if let Some(candidacy) = self.candidacy.as_mut().filter(|candidacy| candidacy.pre && term == next) {
+            candidacy.votes.insert(from, now);
+            self.count_votes();
+        }
+    }
+
+    pub(crate) fn on_vote(&mut self, from: MemberId, term: Term, last: Position) {
+        // An epoch that the administrator began is stronger than any coordinator.
+        if term.epoch == self.stored.term.epoch && self.stays_with_coordinator() {
+            return self.vote(from, false);
+        }
+        self.enter(term);
+        let free = self.stored.voted_for.is_none_or(|voted| voted == from);
+        let granted = term == self.stored.term && free && last >= self.stored.log.last() && self.office.is_none();
+        if granted && self.stored.voted_for.is_none() {
+            self.stored.voted_for = Some(from);
+            self.dirty = true;
+            self.set_election_timer();
+        }
+        self.vote(from, granted);
+    }
+
+    fn vote(&mut self, to: MemberId, granted: bool) {
+        let term = self.stored.term;
+        let age = self.now.since(self.last_ack);
+        self.promise(to, Message::Voted { term, granted, age });
+    }
+
+    pub(crate) fn on_voted(&mut self, from: MemberId, term: Term, granted: bool, age: Duration) {
+        if term > self.stored.term {
+            return self.enter(term);
+        }
+        let at = self.now.saturating_sub(drift::shorten(age));
+        let current = term == self.stored.term && granted;
+        if let Some(candidacy) = self.candidacy.as_mut().filter(|candidacy| !candidacy.pre && current) {
+            candidacy.votes.insert(from, at);
+            self.count_votes();
+        }
+    }
+
+    // ---- going on without a majority ------------------------------------------------------------------------------
+
+    /// The administrator declares all voters but `members` dead.
+    ///
+    /// A new epoch begins with an entry in this member's log that leaves them without votes. What the old epoch decided
+    /// and this member did not hear of is lost; whoever still lives in the old epoch gives in as soon as it hears of the
+    /// new one.
+    pub(crate) fn take_over(&mut self, who: &str, at: UnixTime, members: &[MemberId]) -> Result<(), Refusal> {
+        let group = self.group();
+        if !members.contains(&self.local) || members.iter().any(|member| group.member(*member).is_none()) {
+            return Err(Refusal::TakeOverMembers);
+        }
+        if self.stays_with_coordinator() {
+            return Err(Refusal::TakeOverNotNeeded);
+        }
+        let all: BTreeSet<MemberId> = group.members.iter().map(|member| member.id).collect();
+        let absent = all.into_iter().filter(|member| !members.contains(member)).collect();
+        self.stored.term = Term { epoch: self.stored.term.epoch.saturating_add(1), number: 1 };
+        self.stored.voted_for = Some(self.local);
+        self.propose(who, at, Command::TakeOver { absent });
+        self.set_election_timer();
+        let term = self.stored.term;
+        self.stand(false, |last| Message::Vote { term, last });
+        self.count_votes();
+        Ok(())
+    }
+}
