@@ -23,7 +23,7 @@ pub use model::{Model, NodeIndex, Problem, ResourceId, Role, Score};
 pub use placement::{Choice, Placement, Placements, Share, Source};
 pub use scores::{Amounts, ScoreLine};
 pub use summary::{Change, ResourceVerb, ShownRole};
-pub use transition::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Synapse, Transition};
+pub use transition::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Synapse, TicketUse, Transition};
 
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;

@@ -30,8 +30,21 @@ pub struct Transition {
     /// Seconds since 1970 at which the cluster must be looked at again although nothing happened, for instance because
     /// a rule or a failure-timeout changes the answer then.
     pub recheck_by: Option<i64>,
+    /// What depends on each ticket that a constraint names, and how that stands.
+    pub tickets: BTreeMap<String, TicketUse>,
     /// The steps in the order of their numbers.
     pub synapses: Vec<Synapse>,
+}
+
+/// How the resources stand that depend on a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketUse {
+    /// One of them is active in the role that needs the ticket, or may be.
+    pub active: bool,
+    /// All of them are.
+    pub started: bool,
+    /// All of them will be once the plan is carried out, or are stopped because somebody wants that; or why not.
+    pub able: Result<(), String>,
 }
 
 /// One step: actions that start together once the inputs are done.

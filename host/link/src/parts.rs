@@ -39,9 +39,9 @@ pub(crate) struct Gathering {
 impl Gathering {
     /// The message that is whole with this part.
     pub(crate) fn take(&mut self, mut part: Vec<u8>) -> Option<Vec<u8>> {
-        match part.first()? {
-            &WHOLE => Some(part.split_off(1)),
-            &PIECE => self.take_piece(part.get(1..)?),
+        match *part.first()? {
+            WHOLE => Some(part.split_off(1)),
+            PIECE => self.take_piece(part.get(1..)?),
             _ => None,
         }
     }

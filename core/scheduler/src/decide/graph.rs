@@ -22,6 +22,7 @@ impl Planner {
             batch_limit: values::integer(&options.batch_limit).and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             migration_limit: migration_limit.and_then(|limit| u32::try_from(limit).ok()),
             recheck_by: self.model.recheck_by,
+            tickets: self.ticket_uses(),
             synapses: Vec::new(),
         };
         self.fill_in_addresses();

@@ -1,10 +1,12 @@
 //! `<rsc_ticket>`: resources that may run only while this site holds a ticket.
 
 use super::sets::ResourceSet;
-use crate::model::{ResourceId, Role, Score};
+use crate::model::{Kind, Resource, ResourceId, Role, Score};
 use crate::placement::{Share, Source};
 use crate::planner::Planner;
+use crate::transition::TicketUse;
 use hakudo_cib::Element;
+use std::collections::BTreeMap;
 
 /// What happens when the ticket is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,21 @@ enum LossPolicy {
     Demote,
     Fence,
     Freeze,
+}
+
+/// The history says that it is active in the role that matters.
+fn is_active(part: &Resource, promoted: bool) -> bool {
+    match promoted {
+        true => part.role == Role::Promoted || part.pending_task.as_deref() == Some("promote"),
+        false => !part.active_on.is_empty() || part.start_pending,
+    }
+}
+
+/// The plan makes or leaves it active in the role that matters.
+fn will_be_active(part: &Resource, promoted: bool) -> bool {
+    let stays = !part.managed && is_active(part, promoted);
+    let placed = part.assigned_to.is_some() && part.next_role > Role::Stopped;
+    stays || placed && !part.blocked && (!promoted || part.next_role == Role::Promoted)
 }
 
 /// A resource that depends on a ticket.
@@ -122,6 +139,40 @@ impl Planner {
                     subject.blocked = true;
                 }
             }
+        }
+    }
+
+    /// How the resources of each ticket stand, before and after the plan.
+    pub(crate) fn ticket_uses(&self) -> BTreeMap<String, TicketUse> {
+        let mut uses = BTreeMap::new();
+        for constraint in &self.ticket_constraints {
+            let unused = TicketUse { active: false, started: true, able: Ok(()) };
+            let entry: &mut TicketUse = uses.entry(constraint.ticket.clone()).or_insert(unused);
+            let promoted = constraint.role == Role::Promoted;
+            entry.active |= self.any_active(constraint.resource, promoted);
+            entry.started &= self.all_run(constraint.resource, &|part| is_active(part, promoted));
+            if entry.able.is_ok() && !self.all_run(constraint.resource, &|part| will_be_active(part, promoted)) {
+                let what = if promoted { "be promoted" } else { "run" };
+                entry.able = Err(format!("{} cannot {what} on any node here", self.resource(constraint.resource).id));
+            }
+        }
+        uses
+    }
+
+    fn any_active(&self, resource: ResourceId, promoted: bool) -> bool {
+        let part = self.resource(resource);
+        is_active(part, promoted) || part.children.iter().any(|child| self.any_active(*child, promoted))
+    }
+
+    /// All parts of a resource fulfil this that are needed for it to do its work: every member of a group, one instance of
+    /// a clone.
+    fn all_run(&self, resource: ResourceId, runs: &impl Fn(&Resource) -> bool) -> bool {
+        let part = self.resource(resource);
+        let mut children = part.children.iter();
+        match part.kind {
+            Kind::Primitive => runs(part) || self.model.is_disabled(resource),
+            Kind::Group(_) => children.all(|child| self.all_run(*child, runs)),
+            Kind::Clone(_) | Kind::Bundle(_) => children.any(|child| self.all_run(*child, runs)),
         }
     }
 

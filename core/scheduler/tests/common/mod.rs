@@ -1,5 +1,7 @@
 //! A small cluster in words, and its plan in words.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use expect_test::Expect;
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
@@ -22,6 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) attributes: Vec<(&'static str, &'static str, &'static str)>,
     /// Nodes that left without a word.
     pub(crate) lost: Vec<&'static str>,
+    /// `<ticket_state>` elements.
+    pub(crate) tickets: &'static str,
     /// Nodes that shall run nothing.
     pub(crate) standby: Vec<&'static str>,
 }
@@ -77,8 +81,8 @@ impl Cluster {
             "<cib crm_feature_set='3.20.1' validate-with='pacemaker-4.0' epoch='1' num_updates='0' admin_epoch='0' \
              have-quorum='1' dc-uuid='a'><configuration><crm_config><cluster_property_set id='o'>{}\
              </cluster_property_set></crm_config><nodes>{nodes}</nodes><resources>{}{FENCING}</resources>\
-             <constraints>{}</constraints></configuration><status>{states}</status></cib>",
-            self.options, self.resources, self.constraints
+             <constraints>{}</constraints></configuration><status>{states}<tickets>{}</tickets></status></cib>",
+            self.options, self.resources, self.constraints, self.tickets
         )
     }
 
