@@ -1,7 +1,8 @@
 //! What agent calls cost without a cluster around them.
 
+use super::record::Entry;
 use anyhow::{Context, Result, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,36 +22,43 @@ pub(super) struct Cost {
 }
 
 /// What these calls of an agent take on all cores of this machine, as fast as they go: as many at once as executors run, with
-/// nothing between.
-pub(super) fn cost(operations: &[String], agent: &str) -> Result<Cost> {
+/// nothing between. They do what they did in the cluster: each resource has a state of its own on each node, found in the
+/// same way.
+pub(super) fn cost(calls: &[Entry], agent: &str) -> Result<Cost> {
     ensure!(!Path::new(FOLDER).exists(), "{FOLDER} exists");
-    fs::create_dir_all(FOLDER)?;
-    let taken = run(operations, agent);
+    let nodes: BTreeSet<usize> = calls.iter().map(|call| call.node).collect();
+    nodes.iter().try_for_each(|node| fs::create_dir_all(state_of(*node)))?;
+    let taken = run(calls, agent);
     fs::remove_dir_all(FOLDER)?;
     taken
 }
 
-fn run(operations: &[String], agent: &str) -> Result<Cost> {
+/// What `/var/run` of a node stands for here.
+fn state_of(node: usize) -> String {
+    format!("{FOLDER}/{node}")
+}
+
+fn run(calls: &[Entry], agent: &str) -> Result<Cost> {
     let threads = 2 * std::thread::available_parallelism()?.get();
     let next = AtomicUsize::new(0);
-    let state = format!("{FOLDER}/state");
     let (before, began) = (processor_of_children()?, Instant::now());
     std::thread::scope(|scope| {
         let worker = || -> Result<()> {
-            while let Some(operation) = operations.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let state = state_of(call.node);
                 let environment = BTreeMap::from([
                     ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
                     ("OCF_ROOT", "/usr/lib/ocf"),
-                    ("OCF_RESOURCE_INSTANCE", "bare"),
+                    ("OCF_RESOURCE_INSTANCE", call.resource.as_str()),
                     ("OCF_RESOURCE_TYPE", "Dummy"),
                     ("OCF_RESOURCE_PROVIDER", "hkbench"),
                     ("OCF_RA_VERSION_MAJOR", "1"),
                     ("OCF_RA_VERSION_MINOR", "1"),
-                    ("OCF_RESKEY_state", state.as_str()),
-                    ("HA_RSCTMP", FOLDER),
+                    ("OCF_RESKEY_CRM_meta_timeout", "20000"),
+                    ("HA_VARRUN", state.as_str()),
                 ]);
                 Command::new(agent)
-                    .arg(operation)
+                    .arg(&call.what)
                     .env_clear()
                     .envs(environment)
                     .stdin(Stdio::null())

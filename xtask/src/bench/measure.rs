@@ -222,8 +222,8 @@ fn places(cluster: &Cluster, node: usize) -> Vec<String> {
 struct Burst {
     /// From the end of the first call to that of the last.
     seconds: f64,
-    /// The operations.
-    calls: Vec<String>,
+    /// What was called.
+    calls: Vec<Entry>,
     /// Seconds of processor time for all of it.
     processor: f64,
 }
@@ -231,10 +231,9 @@ struct Burst {
 impl Burst {
     /// The calls up to `last`; all of `entries`, of which some may have come later, used `processor` seconds.
     fn between(entries: &[Entry], last: f64, processor: f64) -> Result<Self> {
-        let within: Vec<&Entry> = entries.iter().filter(|entry| entry.time <= last).collect();
-        let first = within.iter().map(|entry| entry.time).reduce(f64::min).context("no agent was called")?;
-        let calls = within.iter().map(|entry| entry.what.clone()).collect();
-        let share = within.len() as f64 / entries.len() as f64;
+        let calls: Vec<Entry> = entries.iter().filter(|entry| entry.time <= last).cloned().collect();
+        let first = calls.iter().map(|entry| entry.time).reduce(f64::min).context("no agent was called")?;
+        let share = calls.len() as f64 / entries.len() as f64;
         Ok(Self { seconds: last - first, calls, processor: processor * share })
     }
 }
