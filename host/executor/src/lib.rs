@@ -47,6 +47,8 @@ pub struct Config {
     pub init_directory: PathBuf,
     /// Where systemd takes units that last until the next boot; it is there exactly on machines that systemd runs.
     pub systemd_directory: PathBuf,
+    /// The socket of the system bus, on which systemd is spoken to; where there is none, by `systemctl`.
+    pub system_bus: PathBuf,
     /// `PATH` of agents.
     pub path: String,
     /// More environment of every agent.
@@ -67,6 +69,7 @@ impl Config {
             plugin_directories: ["/usr/lib/stonith/plugins", "/usr/lib64/stonith/plugins"].map(PathBuf::from).into(),
             init_directory: PathBuf::from("/etc/init.d"),
             systemd_directory: PathBuf::from("/run/systemd/system"),
+            system_bus: PathBuf::from("/run/dbus/system_bus_socket"),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             environment: Vec::new(),
             action_limit: None,

@@ -1,6 +1,6 @@
 //! The executor's one thread: clients, running agents and the clock, all brought to [`Operations`].
 
-use crate::classes::{self, Launch, Outcome};
+use crate::classes::{self, Launch, Outcome, UnitCall};
 use crate::declared::Declarations;
 use crate::journal::Journal;
 use crate::operations::{Effect, Input, Operations};
@@ -294,15 +294,30 @@ async fn answer(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Message>) 
     Ok(())
 }
 
+/// Asks until the unit is not on its way any more.
+async fn outcome_of_unit(unit: &UnitCall) -> Outcome {
+    loop {
+        if let Some(outcome) = unit.carry_out().await {
+            return outcome;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 /// What it takes to run agents.
 pub(crate) struct Runner {
     pub(crate) config: Config,
-    journal: Arc<Journal>,
+    pub(crate) journal: Arc<Journal>,
 }
 
 impl Runner {
     /// Runs the agent of a call to its end.
-    async fn carry_out(&self, call: &AgentCall, active: bool, mut terminated: oneshot::Receiver<()>) -> AgentResult {
+    pub(crate) async fn carry_out(
+        &self,
+        call: &AgentCall,
+        active: bool,
+        mut terminated: oneshot::Receiver<()>,
+    ) -> AgentResult {
         let started = Instant::now();
         let outcome = self.outcome_of(call, active, started, &mut terminated).await;
         AgentResult {
@@ -325,13 +340,21 @@ impl Runner {
         started: Instant,
         terminated: &mut oneshot::Receiver<()>,
     ) -> Outcome {
-        let (program, reading) = match classes::launch(&self.config, call, active) {
-            Launch::Answer(outcome) => return outcome,
-            Launch::Run(program, reading) => (program, reading),
-        };
         let timeout = match call.timeout_ms {
             0 => FOR_EVER,
             milliseconds => Duration::from_millis(milliseconds).min(FOR_EVER),
+        };
+        let (program, reading) = match classes::launch(&self.config, call, active) {
+            Launch::Answer(outcome) => return outcome,
+            Launch::Run(program, reading) => (program, reading),
+            Launch::Unit(unit) => {
+                return tokio::select! {
+                    outcome = outcome_of_unit(&unit) => outcome,
+                    () = tokio::time::sleep(timeout) => Outcome::timed_out(call),
+                    // A sender that is gone will never ask.
+                    Ok(()) = terminated => Outcome::cancelled(),
+                };
+            }
         };
         loop {
             let left = timeout.saturating_sub(started.elapsed());

@@ -34,6 +34,7 @@ fn child_process() {
     config.fence_directories = vec![root.join("fence")];
     config.plugin_directories = vec![root.join("plugins")];
     config.systemd_directory = root.join("systemd");
+    config.system_bus = root.join("no-bus");
     config.path = format!("{}:{}", root.join("bin").display(), config.path);
     config.init_directory = root.join("init.d");
     let variables =

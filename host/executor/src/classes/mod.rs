@@ -6,6 +6,8 @@ mod ocf;
 mod plugin;
 mod systemd;
 
+pub(crate) use systemd::bus::UnitCall;
+
 use crate::Config;
 use crate::process::{End, Program, Run};
 use hakudo_base::agent::{AgentCall, AgentName, ExecutionStatus, exit_code};
@@ -33,6 +35,21 @@ impl Outcome {
         Self::new(ExecutionStatus::Done, exit_code, "")
     }
 
+    /// It took longer than it may.
+    pub(crate) fn timed_out(call: &AgentCall) -> Self {
+        let seconds = call.timeout_ms / 1000;
+        let reason = match call.timeout_ms % 1000 {
+            0 => format!("{} did not end within {seconds}s", call.operation),
+            rest => format!("{} did not end within {seconds}.{rest:03}s", call.operation),
+        };
+        Self::new(ExecutionStatus::Timeout, exit_code::ERROR, reason)
+    }
+
+    /// It was ended early, as was asked for.
+    pub(crate) fn cancelled() -> Self {
+        Self::new(ExecutionStatus::Cancelled, exit_code::UNKNOWN, "")
+    }
+
     fn with_output(self, output: String) -> Self {
         Self { output, ..self }
     }
@@ -58,6 +75,8 @@ pub(crate) enum Launch {
     Answer(Outcome),
     /// Run this, and read its end so.
     Run(Program, Reading),
+    /// Ask systemd on the bus.
+    Unit(UnitCall),
 }
 
 /// How the end of a program is read.
@@ -120,15 +139,8 @@ pub(crate) fn read_end(call: &AgentCall, reading: Reading, run: io::Result<Run>)
         End::Killed(signal) => {
             (ExecutionStatus::Error, exit_code::ERROR, format!("the agent was killed by signal {signal}"))
         }
-        End::TimedOut => {
-            let seconds = call.timeout_ms / 1000;
-            let reason = match call.timeout_ms % 1000 {
-                0 => format!("{} did not end within {seconds}s", call.operation),
-                rest => format!("{} did not end within {seconds}.{rest:03}s", call.operation),
-            };
-            (ExecutionStatus::Timeout, exit_code::ERROR, reason)
-        }
-        End::Terminated => (ExecutionStatus::Cancelled, exit_code::UNKNOWN, String::new()),
+        End::TimedOut => return Some(explained(Outcome::timed_out(call), &run)),
+        End::Terminated => return Some(explained(Outcome::cancelled(), &run)),
     };
     Some(explained(Outcome::new(status, exit_code, reason), &run))
 }

@@ -1,7 +1,12 @@
-//! Class `systemd`: units, by way of `systemctl`, which waits for the end of the job that it asks for.
+//! Class `systemd`: units, by way of the system bus ([`bus`]). On a machine without one (a container, a rescue system) they
+//! are had by way of `systemctl`, which speaks with systemd directly.
 //!
 //! While the cluster has a service, systemd must not restart it by itself: two would decide. So each unit that is started
 //! gets a drop-in that says `Restart=no`, which is taken away when it is stopped; it is under `/run`, and gone with a reboot.
+
+pub(super) mod bus;
+#[cfg(test)]
+mod tests;
 
 use super::{Launch, Outcome, Reading, entries, environment, lsb};
 use crate::Config;
@@ -10,6 +15,8 @@ use hakudo_base::agent::{AgentCall, ExecutionStatus, exit_code};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// The name of systemd on the bus.
+const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// The drop-in of a unit that the cluster runs, in the unit's folder of drop-ins.
 const DROP_IN: &str = "50-hakudo.conf";
 /// Starts the unit `$1`: with systemctl `$0`, and the drop-in `$2` in its place.
@@ -19,7 +26,9 @@ mkdir -p "${2%/*}" && printf '%s\n' '[Unit]' "Description=Cluster controlled $1"
 "#;
 /// Stops the unit `$1`, and takes the drop-in `$2` away.
 const STOP: &str = r#"
-"$0" --no-ask-password stop "$1" || exit
+"$0" --no-ask-password stop "$1"; code=$?
+# What systemd does not know (5) does not run.
+[ $code = 0 ] || [ $code = 5 ] || exit $code
 [ -e "$2" ] || exit 0
 rm -f "$2" && rmdir --ignore-fail-on-non-empty "${2%/*}"
 "$0" --no-ask-password daemon-reload
@@ -49,6 +58,15 @@ pub(super) fn launch(config: &Config, call: &AgentCall) -> Launch {
         return Launch::Answer(Outcome::not_installed(reason));
     }
     let unit = unit_name(&call.agent.kind);
+    if config.system_bus.exists() {
+        return match bus_operation(config, &call.operation, &unit) {
+            Some(operation) => {
+                let (bus, name) = (config.system_bus.clone(), call.agent.kind.clone());
+                Launch::Unit(bus::UnitCall { bus, name, unit, operation })
+            }
+            None => Launch::Answer(Outcome::not_implemented(call)),
+        };
+    }
     let (arguments, reading): (&[&str], _) = match call.operation.as_str() {
         "start" => return Launch::Run(script(config, START, &unit), Reading::Systemctl),
         "stop" => return Launch::Run(script(config, STOP, &unit), Reading::Systemctl),
@@ -67,10 +85,35 @@ pub(super) fn launch(config: &Config, call: &AgentCall) -> Launch {
     Launch::Run(program, reading)
 }
 
+fn bus_operation(config: &Config, operation: &str, unit: &str) -> Option<bus::Operation> {
+    let drop_in = drop_in(config, unit);
+    Some(match operation {
+        "start" => {
+            let (section, setting) = no_restart(unit);
+            let text = format!("[Unit]\nDescription=Cluster controlled {unit}\n{section}\n{setting}\n");
+            bus::Operation::Start { drop_in, text }
+        }
+        "stop" => bus::Operation::Stop { drop_in },
+        "reload" => bus::Operation::Reload,
+        "monitor" | "status" => bus::Operation::Look,
+        "meta-data" => bus::Operation::Describe,
+        _ => return None,
+    })
+}
+
+fn drop_in(config: &Config, unit: &str) -> PathBuf {
+    config.systemd_directory.join(format!("{unit}.d")).join(DROP_IN)
+}
+
+/// What a drop-in says of a service, which others than services have no word for.
+fn no_restart(unit: &str) -> (&'static str, &'static str) {
+    if unit.ends_with(".service") { ("[Service]", "Restart=no") } else { ("", "") }
+}
+
 /// A script of ours with systemctl, the unit, its drop-in, and what the drop-in says of a service.
 fn script(config: &Config, text: &str, unit: &str) -> Program {
-    let drop_in = config.systemd_directory.join(format!("{unit}.d")).join(DROP_IN);
-    let (section, setting) = if unit.ends_with(".service") { ("[Service]", "Restart=no") } else { ("", "") };
+    let drop_in = drop_in(config, unit);
+    let (section, setting) = no_restart(unit);
     let words = [find_systemctl(config).display().to_string(), unit.to_owned(), drop_in.display().to_string()];
     let arguments = ["-c", text].map(str::to_owned).into_iter().chain(words);
     Program {
@@ -111,12 +154,17 @@ pub(super) fn read_state(code: i32, output: &[u8]) -> Option<Outcome> {
     }
     let text = String::from_utf8_lossy(output);
     let property = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
-    match (property("LoadState"), property("ActiveState")) {
+    state_of(property("LoadState"), property("ActiveState"), !matches!(property("Job"), "" | "0"))
+}
+
+/// What systemd's words for a unit mean; nothing while it is on its way.
+fn state_of(loaded: &str, active: &str, has_job: bool) -> Option<Outcome> {
+    match (loaded, active) {
         ("not-found", "inactive" | "") => Some(Outcome::not_installed("systemd has no such unit")),
         (_, "active" | "reloading" | "refreshing") => Some(Outcome::done(exit_code::OK)),
         (_, "activating" | "deactivating") => None,
-        // A job that waits for others: a start whose systemctl was ended goes on without it.
-        _ if !matches!(property("Job"), "" | "0") => None,
+        // A job that waits for others: a start whose call was given up goes on without it.
+        _ if has_job => None,
         _ => Some(Outcome::done(exit_code::NOT_RUNNING)),
     }
 }
@@ -133,23 +181,4 @@ pub(super) fn list() -> BTreeSet<String> {
     files
         .filter_map(|file| file.strip_suffix(".service").filter(|name| !name.ends_with('@')).map(str::to_owned))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_of_units() {
-        let code = |text: &str| read_state(0, text.as_bytes()).map(|outcome| outcome.exit_code);
-        assert_eq!(code("LoadState=loaded\nActiveState=active\n"), Some(exit_code::OK));
-        assert_eq!(code("LoadState=loaded\nActiveState=activating\n"), None);
-        assert_eq!(code("LoadState=loaded\nActiveState=failed\n"), Some(exit_code::NOT_RUNNING));
-        assert_eq!(code("LoadState=loaded\nActiveState=inactive\nJob=71\n"), None);
-        assert_eq!(code("LoadState=loaded\nActiveState=inactive\nJob=\n"), Some(exit_code::NOT_RUNNING));
-        assert_eq!(code("LoadState=not-found\nActiveState=inactive\n"), Some(exit_code::NOT_INSTALLED));
-        assert_eq!(code("LoadState=not-found\nActiveState=active\n"), Some(exit_code::OK), "its file was removed");
-        assert_eq!(read_state(1, b"").map(|outcome| outcome.status), Some(ExecutionStatus::Error));
-        assert_eq!((unit_name("nginx"), unit_name("a.timer")), ("nginx.service".into(), "a.timer".into()));
-    }
 }
