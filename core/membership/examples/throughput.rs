@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 struct Bench {
     start: std::time::Instant,
     engines: Vec<Engine>,
-    wire: VecDeque<(NodeId, u8, Vec<u8>)>,
+    /// What is on its way to each node.
+    wires: Vec<VecDeque<(u8, Vec<u8>)>>,
     delivered: Vec<usize>,
     datagrams: usize,
 }
@@ -29,7 +30,7 @@ impl Bench {
             match effect {
                 Effect::Transmit { to, link, bytes } => {
                     self.datagrams += 1;
-                    self.wire.push_back((to, link, bytes));
+                    self.wires[to.0 as usize - 1].push_back((link, bytes));
                 }
                 Effect::Deliver(_) => self.delivered[index] += 1,
                 _ => {}
@@ -41,8 +42,11 @@ impl Bench {
         for index in 0..self.engines.len() {
             self.give(index, Input::Timer);
         }
-        while let Some((to, link, bytes)) = self.wire.pop_front() {
-            self.give(to.0 as usize - 1, Input::Packet { link, bytes });
+        while let Some(to) = self.wires.iter().position(|wire| !wire.is_empty()) {
+            // As a node takes them from its socket.
+            let count = self.wires[to].len().min(64);
+            let packets = self.wires[to].drain(..count).collect();
+            self.give(to, Input::Packets(packets));
         }
     }
 }
@@ -57,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut bench = Bench {
         start: std::time::Instant::now(),
         engines: engines.collect::<Result<_, _>>()?,
-        wire: VecDeque::new(),
+        wires: vec![VecDeque::new(); 3],
         delivered: vec![0; 3],
         datagrams: 0,
     };

@@ -19,6 +19,9 @@ pub enum Input {
         /// Its content.
         bytes: Vec<u8>,
     },
+    /// Datagrams that were there at once, with their links, in the order in which they came. They are answered together: one
+    /// acknowledgement does for all.
+    Packets(Vec<(u8, Vec<u8>)>),
     /// Say this to all members, in the total order. See the crate's documentation for what the sender may assume.
     Broadcast(Vec<u8>),
     /// Use this configuration from now on. One that [`Config::check`] refuses changes nothing and is reported.

@@ -299,6 +299,13 @@ impl Engine {
         match input {
             Input::Timer => {}
             Input::Packet { link, bytes } => self.take_datagram(now, link, &bytes, effects),
+            Input::Packets(packets) => {
+                for (link, bytes) in packets {
+                    self.take_datagram(now, link, &bytes, effects);
+                    // The next one may end the view: what is complete belongs into this one.
+                    self.feed_and_deliver(now, effects);
+                }
+            }
             Input::Broadcast(payload) => self.broadcast(Kind::User, payload, effects),
             Input::Configure(config) => self.configure(now, *config, effects),
             Input::Fenced(node) => self.detector.fenced(now, node),

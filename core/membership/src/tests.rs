@@ -312,6 +312,21 @@ fn a_node_is_added_while_all_runs() {
 }
 
 #[test]
+fn what_comes_at_once_is_answered_at_once() {
+    let mut network = cluster(23, 2, 1);
+    network.say(NodeId(2), 20_000);
+    let packets = network.take_from_the_wire(NodeId(1));
+    assert!(packets.len() >= 19, "{} datagrams", packets.len());
+    let count = packets.len();
+    network.give(NodeId(1), Input::Packets(packets));
+    // All of it comes back as part of the order, with one acknowledgement.
+    assert_eq!(network.take_from_the_wire(NodeId(2)).len(), count + 1);
+    network.run_for(SECOND);
+    network.history.check(true);
+    assert_eq!(network.history.deliveries(NodeId(2)), 1, "what was lost on the wire came again");
+}
+
+#[test]
 fn the_key_is_changed_while_all_runs() {
     let mut network = Network::new(17, 3, 1);
     network.sealed = true;

@@ -465,4 +465,47 @@ mod tests {
             ],
         );
     }
+
+    #[test]
+    fn keys_are_read_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("hakudo-keys-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let place = |name: &str| folder.join(name);
+        let write_key = |name: &str, byte: u8| {
+            std::fs::write(place(name), [byte; KEY_BYTES]).unwrap();
+            std::fs::set_permissions(place(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        let write_config = |second: Option<&str>| {
+            let json = serde_json::json!({
+                "cluster_name": "c", "node": "a",
+                "nodes": [{"id": 1, "name": "a", "addresses": ["127.0.0.1"]}],
+                "key_file": place("key"), "second_key_file": second.map(place),
+            });
+            std::fs::write(place("cluster.json"), json.to_string()).unwrap();
+        };
+        let key = |byte: u8| hakudo_membership::ClusterKey::new([byte; KEY_BYTES]);
+        let keys = |config: &NodeConfig| {
+            let membership = config.membership().unwrap();
+            (membership.key, membership.second_key)
+        };
+        write_key("key", 1);
+        write_config(None);
+        let config = NodeConfig::load(&place("cluster.json")).unwrap();
+        assert_eq!(keys(&config), (key(1), None));
+        write_key("new", 2);
+        write_config(Some("new"));
+        let config = config.reload().unwrap();
+        assert_eq!(keys(&config), (key(1), Some(key(2))));
+        // The same files, and others in their places.
+        write_key("key", 2);
+        write_key("new", 1);
+        assert_eq!(keys(&config.reload().unwrap()), (key(2), Some(key(1))));
+        std::fs::set_permissions(place("new"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = config.reload().unwrap().membership().unwrap_err();
+        assert!(format!("{error:#}").contains("others may read the cluster key"), "{error:#}");
+        write_config(None);
+        assert_eq!(keys(&config.reload().unwrap()), (key(2), None));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

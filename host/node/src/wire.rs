@@ -9,9 +9,12 @@ use hakudo_base::NodeId;
 use hakudo_membership::{Config, Delivered, Effect, Engine, Event, Input, PersistedState, Undelivered, View};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{
+    AddressFamily, MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, SocketFlags, SocketType, sendmmsg, sockopt,
+};
 use rustix::time::Timespec;
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
@@ -220,16 +223,17 @@ impl Wire {
 
     fn take_datagrams(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
         for link in 0..self.sockets.len() {
+            let mut packets = Vec::new();
             for _ in 0..BATCH {
                 // Errors are those of single datagrams (an unreachable port, a link that is down): the next one counts.
                 match self.sockets[link].recv(buffer) {
-                    Ok(length) => {
-                        let bytes = buffer[..length].to_vec();
-                        self.handle(Input::Packet { link: u8::try_from(link).unwrap_or(u8::MAX), bytes })?;
-                    }
+                    Ok(length) => packets.push((u8::try_from(link).unwrap_or(u8::MAX), buffer[..length].to_vec())),
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                     Err(_) => {}
                 }
+            }
+            if !packets.is_empty() {
+                self.handle(Input::Packets(packets))?;
             }
         }
         Ok(())
@@ -257,22 +261,47 @@ impl Wire {
     fn handle(&mut self, input: Input) -> Result<(), Ended> {
         let mut effects = std::mem::take(&mut self.effects);
         self.engine.handle(clock::now(), input, &mut effects);
+        let mut outgoing = Vec::new();
         for effect in effects.drain(..) {
+            if let Effect::Transmit { to, link, bytes } = effect {
+                outgoing.push((to, link, bytes));
+                continue;
+            }
+            self.transmit(&mut outgoing);
             self.carry_out(effect)?;
         }
+        self.transmit(&mut outgoing);
         self.effects = effects;
         Ok(())
+    }
+
+    /// Sends datagrams, those of a link that follow each other in one go. What cannot be sent is lost, as any datagram may be.
+    fn transmit(&self, outgoing: &mut Vec<(NodeId, u8, Vec<u8>)>) {
+        for of_a_link in outgoing.chunk_by(|(_, a, _), (_, b, _)| a == b) {
+            let Some(socket) = of_a_link.first().and_then(|(_, link, _)| self.sockets.get(usize::from(*link))) else {
+                continue;
+            };
+            let known = of_a_link.iter().filter_map(|(to, link, bytes)| {
+                let address = self.addresses.get(&(*to, *link))?;
+                Some((SocketAddrAny::from(*address), [IoSlice::new(bytes)], SendAncillaryBuffer::default()))
+            });
+            let mut known: Vec<_> = known.collect();
+            let mut messages: Vec<MMsgHdr<'_>> =
+                known.iter_mut().map(|(to, bytes, none)| MMsgHdr::new_with_addr(to, bytes, none)).collect();
+            let mut left = &mut messages[..];
+            while !left.is_empty() {
+                // An error is that of the first.
+                let done = sendmmsg(socket, left, SendFlags::empty()).unwrap_or(0).max(1);
+                left = left.get_mut(done..).unwrap_or_default();
+            }
+        }
+        outgoing.clear();
     }
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), Ended> {
         match effect {
             Effect::Transmit { to, link, bytes } => {
-                if let (Some(address), Some(socket)) =
-                    (self.addresses.get(&(to, link)), self.sockets.get(usize::from(link)))
-                {
-                    // What cannot be sent is lost, as any datagram may be.
-                    let _ = socket.send_to(&bytes, address);
-                }
+                self.transmit(&mut vec![(to, link, bytes)]);
                 Ok(())
             }
             Effect::Persist(state) => match self.storage.store(STATE, &state) {

@@ -325,7 +325,8 @@ impl World {
         if self.random.percent(50) {
             self.feed(node, MembershipInput::Timer);
         }
-        for input in held {
+        let at_once = self.random.percent(50);
+        for input in if at_once { gathered(held) } else { held } {
             self.feed_core(node, input);
         }
         self.plan_wake(node);
@@ -516,4 +517,22 @@ impl World {
         self.feed_core(node, input.into());
         self.plan_wake(node);
     }
+}
+
+/// Datagrams that follow each other as one input: a node takes what its socket holds.
+fn gathered(held: Vec<CoreInput>) -> Vec<CoreInput> {
+    let mut all = Vec::new();
+    for input in held {
+        match (input, all.last_mut()) {
+            (
+                CoreInput::Membership(MembershipInput::Packet { link, bytes }),
+                Some(CoreInput::Membership(MembershipInput::Packets(packets))),
+            ) => packets.push((link, bytes)),
+            (CoreInput::Membership(MembershipInput::Packet { link, bytes }), _) => {
+                all.push(MembershipInput::Packets(vec![(link, bytes)]).into());
+            }
+            (other, _) => all.push(other),
+        }
+    }
+    all
 }

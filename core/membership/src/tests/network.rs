@@ -214,6 +214,15 @@ impl Network {
         self.on_the_wire.insert((self.now + delay, self.sent), (to, link, bytes));
     }
 
+    /// What is on its way to a node is taken off the wire.
+    pub(crate) fn take_from_the_wire(&mut self, to: NodeId) -> Vec<(u8, Vec<u8>)> {
+        let all = std::mem::take(&mut self.on_the_wire);
+        let (taken, left) = all.into_iter().partition(|(_, (receiver, ..))| *receiver == to);
+        self.on_the_wire = left;
+        let taken: BTreeMap<_, _> = taken;
+        taken.into_values().map(|(_, link, bytes)| (link, bytes)).collect()
+    }
+
     /// Carries out the next thing that happens until `end`; false if there is none.
     fn step(&mut self, end: Instant) -> bool {
         let arrival = self.on_the_wire.first_key_value().map(|((at, _), _)| *at);
@@ -230,8 +239,21 @@ impl Network {
         if let Some((when, node)) = timer
             && arrival.is_none_or(|arrival| when <= arrival)
         {
-            let mail = self.machines.get_mut(&node).and_then(|machine| machine.socket.pop_front());
-            self.give(node, mail.map_or(Input::Timer, |(link, bytes)| Input::Packet { link, bytes }));
+            // What came meanwhile is taken one by one, or several at once.
+            let most = if self.random.percent(50) { 1 } else { 64 };
+            let machine = self.machines.get_mut(&node);
+            let mut mail: Vec<_> = machine
+                .map(|machine| machine.socket.drain(..machine.socket.len().min(most)).collect())
+                .unwrap_or_default();
+            let input = match mail.len() {
+                0 => Input::Timer,
+                1 => {
+                    let (link, bytes) = mail.remove(0);
+                    Input::Packet { link, bytes }
+                }
+                _ => Input::Packets(mail),
+            };
+            self.give(node, input);
         } else if let Some((_, (to, link, bytes))) = self.on_the_wire.pop_first() {
             let Some(machine) = self.machines.get_mut(&to).filter(|machine| machine.engine.is_some()) else {
                 return true;
