@@ -180,7 +180,7 @@ impl Controller {
         if !changed {
             return self.answer_changes(effects);
         }
-        self.replica_agreed_here();
+        self.take_the_word();
         let text = format!("{user} on {origin} changed the configuration to version {}", self.replica.version());
         effects.push(Effect::Event(self.event("config", Severity::Info, text)));
         self.persist(effects);
@@ -197,11 +197,15 @@ impl Controller {
         }
     }
 
-    /// What is on disk changed in this view.
-    pub(crate) fn replica_agreed_here(&mut self) {
-        if self.quorate() {
+    /// From now on this side has the word, if no other side can: its configuration counts where it meets another one. True
+    /// where that is new.
+    pub(crate) fn take_the_word(&mut self) -> bool {
+        let newer = self.epoch() > self.replica.lineage;
+        let takes = newer && self.replica.has_anything() && self.may_change(false).is_ok();
+        if takes {
             self.replica.lineage = self.epoch();
         }
+        takes
     }
 
     /// The configuration may change where no other side can change it at the same time.
@@ -219,7 +223,7 @@ impl Controller {
         if view.exclusive || !self.replica.options().fencing {
             return Ok(());
         }
-        let lost: Vec<String> = self.replica.status.unsafe_nodes().map(|(node, _)| self.name(node)).collect();
+        let lost = self.rivals();
         if lost.is_empty() {
             return Ok(());
         }
@@ -231,6 +235,16 @@ impl Controller {
                 lost.join(", ")
             ),
         ))
+    }
+
+    /// Nodes that are not here and may be alive: lost ones, and members of former times that were not seen since this side was
+    /// started.
+    fn rivals(&self) -> Vec<String> {
+        let status = &self.replica.status;
+        let lost = status.unsafe_nodes().map(|(node, _)| self.name(node));
+        let unseen =
+            |(node, name): &(&NodeId, &String)| !status.nodes.contains_key(node) && self.replica.configures(name);
+        lost.chain(self.names.iter().filter(unseen).map(|(_, name)| name.clone())).collect()
     }
 
     /// Answers changes that are on the disks of all members now, once no other side can undo them any more: a change that

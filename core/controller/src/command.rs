@@ -27,9 +27,7 @@ pub(crate) struct Message {
 /// Compared from the first field to the last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Standing {
-    /// How many nodes were seen dead on the way to it.
-    pub(crate) outlived: u64,
-    /// The newest primary epoch in which it was agreed.
+    /// [`PersistedState::lineage`](crate::PersistedState::lineage).
     pub(crate) lineage: u64,
     /// `admin_epoch`, `epoch`, `num_updates`.
     pub(crate) version: (u64, u64, u64),
@@ -65,10 +63,8 @@ pub(crate) struct Hello {
 pub(crate) struct Sync {
     /// As XML.
     pub(crate) configuration: String,
-    /// The newest primary epoch in which it was agreed before.
+    /// [`PersistedState::lineage`](crate::PersistedState::lineage).
     pub(crate) lineage: u64,
-    /// How many nodes were seen dead on the way to it.
-    pub(crate) outlived: u64,
     /// The tickets.
     pub(crate) tickets: Tickets,
     /// The number of the configuration among all that were agreed.

@@ -74,13 +74,10 @@ pub enum Input {
 pub struct PersistedState {
     /// The configuration as XML, without status.
     pub configuration: String,
-    /// The newest primary epoch in which this configuration was agreed: which side of a split has the word.
+    /// The newest epoch in which this side alone had the right to change the configuration: which side of a split has the
+    /// word. A view gives that right where no other can be quorate beside it (`exclusive`), or once all others are known to
+    /// be dead; so of two sides that may both be quorate only the survivor gets a new one.
     pub lineage: u64,
-    /// How many nodes were seen dead on the way here. It counts before the epoch: two sides of a split that may both be
-    /// quorate go on only once they killed each other, so that the one that outlived the other has the word, whatever
-    /// epochs the dead came to.
-    #[serde(default)]
-    pub outlived: u64,
     /// The tickets of this cluster.
     #[serde(default)]
     pub tickets: Tickets,

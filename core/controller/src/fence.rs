@@ -488,14 +488,13 @@ impl Controller {
         }
     }
 
-    /// The node runs nothing any more. Whatever it did to the configuration in the meantime, this side has the word from
-    /// now on, once its disks know.
+    /// The node runs nothing any more. Where it was the last that might have changed the configuration too, this side has the
+    /// word from now on, once its disks know.
     fn is_safe(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
         let name = self.name(node);
         self.replica.status.safe(node, &name);
         effects.push(Effect::Fenced(node));
-        if self.quorate() {
-            self.replica.outlived += 1;
+        if self.take_the_word() {
             self.replica.generation += 1;
             self.changes_wait_for(self.replica.generation);
             self.persist(effects);

@@ -17,10 +17,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     configuration: Document,
-    /// The newest primary epoch in which the configuration was agreed.
+    /// [`PersistedState::lineage`].
     pub(crate) lineage: u64,
-    /// How many nodes were seen dead on the way to this configuration ([`PersistedState::outlived`]).
-    pub(crate) outlived: u64,
     /// Counts configurations: every change and every synchronisation makes a new one.
     pub(crate) generation: u64,
     pub(crate) status: Status,
@@ -33,22 +31,21 @@ impl Replica {
     /// From what the disk holds. An unreadable configuration counts as none; it is given back, to be kept aside.
     pub(crate) fn new(persisted: Option<PersistedState>) -> (Self, Option<(String, String)>) {
         let (tickets, read) = match persisted {
-            None => (Tickets::default(), Ok((empty(), 0, 0))),
-            Some(PersistedState { configuration, lineage, outlived, tickets }) => {
-                let read = change::read(&configuration).map(|document| (document, lineage, outlived));
+            None => (Tickets::default(), Ok((empty(), 0))),
+            Some(PersistedState { configuration, lineage, tickets }) => {
+                let read = change::read(&configuration).map(|document| (document, lineage));
                 (tickets, read.map_err(|reason| (configuration, reason)))
             }
         };
-        let ((document, lineage, outlived), unreadable) = match read {
+        let ((document, lineage), unreadable) = match read {
             Ok(read) => (read, None),
-            Err(unreadable) => ((empty(), 0, 0), Some(unreadable)),
+            Err(unreadable) => ((empty(), 0), Some(unreadable)),
         };
         let mut replica = Self {
             options: Options::read(&document),
             ids: BTreeMap::new(),
             configuration: document,
             lineage,
-            outlived,
             generation: 0,
             status: Status::default(),
             tickets,
@@ -83,6 +80,11 @@ impl Replica {
         self.version() != Version::default()
     }
 
+    /// There is anything to be lost.
+    pub(crate) fn has_anything(&self) -> bool {
+        self.has_configuration() || self.tickets.number > 0
+    }
+
     /// The node that the configuration knows under `name`.
     pub(crate) fn configures(&self, name: &str) -> bool {
         self.ids.contains_key(name)
@@ -105,14 +107,13 @@ impl Replica {
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let Version { admin_epoch, epoch, num_updates } = self.version();
         let version = (admin_epoch, epoch, num_updates);
-        Standing { outlived: self.outlived, lineage: self.lineage, version, tickets: self.tickets.number, digest }
+        Standing { lineage: self.lineage, version, tickets: self.tickets.number, digest }
     }
 
     pub(crate) fn persisted(&self) -> PersistedState {
         PersistedState {
             configuration: self.configuration.to_xml(),
             lineage: self.lineage,
-            outlived: self.outlived,
             tickets: self.tickets.clone(),
         }
     }
@@ -122,7 +123,6 @@ impl Replica {
         Sync {
             configuration: self.configuration.to_xml(),
             lineage: self.lineage,
-            outlived: self.outlived,
             tickets: self.tickets.clone(),
             generation: self.generation,
             status: self.status.clone(),
@@ -135,7 +135,6 @@ impl Replica {
         let own = (document != self.configuration && self.has_configuration()).then(|| self.configuration.to_xml());
         self.configuration = document;
         self.lineage = sync.lineage;
-        self.outlived = sync.outlived;
         self.tickets = sync.tickets;
         self.generation = sync.generation;
         self.status = sync.status;

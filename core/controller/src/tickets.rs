@@ -195,7 +195,7 @@ impl Controller {
         if !changed {
             return self.answer_changes(effects);
         }
-        self.replica_agreed_here();
+        self.take_the_word();
         let text = format!("{} on {} {}", order.user, self.name(from), order.change.told(&order.ticket));
         effects.push(Effect::Event(self.event("ticket", Severity::Info, text)));
         self.persist(effects);

@@ -3,7 +3,7 @@
 //! Members that come *together* from a view were delivered the same commands and hold the same document: where all
 //! members do, there is nothing to agree on, and the leader plans at once. Otherwise everyone says hello, with the
 //! standing of its configuration and what it knows of itself. Once all hellos are delivered, everyone sees the same
-//! winner: the member whose configuration was agreed in the newest primary epoch (then: with the highest version; then: that
+//! winner: the member whose configuration is of the newest lineage (then: with the highest version; then: that
 //! comes from the newest view, for who was started since knows nothing but its disk). It says what it has, and all take that
 //! over; what each node runs is taken from the node itself, and what a lost node may run from anybody who knows of it.
 
@@ -229,11 +229,7 @@ impl Controller {
 
     /// All members of the view hold the same now.
     fn agreed(&mut self, effects: &mut Vec<Effect>) {
-        let Some(view) = &self.view else { return };
-        let epoch = view.id.epoch;
-        if view.quorate && self.replica.has_configuration() {
-            self.replica.lineage = epoch;
-        }
+        self.take_the_word();
         self.prepare_fencing(effects);
         self.agreed_at = Some(self.now);
         if self.quorate() {

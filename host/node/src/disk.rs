@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn state(configuration: &str, lineage: u64) -> PersistedState {
-        PersistedState { configuration: configuration.into(), lineage, outlived: 0, tickets: Default::default() }
+        PersistedState { configuration: configuration.into(), lineage, tickets: Default::default() }
     }
 
     #[test]

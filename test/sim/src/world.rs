@@ -112,12 +112,7 @@ impl World {
             .map(|number| {
                 Machine::new(
                     number,
-                    PersistedState {
-                        configuration: configuration.clone(),
-                        lineage: 0,
-                        outlived: 0,
-                        tickets: Default::default(),
-                    },
+                    PersistedState { configuration: configuration.clone(), lineage: 0, tickets: Default::default() },
                 )
             })
             .collect();

@@ -80,12 +80,7 @@ impl Cluster {
     pub(crate) fn settled(count: u32) -> Self {
         let mut cluster = Self::new(count);
         for machine in cluster.machines.values_mut() {
-            let state = PersistedState {
-                configuration: configuration(count),
-                lineage: 1,
-                outlived: 0,
-                tickets: Default::default(),
-            };
+            let state = PersistedState { configuration: configuration(count), lineage: 1, tickets: Default::default() };
             machine.disk = Some(state);
         }
         cluster.epoch = 1;

@@ -2,9 +2,11 @@
 
 use super::cluster::{Cluster, add};
 use super::{check, part};
+use crate::command::{Command, FenceDone};
 use crate::request::{Change, ChangeOperation, Request};
 use crate::{ExecutorInput, core_types::Input};
 use expect_test::expect;
+use hakudo_base::NodeId;
 
 #[test]
 fn who_outlived_the_other_has_the_word_whatever_epochs_the_dead_came_to() {
@@ -29,6 +31,39 @@ fn who_outlived_the_other_has_the_word_whatever_epochs_the_dead_came_to() {
         "#]],
     );
     assert!(cluster.same_document().contains("id=\"A\""));
+}
+
+#[test]
+fn who_alone_heard_of_fencings_does_not_win_over_a_later_majority() {
+    let mut cluster = Cluster::settled(5);
+    cluster.view(&[1, 2, 3]);
+    // A leader delivers what it says before anybody else does, and may be lost right then.
+    for target in [4, 5] {
+        let done = FenceDone {
+            target: NodeId(target),
+            action: "off".to_owned(),
+            by: Some("n1".to_owned()),
+            devices: Vec::new(),
+            failed: None,
+            time: 0,
+            took_ms: 0,
+            began: 2,
+            step: None,
+            asked_by: None,
+            attributes: Vec::new(),
+        };
+        cluster.forge(1, &[1], Command::FenceDone(Box::new(done)));
+        cluster.restart(target, false);
+    }
+    cluster.view(&[2, 3, 4, 5]);
+    cluster.ask(2, add("B"));
+    cluster.run();
+    cluster.ask(2, Request::ConfirmFenced { node: "n1".to_owned() });
+    cluster.run();
+    assert!(cluster.log.contains("n2 answers client 1: done"), "{}", cluster.log);
+    cluster.restart(1, false);
+    cluster.view(&[1, 2, 3, 4, 5]);
+    assert!(cluster.same_document().contains("id=\"B\""), "{}", cluster.log);
 }
 
 #[test]
