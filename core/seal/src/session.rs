@@ -8,7 +8,8 @@
 //!
 //! The answering side of a handshake cannot know that the question was not a recording, until the first datagram comes
 //! in under the new keys. Only then does the session count, and only then is a new run of the peer believed. So a
-//! recording changes nothing, and a peer that was restarted is taken up after one and a half round trips.
+//! recording changes nothing, and a peer that was restarted is taken up after one and a half round trips. What was answered
+//! is remembered for each run by itself, so that recordings of ended runs do not take the place of the one that lives.
 //!
 //! Randomness follows from the seed: SHA-256 over the seed, the number of the run, and a counter.
 
@@ -41,6 +42,9 @@ const REKEY_AFTER: Duration = Duration::from_secs(3600);
 const REKEY_PACKETS: u64 = 1 << 28;
 /// The same opening message is repeated for this long.
 const HANDSHAKE_LIFETIME: Duration = Duration::from_secs(10);
+/// Openings of so many runs of a peer may wait for their first datagram at once. It comes a round trip after the answer: to
+/// crowd out a live run takes recordings of as many others within that time.
+const ANSWERED_RUNS: usize = 32;
 /// How many ended runs of a peer are remembered, so that recordings of their handshakes are not even answered.
 const RETIRED_RUNS: usize = 16;
 
@@ -352,6 +356,17 @@ struct Pending {
     born: Instant,
 }
 
+/// The newest opening of a run that was answered.
+struct Answered {
+    boot: u64,
+    attempt: u64,
+    /// The answer.
+    bytes: Vec<u8>,
+    born: Instant,
+    /// We wait for its first datagram; then it counts.
+    session: Option<Session>,
+}
+
 /// What is known of one peer.
 #[derive(Default)]
 struct Peer {
@@ -359,27 +374,48 @@ struct Peer {
     current: Option<Session>,
     /// We still listen to this one.
     previous: Option<Session>,
-    /// We answered, and wait for the first datagram.
-    next: Option<Session>,
     /// We opened, and wait for the answer.
     pending: Option<Pending>,
-    /// The newest opening that was answered, and the answer.
-    answered: Option<(u64, u64, Vec<u8>)>,
+    /// What we answered, an entry a run, the oldest first.
+    answered: VecDeque<Answered>,
     retired: VecDeque<u64>,
 }
 
 impl Peer {
     fn sessions(&mut self) -> impl Iterator<Item = &mut Session> {
-        [&mut self.current, &mut self.previous, &mut self.next].into_iter().filter_map(Option::as_mut)
+        let waiting = self.answered.iter_mut().map(|answered| &mut answered.session);
+        [&mut self.current, &mut self.previous].into_iter().chain(waiting).filter_map(Option::as_mut)
     }
 
     /// Whether one of the sessions has this number.
     fn has(&self, number: u32) -> bool {
-        [&self.current, &self.previous, &self.next].into_iter().flatten().any(|session| session.ours == number)
+        let waiting = self.answered.iter().map(|answered| &answered.session);
+        [&self.current, &self.previous].into_iter().chain(waiting).flatten().any(|session| session.ours == number)
     }
 
-    /// Makes `session` the one to send with.
+    /// Whether this session waits for its first datagram.
+    fn awaits(&self, number: u32) -> bool {
+        self.answered.iter().filter_map(|answered| answered.session.as_ref()).any(|session| session.ours == number)
+    }
+
+    /// The session whose first datagram came.
+    fn take_answered(&mut self, number: u32) -> Option<Session> {
+        self.answered.iter_mut().find_map(|answered| answered.session.take_if(|session| session.ours == number))
+    }
+
+    /// Remembers what was answered, in the place of what was answered to the same run before.
+    fn remember(&mut self, answered: Answered) {
+        self.answered.retain(|older| older.boot != answered.boot);
+        if self.answered.len() >= ANSWERED_RUNS {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(answered);
+    }
+
+    /// Makes `session` the one to send with. Its run was alive after the session was begun, so that all others which were
+    /// answered before have ended.
     fn adopt(&mut self, session: Session) {
+        self.answered.retain(|answered| answered.boot == session.boot || answered.born > session.born);
         let old = self.current.replace(session);
         let boot = self.current.as_ref().map(|current| current.boot);
         if let Some(ended) = old.as_ref().map(|old| old.boot).filter(|ended| Some(*ended) != boot) {
@@ -389,9 +425,6 @@ impl Peer {
             }
         }
         self.previous = old.filter(|old| Some(old.boot) == boot);
-        if self.next.as_ref().is_some_and(|next| Some(next.boot) != boot) {
-            self.next = None;
-        }
     }
 }
 
@@ -448,14 +481,15 @@ impl Sessions {
         }
         for (id, peer) in &mut self.peers {
             let secrets = credentials.secrets(*id);
-            for session in [&mut peer.current, &mut peer.previous, &mut peer.next] {
+            for session in [&mut peer.current, &mut peer.previous] {
                 session.take_if(|session| !secrets.contains(&session.secret));
             }
             if peer.pending.as_ref().is_some_and(|pending| secrets.first() != Some(&pending.secret)) {
                 peer.pending = None;
             }
-            // An answer may have been made with a key that counts no more.
-            peer.answered = None;
+            // An answer of which nothing else is known may have been made with a key that counts no more.
+            let counts = |session: &Session| secrets.contains(&session.secret);
+            peer.answered.retain(|answered| answered.session.as_ref().is_some_and(counts));
         }
         self.credentials = credentials;
     }
@@ -511,7 +545,7 @@ impl Sessions {
             _ if bytes.len() > self.longest => Err(Rejection::Malformed),
             [VERSION, DATA, ..] => self.open_data(bytes),
             [VERSION, OPEN, ..] => self.open_opening(now, bytes, cluster_name),
-            [VERSION, ANSWER, ..] => self.open_answer(now, bytes, cluster_name),
+            [VERSION, ANSWER, ..] => self.open_answer(bytes, cluster_name),
             _ => Err(Rejection::Malformed),
         };
         result.unwrap_or_else(Opened::Rejected)
@@ -531,9 +565,9 @@ impl Sessions {
         let payload = session.keys.open(counter, sealed).ok_or(Rejection::Forged { claimed: Some(from) })?;
         session.window.mark(counter);
         let boot = session.boot;
-        let confirms = peer.next.as_ref().is_some_and(|next| next.ours == number);
-        if confirms && let Some(next) = peer.next.take() {
-            peer.adopt(next);
+        let confirms = peer.awaits(number);
+        if confirms && let Some(session) = peer.take_answered(number) {
+            peer.adopt(session);
         }
         Ok(Opened::Payload { from, boot, confirms, bytes: payload })
     }
@@ -561,13 +595,11 @@ impl Sessions {
         if peer.retired.contains(&opening.boot) {
             return Err(Rejection::Replayed);
         }
-        if let Some((run, attempt, answer)) = &peer.answered
-            && *run == opening.boot
-        {
-            if *attempt == opening.attempt {
-                return Ok(Opened::Answer { to: from, bytes: answer.clone() });
+        if let Some(answered) = peer.answered.iter().find(|answered| answered.boot == opening.boot) {
+            if answered.attempt == opening.attempt {
+                return Ok(Opened::Answer { to: from, bytes: answered.bytes.clone() });
             }
-            if *attempt > opening.attempt {
+            if answered.attempt > opening.attempt {
                 return Err(Rejection::Replayed);
             }
         }
@@ -576,8 +608,7 @@ impl Sessions {
         let message = handshake.write(&answer).ok_or(Rejection::Malformed)?;
         let keys = handshake.finish().ok_or(Rejection::Malformed)?;
         let bytes = [&header(ANSWER, to, from)[..], &opening.session.to_le_bytes(), &message].concat();
-        peer.answered = Some((opening.boot, opening.attempt, bytes.clone()));
-        peer.next = Some(Session {
+        let session = Session {
             keys,
             ours,
             theirs: opening.session,
@@ -587,11 +618,18 @@ impl Sessions {
             sent: 0,
             window: ReplayWindow::new(),
             born: now,
+        };
+        peer.remember(Answered {
+            boot: opening.boot,
+            attempt: opening.attempt,
+            bytes: bytes.clone(),
+            born: now,
+            session: Some(session),
         });
         Ok(Opened::Answer { to: from, bytes })
     }
 
-    fn open_answer(&mut self, now: Instant, bytes: &[u8], cluster_name: &str) -> Result<Opened, Rejection> {
+    fn open_answer(&mut self, bytes: &[u8], cluster_name: &str) -> Result<Opened, Rejection> {
         let (from, to, rest) = addresses(bytes).ok_or(Rejection::Malformed)?;
         let (session, message) = rest.split_first_chunk().ok_or(Rejection::Malformed)?;
         if to != self.local {
@@ -619,7 +657,7 @@ impl Sessions {
             secret: pending.secret,
             sent: 0,
             window: ReplayWindow::new(),
-            born: now,
+            born: pending.born,
         });
         Ok(Opened::Established { from, boot: answer.boot })
     }
@@ -758,6 +796,26 @@ mod tests {
         assert_eq!(open(&mut b, &recorded), Opened::Rejected(Rejection::Replayed), "the old run is over");
         let old = a.seal(B, b"old").unwrap();
         assert_eq!(open(&mut b, &old), Opened::Rejected(Rejection::UnknownSession));
+    }
+
+    #[test]
+    fn recordings_of_ended_runs_do_not_crowd_out_the_live_one() {
+        let mut b = sessions(B, 2);
+        let recorded: Vec<Vec<u8>> = (10..20).map(|seed| opening(&mut sessions(A, seed), B)).collect();
+        let mut a = sessions(A, 1);
+        let from_a = opening(&mut a, B);
+        let by_b = answer(&mut b, &from_a);
+        for ended in &recorded {
+            answer(&mut b, ended);
+        }
+        assert_eq!(answer(&mut b, &from_a), by_b, "a doubled opening gets the same answer");
+        open(&mut a, &by_b);
+        assert!(says(&mut a, &mut b) && says(&mut b, &mut a));
+        for ended in &recorded {
+            open(&mut b, ended);
+        }
+        assert!(says(&mut a, &mut b) && says(&mut b, &mut a));
+        assert!(b.peers[&A].answered.len() <= ANSWERED_RUNS);
     }
 
     /// Opens a session where one is due, and gives whether both understand each other then.
