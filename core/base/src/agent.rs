@@ -77,6 +77,9 @@ pub enum ExecutionStatus {
     NotConnected = 8,
     /// The parameters are wrong.
     Invalid = 9,
+    /// Not run: it was asked for in the name of an older view than the newest that the executor was told of. (Pacemaker has
+    /// no such status; it never comes into a history.)
+    Refused = 100,
 }
 
 /// The exit codes of OCF resource agents (OCF 1.1 §3.4), by their Pacemaker names.
@@ -151,6 +154,8 @@ pub enum ExecutorInput {
     Connected {
         /// The calls with their newest results.
         known: Vec<Known>,
+        /// The newest epoch that the executor was told of: calls of older ones are refused.
+        newest_epoch: u64,
     },
     /// The connection is lost; the executor is being restarted.
     Lost,

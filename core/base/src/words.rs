@@ -69,6 +69,7 @@ pub fn execution_status(status: i32) -> &'static str {
         9 => "Cannot execute now",
         10 => "No fence device",
         11 => "CIB secrets unavailable",
+        100 => "Refused",
         _ => "Unrecognized status",
     }
 }

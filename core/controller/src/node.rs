@@ -15,6 +15,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Node {
     connected: bool,
+    /// The newest epoch that the executor named when it was connected.
+    executor_epoch: u64,
     /// When the executor was lost, as long as the others are not told.
     lost_at: Option<Instant>,
     /// Orders that came while the executor was away, with their notes.
@@ -50,6 +52,7 @@ impl Node {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             connected: false,
+            executor_epoch: 0,
             lost_at: None,
             held: BTreeMap::new(),
             results: Vec::new(),
@@ -82,7 +85,11 @@ impl Node {
 impl Controller {
     pub(crate) fn executor(&mut self, input: ExecutorInput, effects: &mut Vec<Effect>) {
         match input {
-            ExecutorInput::Connected { known } => self.executor_connected(&known, effects),
+            ExecutorInput::Connected { known, newest_epoch } => {
+                self.node.executor_epoch = newest_epoch;
+                self.executor_connected(&known, effects);
+                self.compare_epochs(effects);
+            }
             ExecutorInput::Lost => {
                 self.node.connected = false;
                 self.ready_fencing(effects);
@@ -224,6 +231,26 @@ impl Controller {
             reports.push(Report { number: self.node.reported, result });
         }
         self.say(Command::Results(reports));
+    }
+
+    /// An executor that was told of a newer view than this node ever had refuses its orders. That happens where the node's
+    /// memory of epochs was lost (its folder was removed, or brought back from a backup).
+    pub(crate) fn compare_epochs(&mut self, effects: &mut Vec<Effect>) {
+        let (own, executors, name) = (self.epoch(), self.node.executor_epoch, self.name(self.local));
+        let about = format!("epoch of {name}");
+        if self.view.is_none() || executors <= own {
+            return self.no_alert(&about);
+        }
+        let text = format!(
+            "the executor of {name} was told of epoch {executors}, and this node is in {own}: it refuses this node's orders \
+             (was the node's folder removed or restored? restart the executor when nothing runs on {name})"
+        );
+        if !self.alerts.contains_key(&about) {
+            let mut event = self.event("executor-refuses", Severity::Error, text.clone());
+            event.node = Some(name);
+            effects.push(Effect::Event(event));
+        }
+        self.alert(&about, Severity::Error, text);
     }
 
     fn about_executor(&self, node: NodeId) -> String {

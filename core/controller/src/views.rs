@@ -35,6 +35,7 @@ impl Controller {
         self.say_goodbye(&former, &view, effects);
         self.keep_alerts_that_stand();
         self.report_view(&former, &view, effects);
+        self.compare_epochs(effects);
         let leads = view.leader() == self.local;
         // Who was lost may have heard what was sent, may have acted on it, and may win where this side cannot be sure to.
         let heard = former.iter().any(|node| !view.together.contains(node));
@@ -72,6 +73,7 @@ impl Controller {
             Some(("fencing", node)) => lost.contains(node),
             Some(("executor", node)) => node == local || (synced && members.contains(node)),
             Some(("disk", node)) => synced && members.contains(node),
+            Some(("epoch", node)) => node == local,
             _ => about == "configuration",
         });
     }

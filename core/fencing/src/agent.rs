@@ -84,6 +84,7 @@ pub(crate) fn could_not_run(result: &AgentResult) -> bool {
         ExecutionStatus::NotInstalled
             | ExecutionStatus::NotConnected
             | ExecutionStatus::Cancelled
+            | ExecutionStatus::Refused
             | ExecutionStatus::ErrorHard
     )
 }
@@ -95,6 +96,7 @@ pub(crate) fn complaint(result: &AgentResult) -> String {
         ExecutionStatus::NotInstalled => "the agent is not installed there".to_owned(),
         ExecutionStatus::NotConnected => "the executor there cannot be reached".to_owned(),
         ExecutionStatus::Cancelled => "it was cancelled".to_owned(),
+        ExecutionStatus::Refused => "the executor there refuses this node's orders".to_owned(),
         ExecutionStatus::NotSupported => "the agent does not know the action".to_owned(),
         ExecutionStatus::Invalid => "the parameters are wrong".to_owned(),
         _ => format!("exit code {}", result.exit_code),

@@ -8,6 +8,8 @@ use hakudo_base::agent::{
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -32,6 +34,7 @@ enum Question {
 #[derive(Clone, Debug)]
 pub struct Client {
     orders: mpsc::UnboundedSender<Order>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -42,8 +45,10 @@ impl Client {
     pub fn start(path: &Path) -> (Client, mpsc::UnboundedReceiver<ExecutorInput>) {
         let (orders, order_queue) = mpsc::unbounded_channel();
         let (inputs, input_queue) = mpsc::unbounded_channel();
+        let epoch = Arc::new(AtomicU64::new(0));
         let link = Link {
             path: path.to_owned(),
+            epoch: epoch.clone(),
             orders: order_queue,
             inputs,
             remembered: Vec::new(),
@@ -51,7 +56,12 @@ impl Client {
             asked: 0,
         };
         tokio::spawn(link.run());
-        (Client { orders }, input_queue)
+        (Client { orders, epoch }, input_queue)
+    }
+
+    /// The node is in a view of this epoch now: the next executor that is connected to is told.
+    pub fn enter_epoch(&self, epoch: u64) {
+        self.epoch.fetch_max(epoch, Ordering::Relaxed);
     }
 
     /// Runs an agent; the result comes as [`ExecutorInput::Result`].
@@ -106,6 +116,7 @@ impl std::fmt::Debug for Order {
 
 struct Link {
     path: PathBuf,
+    epoch: Arc<AtomicU64>,
     orders: mpsc::UnboundedReceiver<Order>,
     inputs: mpsc::UnboundedSender<ExecutorInput>,
     /// What this connection's executor remembers, as far as it was told.
@@ -118,7 +129,7 @@ impl Link {
     async fn run(mut self) {
         let mut last_error = None;
         loop {
-            match connect(&self.path).await {
+            match connect(&self.path, &self.epoch).await {
                 Ok(stream) => {
                     last_error = None;
                     let (reader, writer) = stream.into_split();
@@ -190,10 +201,10 @@ impl Link {
         match message {
             Message::Welcome { .. } => {}
             Message::Remembered(part) => self.remembered.extend(part),
-            Message::Input(ExecutorInput::Connected { known }) => {
+            Message::Input(ExecutorInput::Connected { known, newest_epoch }) => {
                 let mut all = std::mem::take(&mut self.remembered);
                 all.extend(known);
-                let _ = self.inputs.send(ExecutorInput::Connected { known: all });
+                let _ = self.inputs.send(ExecutorInput::Connected { known: all, newest_epoch });
             }
             Message::Input(input) => {
                 let _ = self.inputs.send(input);
@@ -249,7 +260,7 @@ async fn read_all(mut reader: OwnedReadHalf, messages: mpsc::Sender<io::Result<M
     }
 }
 
-async fn connect(path: &Path) -> io::Result<UnixStream> {
+async fn connect(path: &Path, epoch: &AtomicU64) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path).await?;
     protocol::write_frame(&mut stream, &Command::Hello { version: protocol::VERSION }).await?;
     match protocol::read_frame(&mut stream).await? {
@@ -261,7 +272,7 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
         Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "no greeting")),
         None => return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the executor does not accept this user")),
     }
-    protocol::write_frame(&mut stream, &Command::Attach).await?;
+    protocol::write_frame(&mut stream, &Command::Attach { epoch: epoch.load(Ordering::Relaxed) }).await?;
     Ok(stream)
 }
 

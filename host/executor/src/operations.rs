@@ -171,8 +171,13 @@ impl Operations {
         self.fill_free_places(now, effects);
     }
 
-    fn accept(&mut self, epoch: u64) -> bool {
+    /// The node is in a view of this epoch now: what was asked before in the name of an older one comes too late.
+    pub(crate) fn hear_epoch(&mut self, epoch: u64) {
         self.newest_epoch = self.newest_epoch.max(epoch);
+    }
+
+    fn accept(&mut self, epoch: u64) -> bool {
+        self.hear_epoch(epoch);
         epoch >= self.newest_epoch
     }
 
@@ -180,7 +185,7 @@ impl Operations {
         if !self.accept(call.epoch) {
             let reason =
                 format!("refused: asked for in epoch {}, but epoch {} was seen", call.epoch, self.newest_epoch);
-            effects.push(Effect::Report(self.not_run(call.call, ExecutionStatus::Cancelled, reason)));
+            effects.push(Effect::Report(self.not_run(call.call, ExecutionStatus::Refused, reason)));
             return;
         }
         match self.calls.get(&call.call) {

@@ -11,7 +11,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The version of this protocol: a client and an executor with different versions do not talk.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The longest body of a frame, in bytes. The parameters of a resource are the longest that is ever sent, together with
 /// the meta-data of an agent.
@@ -30,7 +30,11 @@ pub enum Command {
     },
     /// From now on, tell this client what happens; answered by [`Message::Remembered`] as often as it takes, and then
     /// [`ExecutorInput::Connected`] with the rest.
-    Attach,
+    Attach {
+        /// The epoch of the view that the client is in, 0 before its first: what is asked in the name of an older one is
+        /// refused from now on.
+        epoch: u64,
+    },
     /// Run an agent.
     Execute {
         /// The call.
@@ -93,7 +97,7 @@ pub enum Message {
 
 /// The answer to [`Command::Attach`], in as many messages as it takes for each to fit into a frame. A call that is too long
 /// together with its result loses the output of the result.
-pub(crate) fn connected(known: Vec<Known>) -> Vec<Message> {
+pub(crate) fn connected(known: Vec<Known>, newest_epoch: u64) -> Vec<Message> {
     let mut messages = Vec::new();
     let (mut part, mut length) = (Vec::new(), 0);
     for mut known in known {
@@ -111,7 +115,7 @@ pub(crate) fn connected(known: Vec<Known>) -> Vec<Message> {
         part.push(known);
         length += more;
     }
-    messages.push(Message::Input(ExecutorInput::Connected { known: part }));
+    messages.push(Message::Input(ExecutorInput::Connected { known: part, newest_epoch }));
     messages
 }
 
@@ -219,13 +223,15 @@ mod tests {
 
     /// What a client has at the end, and in how many frames it came.
     fn told(known: Vec<Known>) -> (Vec<Known>, usize) {
-        let messages = connected(known);
+        let messages = connected(known, 5);
         let (mut all, count) = (Vec::new(), messages.len());
         for (at, message) in messages.into_iter().enumerate() {
             assert!(encode_frame(&message).is_ok(), "too long for a frame");
             match message {
                 Message::Remembered(part) => all.extend(part),
-                Message::Input(ExecutorInput::Connected { known }) if at + 1 == count => all.extend(known),
+                Message::Input(ExecutorInput::Connected { known, newest_epoch: 5 }) if at + 1 == count => {
+                    all.extend(known)
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -157,10 +157,11 @@ impl Server {
                 let newest_epoch = self.operations.newest_epoch();
                 self.say(&speaker, Message::Welcome { version: protocol::VERSION, newest_epoch });
             }
-            Command::Attach => {
+            Command::Attach { epoch } => {
+                self.operations.hear_epoch(epoch);
                 let known = self.operations.known();
                 self.attached = Some(speaker.clone());
-                for message in protocol::connected(known) {
+                for message in protocol::connected(known, self.operations.newest_epoch()) {
                     self.say(&speaker, message);
                 }
             }

@@ -76,7 +76,7 @@ impl Lab {
     async fn connect(&self) -> (Node, Vec<Known>) {
         let (client, mut inputs) = Client::start(&self.directory.join("socket"));
         match inputs.recv().await {
-            Some(ExecutorInput::Connected { known }) => (Node { client, inputs, calls: 100 }, known),
+            Some(ExecutorInput::Connected { known, .. }) => (Node { client, inputs, calls: 100 }, known),
             other => panic!("{other:?}"),
         }
     }
@@ -392,7 +392,7 @@ async fn a_start_whose_executor_died_is_ended_before_a_node_is_served() {
     assert!(lives(&lab.read("working")));
 
     lab.child = start(&lab.directory);
-    assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Connected { known: vec![] }));
+    assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Connected { known: vec![], newest_epoch: 0 }));
     check_that_only_the_daemon_lives(&lab).await;
     assert_eq!(std::fs::read_dir(lab.directory.join("socket.runs")).unwrap().count(), 0);
 }
@@ -443,9 +443,27 @@ async fn an_older_epoch_is_refused() {
     assert_eq!(node.run(newer).await.exit_code, 0);
     let older = AgentCall { epoch: 6, ..node.call("ocf", "Fine", "r", "stop") };
     let result = node.run(older).await;
-    assert_eq!(result.status, ExecutionStatus::Cancelled);
+    assert_eq!(result.status, ExecutionStatus::Refused);
     assert!(result.exit_reason.starts_with("refused"), "{}", result.exit_reason);
     assert_eq!(lab.read("runs"), "start\n");
+}
+
+#[tokio::test]
+async fn an_executor_and_its_node_tell_each_other_their_epochs() {
+    let lab = Lab::new();
+    lab.agent("Fine", "echo $1 >> $TEST_DIRECTORY/runs");
+    let (mut node, _) = lab.connect().await;
+    let first = AgentCall { epoch: 7, ..node.call("ocf", "Fine", "r", "start") };
+    assert_eq!(node.run(first).await.exit_code, 0);
+    drop(node);
+    for (told, answered) in [(3, 7), (9, 9)] {
+        let (client, mut inputs) = Client::start(&lab.directory.join("socket"));
+        client.enter_epoch(told);
+        match inputs.recv().await {
+            Some(ExecutorInput::Connected { newest_epoch, .. }) => assert_eq!(newest_epoch, answered),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

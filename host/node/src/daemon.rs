@@ -182,7 +182,10 @@ impl Node {
 
     fn told(&mut self, told: Told) -> Result<Next> {
         match told {
-            Told::View(view) => Ok(self.handle(Input::View(view))),
+            Told::View(view) => {
+                self.executor.enter_epoch(view.id.epoch);
+                Ok(self.handle(Input::View(view)))
+            }
             Told::Deliver(delivered) => Ok(self.handle(Input::Deliver(delivered))),
             Told::Undelivered => Ok(self.handle(Input::Undelivered)),
             Told::Event(event) => {

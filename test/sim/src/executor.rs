@@ -77,7 +77,7 @@ impl Executor {
         if !self.accepts(call.epoch) {
             let reason =
                 format!("refused: asked for in epoch {}, but epoch {} was seen", call.epoch, self.newest_epoch);
-            return vec![Doing::Report(not_run(number, ExecutionStatus::Cancelled, reason))];
+            return vec![Doing::Report(not_run(number, ExecutionStatus::Refused, reason))];
         }
         if self.entries.get(&number).is_some_and(|entry| entry.state != State::Over) {
             return vec![Doing::Report(not_run(number, ExecutionStatus::Invalid, "refused: the call is known".into()))];

@@ -419,7 +419,7 @@ impl World {
         self.checks.plans.disturb();
         self.feed(node, ControllerInput::Clock(calendar));
         if let Some(known) = known {
-            self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known }));
+            self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
         }
         self.feed(node, MembershipInput::Timer);
     }

@@ -294,11 +294,12 @@ impl NodeStatus {
         known.answered = true;
         known.digests.add(&result.digests);
         let issued = known.clone();
-        if issued.interval_ms == 0 || result.status == ExecutionStatus::Cancelled {
+        let never_ran = matches!(result.status, ExecutionStatus::Cancelled | ExecutionStatus::Refused);
+        if issued.interval_ms == 0 || never_ran {
             self.issued.remove(&result.call);
         }
         let failed = failed(result.status, result.exit_code, issued.target_rc, issued.interval_ms);
-        if result.status == ExecutionStatus::Cancelled {
+        if never_ran {
             self.drop_pending(&issued, result.call);
             return Some(Outcome { issued, failed, first });
         }

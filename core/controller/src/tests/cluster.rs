@@ -107,7 +107,7 @@ impl Cluster {
         };
         self.machines.insert(number, machine);
         self.input(number, Input::Clock(UnixTime::from_seconds(1_700_000_000)));
-        self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new() }));
+        self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
     }
 
     /// The node process starts again; with `keep`, its executor lived on and remembers.
@@ -119,14 +119,17 @@ impl Cluster {
         let machine = self.machines.get_mut(&number).unwrap();
         machine.known = known.clone();
         machine.running = running;
-        self.input(number, Input::Executor(ExecutorInput::Connected { known: known.into_values().collect() }));
+        self.input(
+            number,
+            Input::Executor(ExecutorInput::Connected { known: known.into_values().collect(), newest_epoch: 0 }),
+        );
     }
 
     /// The executor of a node dies and comes back without memory; what runs there runs on.
     pub(crate) fn executor_crash(&mut self, number: u32) {
         self.machines.get_mut(&number).unwrap().known.clear();
         self.input(number, Input::Executor(ExecutorInput::Lost));
-        self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new() }));
+        self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
         self.run();
     }
 

@@ -147,7 +147,7 @@ fn what_was_cancelled_or_refused_is_not_done() {
     cluster.nudge();
     let call = cluster.hanging_call(1, "A stop n1");
     let result = AgentResult {
-        status: ExecutionStatus::Cancelled,
+        status: ExecutionStatus::Refused,
         exit_code: exit_code::UNKNOWN,
         exit_reason: "refused: asked for in epoch 2, but epoch 70 was seen".to_owned(),
         ..never_ran(call, "")
@@ -156,6 +156,19 @@ fn what_was_cancelled_or_refused_is_not_done() {
     cluster.run();
     assert!(!runs(&cluster, 2, "A"), "{}", cluster.log);
     assert!(cluster.log.contains("A stop on n1 failed: "), "{}", cluster.log);
+}
+
+#[test]
+fn an_executor_of_a_newer_epoch_is_told_of() {
+    let mut cluster = Cluster::settled(2);
+    let told = |cluster: &Cluster| alerts(cluster, 1).contains("was told of epoch 4, and this node is in ");
+    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 4 }));
+    cluster.run();
+    assert!(told(&cluster) && cluster.log.contains("[executor-refuses] "), "{}", cluster.log);
+    cluster.view(&[1, 2]);
+    assert!(told(&cluster));
+    cluster.view(&[1, 2]);
+    assert!(!told(&cluster));
 }
 
 #[test]
@@ -255,7 +268,7 @@ fn orders_that_waited_for_an_executor_end_with_their_view() {
     cluster.nudge();
     cluster.view_as(&[3], &[], false, true);
     cluster.run();
-    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new() }));
+    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
     cluster.run();
     assert!(!runs(&cluster, 3, "A"), "{}", cluster.log);
 }
@@ -267,7 +280,7 @@ fn orders_that_were_given_up_are_not_carried_out_later() {
     cluster.plans(&["1 start A n3"]);
     cluster.nudge();
     cluster.pass(Duration::from_secs(200));
-    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new() }));
+    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
     cluster.run();
     assert!(!runs(&cluster, 3, "A"), "{}", cluster.log);
 }
@@ -284,7 +297,7 @@ fn a_node_without_executor_counts_as_failed_and_all_know() {
     cluster.pass(Duration::from_secs(7));
     let state = part(&mut cluster, "node_state", "3");
     assert!(state.contains(r#"in_ccm="true" crmd="offline" join="down" expected="member""#), "{state}");
-    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new() }));
+    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
     cluster.run();
     assert!(part(&mut cluster, "node_state", "3").contains(r#"crmd="online" join="member""#));
     assert_eq!([1, 2, 3].map(|number| alerts(&cluster, number)), [""; 3]);

@@ -303,7 +303,7 @@ fn older_epochs_are_refused() {
          2 run 3 a stop epoch 6",
         expect![[r#"
             0.000000: run 1 a monitor
-            0.001000: report 2 Cancelled 193 refused: asked for in epoch 4, but epoch 5 was seen
+            0.001000: report 2 Refused 193 refused: asked for in epoch 4, but epoch 5 was seen
             0.001000: known: 1=-
             0.002000: terminate 1
             next: None, places taken: 0"#]],
