@@ -147,6 +147,13 @@ pub(crate) enum Command {
     Hello(Box<Hello>),
     /// See [`Sync`].
     Sync(Box<Sync>),
+    /// The speaker cannot take over what it was told to: it leaves the cluster instead of going on with something else.
+    Unfit {
+        /// Why.
+        reason: String,
+        /// It runs nothing, and says goodbye. Otherwise it ends at once, and is lost.
+        clean: bool,
+    },
     /// Change the configuration.
     Change {
         /// By whom.

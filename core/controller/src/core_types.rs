@@ -139,8 +139,8 @@ pub enum Effect {
     },
     /// Tell membership that a node is known to be dead (or has left): its vote and its view no longer matter.
     Fenced(NodeId),
-    /// This node heard that it was fenced (or confirmed to be down) and is nevertheless alive: the others start elsewhere
-    /// what it runs. The node process ends at once, without cleaning up, and is not started again by itself.
+    /// This node heard that it was fenced (or confirmed to be down) and is nevertheless alive, so that the others start
+    /// elsewhere what it runs; or it cannot take part and may run something. The node process ends at once, without cleaning up, and is not started again by itself.
     StopAtOnce {
         /// The whole machine is reset first, where that is possible (`fencing-reaction=panic`).
         reset: bool,

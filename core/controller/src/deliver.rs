@@ -28,13 +28,14 @@ impl Controller {
         match command {
             Command::Hello(hello) => return self.hear_hello(from, *hello),
             Command::Sync(sync) => return self.hear_sync(from, *sync, effects),
+            Command::Unfit { reason, clean } => return self.hear_unfit(from, &reason, clean, effects),
             // Nobody says anything else before all agree.
             _ if !self.synced => return,
             _ => {}
         }
         self.changed();
         match command {
-            Command::Hello(_) | Command::Sync(_) => {}
+            Command::Hello(_) | Command::Sync(_) | Command::Unfit { .. } => {}
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
             Command::Ticket(order) => self.hear_ticket(from, number, &order, effects),
             Command::OnDisk { generation, failed } => self.on_disk(from, generation, failed, effects),

@@ -43,7 +43,9 @@ impl Outbox {
         if self.under_way > 0 || self.waiting.is_empty() {
             return None;
         }
-        let may = |command: &Command| agreed || matches!(command, Command::Hello(_) | Command::Sync(_));
+        let may = |command: &Command| {
+            agreed || matches!(command, Command::Hello(_) | Command::Sync(_) | Command::Unfit { .. })
+        };
         let mut weight = 0;
         let mut fits = |command: &Command| {
             let first = weight == 0;

@@ -219,6 +219,11 @@ impl NodeStatus {
         forgot || before != self.attributes.len()
     }
 
+    /// As far as is known nothing runs here, nothing is on its way, and nothing has to be stopped.
+    pub(crate) fn runs_nothing(&self) -> bool {
+        self.issued.is_empty() && self.resources.values().all(History::is_stopped)
+    }
+
     /// Resources with failures here.
     pub(crate) fn failed_resources(&self) -> Vec<String> {
         let mut names: Vec<String> = self

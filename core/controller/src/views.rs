@@ -10,7 +10,7 @@
 use crate::command::{Command, Hello, Standing, Sync};
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use crate::status::VERSION;
+use crate::status::{NodeStatus, VERSION};
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::{View, ViewId};
 use std::cmp::Reverse;
@@ -162,13 +162,10 @@ impl Controller {
         if self.was_declared_dead(&sync) {
             return self.stop_at_once(effects);
         }
-        self.alive_since.get_or_insert(view.id.epoch);
         if from != self.local {
+            let told = sync.status.nodes.get(&self.local).cloned();
             match self.replica.adopt(sync) {
-                Err(reason) => {
-                    let text = format!("the configuration of {} cannot be taken over: {reason}", self.name(from));
-                    return self.alert("synchronisation", Severity::Error, text);
-                }
+                Err(reason) => return self.unfit(from, &reason, told.as_ref()),
                 Ok(None) => {}
                 Ok(Some(configuration)) => self.lay_aside(from, configuration, effects),
             }
@@ -197,9 +194,41 @@ impl Controller {
             self.replica.status.learn_of_lost(node, told);
         }
         self.synced = true;
+        self.alive_since.get_or_insert(view.id.epoch);
         self.keep_alerts_that_stand();
         self.agreed(effects);
         self.tell_of_the_unfenced();
+    }
+
+    /// This program cannot read what `winner` has: that of another version wrote it, or it is too large. Nobody is to wait for
+    /// this node then. Where the winner knew before that nothing runs here, and the executor knows nothing else, it leaves
+    /// cleanly; otherwise only fencing makes sure of that.
+    fn unfit(&mut self, winner: NodeId, reason: &str, told: Option<&NodeStatus>) {
+        let own = self.hellos.get(&self.local);
+        let idle = own.is_some_and(|hello| hello.ready && hello.status.runs_nothing());
+        let clean = idle && told.is_some_and(|told| !told.expected && !told.in_view);
+        let reason = format!("the configuration of {} cannot be taken over: {reason}", self.name(winner));
+        self.alert("synchronisation", Severity::Error, reason.clone());
+        self.outbox.say_first(Command::Unfit { reason, clean });
+    }
+
+    /// A member cannot take part. All others go on without it.
+    pub(crate) fn hear_unfit(&mut self, from: NodeId, reason: &str, clean: bool, effects: &mut Vec<Effect>) {
+        let name = self.name(from);
+        let text = format!("{name} leaves the cluster: {reason} (does it run the same version as the others?)");
+        let mut event = self.event("node-unfit", Severity::Error, text.clone());
+        event.node = Some(name.clone());
+        effects.push(Effect::Event(event));
+        if from == self.local {
+            effects.push(if clean { Effect::Leave } else { Effect::StopAtOnce { reset: false } });
+        } else if self.synced && clean {
+            // What was ordered there since it came was not begun.
+            self.replica.status.safe(from, &name);
+            self.replica.status.node_mut(from, &name).in_view = true;
+            self.calls_lost(from, u64::MAX);
+            self.changed();
+            self.think_again("a node cannot take part");
+        }
     }
 
     /// The winner's side takes this node for dead, fenced or confirmed to be down, and not a former life of it: it was away

@@ -234,6 +234,15 @@ impl History {
         self.agent.class != "stonith" && last.is_some_and(|last| last.issued.task != "stop" && healthy(last.exit_code))
     }
 
+    /// The newest that is known says that it does not run.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.operations.get("last_0").is_some_and(|last| match &*last.issued.task {
+            "stop" => last.exit_code == exit_code::OK,
+            "monitor" => last.exit_code == exit_code::NOT_RUNNING,
+            _ => false,
+        })
+    }
+
     pub(super) fn has_failure(&self) -> bool {
         self.operations.contains_key("last_failure_0")
     }

@@ -40,6 +40,8 @@ pub(crate) struct Cluster {
     pub(crate) hanging: BTreeSet<String>,
     /// Nodes whose disks are slow: writes wait until [`Cluster::release_disks`].
     pub(crate) slow_disks: BTreeSet<u32>,
+    /// Nodes whose program cannot read the configuration of others.
+    pub(crate) illiterate: BTreeSet<u32>,
     written: Vec<(u32, u64, PersistedState)>,
     pub(crate) log: String,
     clients: u64,
@@ -66,6 +68,7 @@ impl Cluster {
             exit_codes: BTreeMap::new(),
             hanging: BTreeSet::new(),
             slow_disks: BTreeSet::new(),
+            illiterate: BTreeSet::new(),
             written: Vec::new(),
             log: String::new(),
             clients: 0,
@@ -195,7 +198,11 @@ impl Cluster {
                 self.machines.iter().filter(|(_, machine)| in_view(machine)).map(|(number, _)| *number).collect();
             self.now += Duration::from_millis(1);
             for number in members {
-                self.input(number, Input::Deliver(delivered.clone()));
+                let mut delivered = delivered.clone();
+                if self.illiterate.contains(&number) {
+                    delivered.payload = from_the_future(delivered.payload);
+                }
+                self.input(number, Input::Deliver(delivered));
             }
             return true;
         }
@@ -446,6 +453,17 @@ impl Cluster {
     pub(crate) fn take_log(&mut self) -> String {
         std::mem::take(&mut self.log)
     }
+}
+
+/// A message in which the configuration to be taken over is one of a later program.
+fn from_the_future(payload: Vec<u8>) -> Vec<u8> {
+    let Ok(mut message) = postcard::from_bytes::<Message>(&payload) else { return payload };
+    for command in &mut message.commands {
+        if let Command::Sync(sync) = command {
+            sync.configuration = sync.configuration.replace("pacemaker-4.0", "pacemaker-9.0");
+        }
+    }
+    postcard::to_stdvec(&message).unwrap()
 }
 
 /// A configuration of `count` nodes.

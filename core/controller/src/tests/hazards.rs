@@ -417,6 +417,30 @@ fn a_node_that_was_fenced_while_it_was_away_stops_when_it_is_back() {
 }
 
 #[test]
+fn who_cannot_read_the_configuration_says_so_and_leaves() {
+    // A node that left before, one that was not seen yet, and one that runs something.
+    for (left, keep, word) in [(true, false, "leaves"), (false, false, "stops at once"), (true, true, "stops at once")]
+    {
+        let mut cluster = Cluster::settled(3);
+        if keep {
+            cluster.plans(&["1 start A n3"]);
+            cluster.nudge();
+        }
+        cluster.view_as(&[1, 2], if left { &[3] } else { &[] }, true, true);
+        cluster.run();
+        cluster.restart(3, keep);
+        cluster.illiterate.insert(3);
+        cluster.log.clear();
+        cluster.view(&[1, 2, 3]);
+        let said = "[node-unfit] n3 leaves the cluster: the configuration of n1 cannot be taken over: ";
+        assert!(cluster.log.contains(said), "{}", cluster.log);
+        assert!(cluster.log.contains(&format!("\nn3 {word}")), "{}", cluster.log);
+        let state = part(&mut cluster, "node_state", "3");
+        assert_eq!(state.contains("expected=\"down\""), word == "leaves", "{state}");
+    }
+}
+
+#[test]
 fn a_node_that_is_to_leave_says_what_it_waits_for() {
     let mut cluster = Cluster::settled(3);
     cluster.restart(3, true);
