@@ -4,7 +4,8 @@
 //! message against a window of ten minutes, in which anything can be sent a second time. Here every message of a member is
 //! taken once: see [`Replays`].
 
-use super::wire::{Body, Envelope, HEADER, Message, SiteId, Stamp, WireError};
+pub use super::wire::WireError;
+use super::wire::{Body, Envelope, HEADER, Message, SiteId, Stamp};
 use hakudo_base::UnixTime;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -130,9 +131,19 @@ pub fn read(bytes: &[u8], key: Option<&Key>, text_expected: bool) -> Result<Mess
 ///
 /// What is known here belongs on disk: [`Replays::floor`] says up to where, and [`Replays::restore`] takes it. Without it,
 /// a message of the time before a restart could be taken once more.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Replays {
     senders: BTreeMap<SiteId, Sender>,
+    /// How much later than others of its sender a message may be, in seconds.
+    late: u32,
+    /// Nothing stamped before this second is taken.
+    start: u32,
+}
+
+impl Default for Replays {
+    fn default() -> Self {
+        Self { senders: BTreeMap::new(), late: LATE, start: 0 }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -166,6 +177,14 @@ pub enum Stale {
 }
 
 impl Replays {
+    /// A guard for ids that many senders with clocks of their own use: clients. It remembers all of the last `window`, and
+    /// takes nothing from before `start`.
+    pub fn of_many(window: Duration, start: UnixTime) -> Self {
+        let seconds = |number: i64| u32::try_from(number).unwrap_or_default();
+        let late = u32::try_from(window.as_secs().saturating_mul(2)).unwrap_or(u32::MAX);
+        Self { senders: BTreeMap::new(), late, start: seconds(start.seconds()) }
+    }
+
     /// Judges an authentic message in `bytes` from `sender`, which came at `now`, and remembers it if it is taken.
     ///
     /// # Errors
@@ -177,8 +196,8 @@ impl Replays {
             return Err(Stale::Skew(skew));
         }
         let state = self.senders.entry(sender).or_default();
-        let oldest = state.highest.saturating_sub(LATE);
-        if stamp.seconds < oldest || stamp.seconds <= state.floor {
+        let oldest = state.highest.saturating_sub(self.late);
+        if stamp.seconds < oldest.max(self.start) || stamp.seconds <= state.floor {
             return Err(Stale::Late(state.highest.saturating_sub(stamp.seconds)));
         }
         let mut mac = [0; MAC];
@@ -195,7 +214,7 @@ impl Replays {
         state.recent.insert((stamp.seconds, mac));
         if stamp.seconds > state.highest {
             state.highest = stamp.seconds;
-            let oldest = state.highest.saturating_sub(LATE);
+            let oldest = state.highest.saturating_sub(self.late);
             state.recent = state.recent.split_off(&(oldest, [0; MAC]));
         }
         Ok(())

@@ -44,7 +44,7 @@ fn the_bytes_of_a_heartbeat() {
     "#]]
     .assert_eq(&hex(&write(&heartbeat(), None, STAMP).unwrap()));
     let sealed = write(&heartbeat(), Some(&key()), STAMP).unwrap();
-    assert_eq!((sealed.len(), &sealed[..12]), (152, &[0, 0, 0, 1, 0x6b, 0, 0xdf, 0xda, 0, 0, 0, 5][..]));
+    assert_eq!((sealed.len(), &sealed[..12]), (152, &[0, 0, 0, 1, 0x6b, 0, 0xc5, 0xda, 0, 0, 0, 5][..]));
     assert_eq!(sealed[124..128], [0, 0, 0, 2]);
     assert_eq!(sealed[148..], [0; 4]);
 }

@@ -1,0 +1,211 @@
+//! Clients: `booth` and `geostore` ask over TCP.
+
+use super::ticket::{Attribute, Role, Ticket};
+use super::{ClientId, Effect, Engine, Out, body, fulfilled};
+use crate::booth::config::{Mode, When};
+use crate::booth::seal;
+use crate::booth::text;
+use crate::booth::wire::{AttributeBody, Body, Command, Flags, Leader, Message, Outcome, Reason};
+
+/// A request whose outcome is not known yet.
+#[derive(Debug)]
+pub(super) struct Request {
+    client: ClientId,
+    flags: Flags,
+}
+
+/// More clients than these do not wait for one ticket.
+const MOST_REQUESTS: usize = 100;
+
+impl Engine {
+    pub(super) fn client(&mut self, client: ClientId, bytes: &[u8]) {
+        let read = seal::read(bytes, self.context.config.key.as_ref(), false);
+        let message = match read {
+            Ok(message) => message,
+            Err(seal::WireError::Forged | seal::WireError::Authentication(_)) => {
+                return self.result(client, "", Outcome::Auth, true);
+            }
+            Err(_) => return self.result(client, "", Outcome::InvalidArgument, true),
+        };
+        let (now, skew) = (self.context.now.calendar, self.context.config.max_time_skew);
+        if self.context.config.key.is_some() && self.clients.take(message.from, bytes, now, skew).is_err() {
+            return self.result(client, "", Outcome::Auth, true);
+        }
+        match (message.command, &message.body) {
+            (Command::List, _) => {
+                let list = text::list(&self.list(), self.context.config.utc_offset);
+                self.text(client, Command::List, list);
+            }
+            (Command::Peers, _) => {
+                let peers = text::peers(&self.peers(), self.context.config.utc_offset);
+                self.text(client, Command::Peers, peers);
+            }
+            (Command::Grant | Command::Revoke, Body::Ticket(body)) => {
+                let ticket = body.ticket.clone();
+                let outcome = self.decide(&ticket, message.command, message.flags);
+                let waits = outcome == Outcome::More;
+                self.result(client, &ticket, outcome, !waits);
+                if waits {
+                    let requests = self.requests.entry(ticket).or_default();
+                    requests.push(Request { client, flags: message.flags });
+                }
+            }
+            (command, Body::Attribute(attribute)) => self.attribute(client, command, attribute),
+            _ => self.result(client, "", Outcome::InvalidArgument, true),
+        }
+    }
+
+    pub(super) fn client_gone(&mut self, client: ClientId) {
+        self.requests.values_mut().for_each(|requests| requests.retain(|request| request.client != client));
+    }
+
+    /// Begins a grant or a revocation; [`Outcome::More`] where its end is not known yet.
+    fn decide(&mut self, name: &str, command: Command, flags: Flags) -> Outcome {
+        let context = &mut self.context;
+        let Some(ticket) = self.tickets.get_mut(name) else { return Outcome::InvalidArgument };
+        if !context.is_site() {
+            return Outcome::SyncFail;
+        }
+        if self.requests.get(name).is_some_and(|requests| requests.len() >= MOST_REQUESTS) {
+            return Outcome::Busy;
+        }
+        let owned = matches!(ticket.known, Leader::Site(_)) || !matches!(ticket.role, Role::Idle);
+        let forced = ticket.config.mode == Mode::Manual && flags.immediate;
+        match command {
+            Command::Revoke
+                if ticket.known == Leader::Site(context.config.local) && matches!(ticket.role, Role::Leading(_)) =>
+            {
+                ticket.give_up(context, true);
+                Outcome::More
+            }
+            Command::Revoke if matches!(ticket.known, Leader::Site(id) if id != context.config.local) => {
+                Outcome::Redirect
+            }
+            Command::Revoke => Outcome::TicketIdle,
+            _ if matches!(ticket.role, Role::Leading(_)) || (owned && !forced) => Outcome::Overgrant,
+            _ if !fulfilled(&ticket.config.prerequisites, When::Manual, &ticket.attributes) => {
+                Outcome::PrerequisiteFailed
+            }
+            _ if !ticket.is_able() => Outcome::HandlerFailed,
+            _ if ticket.running => Outcome::Busy,
+            _ => {
+                ticket.outcomes.clear();
+                ticket.immediate = flags.immediate;
+                ticket.acquire(context, Reason::Admin);
+                Outcome::More
+            }
+        }
+    }
+
+    /// Tells clients that wait what has become of their tickets.
+    pub(super) fn answer_requests(&mut self) {
+        let mut news: Vec<(String, Vec<Outcome>)> = Vec::new();
+        for (name, ticket) in &mut self.tickets {
+            if !ticket.outcomes.is_empty() {
+                news.push((name.clone(), std::mem::take(&mut ticket.outcomes)));
+            }
+        }
+        for (name, outcomes) in news {
+            let mut requests = self.requests.remove(&name).unwrap_or_default();
+            for outcome in outcomes {
+                requests.retain(|request| {
+                    let more =
+                        outcome == Outcome::More || (outcome == Outcome::CibPending && request.flags.wait_commit);
+                    let message = Self::result_of(&self.context, self.tickets.get(&name), &name, outcome);
+                    self.context.outs.push(Out::Answer { client: request.client, message, last: !more });
+                    more
+                });
+            }
+            if !requests.is_empty() {
+                self.requests.insert(name, requests);
+            }
+        }
+    }
+
+    fn result(&mut self, client: ClientId, ticket: &str, outcome: Outcome, last: bool) {
+        let message = Self::result_of(&self.context, self.tickets.get(ticket), ticket, outcome);
+        self.context.outs.push(Out::Answer { client, message, last });
+    }
+
+    fn result_of(context: &super::Context, ticket: Option<&Ticket>, name: &str, outcome: Outcome) -> Message {
+        let (leader, term) = ticket.map_or((Leader::Unknown, 0), |ticket| (ticket.known, ticket.term));
+        // A client finds the holder by this field.
+        let body = body(name, leader, term, 0);
+        Message { outcome, ..header(context, Command::Result, body) }
+    }
+
+    fn text(&mut self, client: ClientId, command: Command, text: String) {
+        let body = if text.is_empty() { Body::Empty } else { Body::Text(text) };
+        let message = header(&self.context, command, body);
+        self.context.outs.push(Out::Answer { client, message, last: true });
+    }
+
+    fn attribute(&mut self, client: ClientId, command: Command, wanted: &AttributeBody) {
+        let AttributeBody { ticket: ticket_name, name, value } = wanted;
+        let context = &mut self.context;
+        let outcome = match self.tickets.get_mut(ticket_name) {
+            None => Outcome::InvalidArgument,
+            Some(ticket) => match command {
+                Command::ListAttributes => {
+                    let all = ticket.attributes.iter().map(|(name, a)| (name.as_str(), a.value.as_str(), a.set));
+                    let list = text::attributes(all, context.config.utc_offset);
+                    return self.text(client, command, list);
+                }
+                Command::GetAttribute => match ticket.attributes.get(name) {
+                    Some(attribute) => {
+                        let value = format!("{}\n", attribute.value);
+                        return self.text(client, command, value);
+                    }
+                    None => Outcome::NoSuchAttribute,
+                },
+                Command::SetAttribute
+                    if is_reserved(name) || !is_attribute_name(name) || value.chars().any(char::is_control) =>
+                {
+                    Outcome::SyncFail
+                }
+                Command::SetAttribute => {
+                    let set = Some(context.now.calendar);
+                    ticket.attributes.insert(name.clone(), Attribute { value: value.clone(), set });
+                    changed(context, ticket_name, name, Some(value.clone()))
+                }
+                Command::DeleteAttribute if ticket.attributes.remove(name).is_none() => Outcome::NoSuchAttribute,
+                Command::DeleteAttribute => changed(context, ticket_name, name, None),
+                _ => Outcome::InvalidArgument,
+            },
+        };
+        let message = Message { outcome, ..header(&self.context, Command::Result, Body::Empty) };
+        self.context.outs.push(Out::Answer { client, message, last: true });
+    }
+}
+
+/// Has the attribute written here and in the cluster, before the client is answered.
+fn changed(context: &mut super::Context, ticket: &str, name: &str, value: Option<String>) -> Outcome {
+    context.outs.push(Out::Persist);
+    let (ticket, name) = (ticket.to_owned(), name.to_owned());
+    context.outs.push(Out::Effect(Effect::Attribute { ticket, name, value }));
+    Outcome::Success
+}
+
+/// What the cluster keeps beside geo attributes of a ticket, under the same roof.
+fn is_reserved(name: &str) -> bool {
+    ["id", "granted", "last-granted", "standby", "owner", "expires", "term", "booth-cfg-name"].contains(&name)
+}
+
+/// A name that can stand in the CIB.
+fn is_attribute_name(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn header(context: &super::Context, command: Command, body: Body) -> Message {
+    Message {
+        from: context.config.local,
+        command,
+        request: None,
+        flags: Flags::default(),
+        reason: Reason::JustSo,
+        outcome: Outcome::Success,
+        body,
+    }
+}

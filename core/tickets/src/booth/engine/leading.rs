@@ -1,0 +1,267 @@
+//! The holder: rounds of heartbeats, the lease that follows from them, and the ways out.
+
+use super::ticket::{Promise, Role, Ticket};
+use super::{Context, Effect, Members, Out, Word};
+use crate::booth::config::{self, Kind, Mode};
+use crate::booth::wire::{Command, Leader, Outcome, Reason, SiteId, TicketBody};
+use crate::drift;
+use hakudo_base::{Instant, Severity};
+use std::time::Duration;
+
+/// A site that leads the ticket.
+#[derive(Debug)]
+pub(super) struct Leading {
+    /// The term of the present round: its number.
+    pub(super) term: u32,
+    reason: Reason,
+    since: Instant,
+    /// When the present round began: the lease that it backs begins here.
+    begun: Instant,
+    sent: Instant,
+    tries: u32,
+    acked: Members,
+    /// Sites that answered a heartbeat of any round: they do not hold the ticket.
+    sites_acked: Members,
+    next_round: Instant,
+    lease_end: Option<Instant>,
+    until: Option<Instant>,
+    /// Another holder may have been waited for long enough from then on.
+    commit_at: Instant,
+    pub(super) committed: bool,
+    told_pending: bool,
+    /// It shall be given up once all is stopped; true: an administrator revokes it.
+    pub(super) giving_up: Option<bool>,
+}
+
+/// How much of a lease is left for use: without the drift of clocks, and without the time to stop where others do not wait
+/// for it.
+pub(super) fn usable(ticket: &config::Ticket, stop_time: Duration) -> Duration {
+    let waited_for = drift::shorten(ticket.acquire_after);
+    drift::shorten(ticket.expire).saturating_sub(stop_time.saturating_sub(waited_for))
+}
+
+impl Leading {
+    pub(super) fn new(reason: Reason, commit_at: Instant, now: Instant) -> Self {
+        Self {
+            term: 0,
+            reason,
+            since: now,
+            begun: now,
+            sent: now,
+            tries: 0,
+            acked: Members::new(),
+            sites_acked: Members::new(),
+            next_round: now,
+            lease_end: None,
+            until: None,
+            commit_at,
+            committed: false,
+            told_pending: false,
+            giving_up: None,
+        }
+    }
+
+    pub(super) fn has_lease(&self) -> bool {
+        self.lease_end.is_some()
+    }
+
+    pub(super) fn lease_end(&self) -> Option<Instant> {
+        self.lease_end
+    }
+
+    /// When the grant counts, where it does not yet.
+    pub(super) fn pending(&self) -> Option<Instant> {
+        (!self.committed).then_some(self.commit_at)
+    }
+
+    /// A member knows a higher term: the next round has to be above it.
+    pub(super) fn rejected(&mut self, now: Instant, timeout: Duration) {
+        self.next_round = self.next_round.min(now + timeout / 2);
+    }
+
+    pub(super) fn deadline(&self, ticket: &config::Ticket) -> Option<Instant> {
+        let waits = !self.committed && self.giving_up.is_none() && self.has_lease();
+        let pending = if self.told_pending { self.commit_at } else { self.commit_at.min(self.since + ticket.timeout) };
+        let commit = waits.then_some(pending);
+        let resend = (self.tries < ticket.retries).then_some(self.sent + ticket.timeout);
+        let give_up_trying = (!self.has_lease()).then_some(self.since + ticket.timeout * (ticket.retries + 1));
+        let times = [commit, resend, self.until, Some(self.next_round)];
+        let automatic = (ticket.mode == Mode::Automatic).then_some(give_up_trying).flatten();
+        times.into_iter().flatten().chain(automatic).min()
+    }
+}
+
+impl Ticket {
+    /// How long after an election another holder may still be active, or stopping.
+    pub(super) fn commit_delay(&self, reason: Reason) -> Duration {
+        match reason {
+            _ if self.immediate => Duration::ZERO,
+            Reason::Admin => drift::lengthen(self.config.expire + self.config.acquire_after),
+            Reason::StepDown if self.released_stopped => Duration::ZERO,
+            _ => drift::lengthen(self.config.acquire_after),
+        }
+    }
+
+    pub(super) fn new_round(&mut self, context: &mut Context) {
+        let now = context.now.monotonic;
+        let term = self.next_term(context);
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.term = term;
+        leading.begun = now;
+        leading.sent = now;
+        leading.tries = 0;
+        leading.acked.clear();
+        let manual = Duration::from_secs(60);
+        leading.next_round = now + if self.config.mode == Mode::Manual { manual } else { self.config.renewal };
+        self.broadcast(context, Command::Heartbeat, Reason::JustSo);
+        if context.is_majority(1) {
+            self.round_backed(context);
+        }
+    }
+
+    pub(super) fn on_ack(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, request: Option<Command>) {
+        let local = context.config.local;
+        let Role::Leading(leading) = &mut self.role else { return };
+        if request != Some(Command::Heartbeat) || body.term != leading.term || body.leader != Leader::Site(local) {
+            self.term = self.term.max(body.term);
+            return;
+        }
+        if !leading.acked.insert(from) {
+            return;
+        }
+        if context.kind(from) == Some(Kind::Site) {
+            leading.sites_acked.insert(from);
+        }
+        if self.config.mode == Mode::Manual {
+            return;
+        }
+        let backed = leading.acked.len() + 1;
+        if context.is_majority(backed) && !context.is_majority(backed - 1) {
+            self.round_backed(context);
+        } else {
+            self.commit_if_due(context);
+        }
+    }
+
+    /// A majority follows: the lease runs from the beginning of this round.
+    fn round_backed(&mut self, context: &mut Context) {
+        let stop_time = context.config.stop_time;
+        let Role::Leading(leading) = &mut self.role else { return };
+        let first = leading.lease_end.is_none();
+        leading.lease_end = Some(leading.begun + drift::shorten(self.config.expire));
+        leading.until = Some(leading.begun + usable(&self.config, stop_time));
+        let end = leading.begun + drift::lengthen(self.config.expire);
+        let term = leading.term;
+        self.promise = Some(Promise { leader: context.config.local, term, until: end });
+        self.broadcast(context, Command::Update, Reason::JustSo);
+        if first {
+            self.event(context, Severity::Info, "a majority follows");
+        }
+        self.commit_if_due(context);
+        self.tell_held(context);
+    }
+
+    fn commit_if_due(&mut self, context: &mut Context) {
+        let (now, timeout) = (context.now.monotonic, self.config.timeout);
+        let sites = context.others().filter(|peer| peer.kind == Kind::Site);
+        let Role::Leading(leading) = &mut self.role else { return };
+        let all_sites = sites.into_iter().all(|peer| leading.sites_acked.contains(&peer.id));
+        if leading.committed || leading.giving_up.is_some() || !leading.has_lease() {
+            return;
+        }
+        // A site that follows does not hold it. What it runs may still be stopping, unless nobody held it.
+        let nobody_else = all_sites && matches!(leading.reason, Reason::Admin | Reason::Reacquire);
+        if now >= leading.commit_at || nobody_else {
+            self.commit(context);
+        } else if !leading.told_pending && now >= leading.since + timeout {
+            leading.told_pending = true;
+            self.outcomes.push(Outcome::CibPending);
+        }
+    }
+
+    pub(super) fn commit(&mut self, context: &mut Context) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.committed = true;
+        self.granting = false;
+        self.running = true;
+        self.immediate = false;
+        self.outcomes.push(Outcome::Success);
+        self.event(context, Severity::Info, "granted here");
+        self.tell_held(context);
+    }
+
+    fn tell_held(&self, context: &mut Context) {
+        let Role::Leading(leading) = &self.role else { return };
+        if leading.committed && leading.giving_up.is_none() {
+            let word = Word::Held { until: leading.until, term: leading.term };
+            context.outs.push(Out::Effect(Effect::Ticket { ticket: self.config.name.clone(), word }));
+        }
+    }
+
+    /// Has what depends on the ticket stopped, and then gives the ticket up.
+    pub(super) fn give_up(&mut self, context: &mut Context, revoke: bool) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        let before = leading.giving_up.replace(revoke || leading.giving_up == Some(true));
+        if before.is_some() {
+            return;
+        }
+        if self.running {
+            self.tell_not_held(context);
+        } else {
+            self.stopped(context);
+        }
+    }
+
+    pub(super) fn tick_leading(&mut self, context: &mut Context) {
+        let now = context.now.monotonic;
+        let (timeout, retries, manual) = (self.config.timeout, self.config.retries, self.config.mode == Mode::Manual);
+        let members = context.config.members.len();
+        let Role::Leading(leading) = &mut self.role else { return };
+        let hopeless = !leading.has_lease() && now >= leading.since + timeout * (retries + 1);
+        if !manual && (hopeless || leading.until.is_some_and(|until| now >= until)) {
+            self.lose_lead(context);
+            return;
+        }
+        if now >= leading.next_round {
+            let (held, giving_up, end) = (leading.committed, leading.giving_up.is_some(), leading.lease_end);
+            if held && !giving_up && !self.config.handler.is_empty() {
+                let rest = end.unwrap_or(now).since(now).as_secs() as i64;
+                self.run_handler(context, Some(context.now.calendar.seconds() + rest));
+            }
+            self.new_round(context);
+        } else if now >= leading.sent + timeout && leading.tries < retries && leading.acked.len() + 1 < members {
+            leading.tries += 1;
+            leading.sent = now;
+            let acked = leading.acked.clone();
+            let silent: Members = context.others().map(|peer| peer.id).filter(|id| !acked.contains(id)).collect();
+            let message = self.message_of(context, Command::Heartbeat, None);
+            for to in silent {
+                context.peers.entry(to).or_default().counters.resends += 1;
+                context.send(to, message.clone());
+            }
+        } else if now >= leading.sent + timeout && leading.tries < retries {
+            // All have answered: nothing is to be repeated in this round.
+            leading.tries = retries;
+        }
+        self.commit_if_due(context);
+    }
+
+    fn lose_lead(&mut self, context: &mut Context) {
+        let Role::Leading(leading) = &self.role else { return };
+        let (reason, revoke) = (leading.reason, leading.giving_up == Some(true));
+        let had_lease = leading.has_lease();
+        self.role = Role::Idle;
+        self.event(context, Severity::Warning, "no majority follows any longer");
+        self.outcomes.push(Outcome::SyncFail);
+        if !had_lease {
+            // Nothing was held: no promise to itself is left.
+            self.promise = None;
+        }
+        self.granting = false;
+        self.lost_by(context, Reason::TicketLost);
+        if revoke || (reason == Reason::Admin && !had_lease) {
+            self.wanted = false;
+        }
+        self.immediate = false;
+    }
+}

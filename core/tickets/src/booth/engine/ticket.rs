@@ -1,0 +1,882 @@
+//! One ticket: what is promised to whom, votes, and the way to the lead.
+
+use super::leading::Leading;
+use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body, fulfilled};
+use crate::booth::config::{self, Kind, Mode, When};
+use crate::booth::text;
+use crate::booth::wire::{Command, Flags, Leader, Message, Outcome, Reason, SiteId, TicketBody};
+use crate::drift;
+use hakudo_base::{Instant, Severity, UnixTime};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A message whose term is further ahead than this is not believed: terms must not run out.
+const FARTHEST_TERM: u32 = 1 << 30;
+/// Terms reserved on disk at a time.
+const TERMS: u32 = 64;
+
+/// A geo attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attribute {
+    pub(super) value: String,
+    /// When it was set in this life.
+    pub(super) set: Option<UnixTime>,
+}
+
+/// To whom the ticket is promised: nobody else gets a vote or an answer to a heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    pub(super) leader: SiteId,
+    pub(super) term: u32,
+    pub(super) until: Instant,
+}
+
+/// What the ticket is doing here.
+#[derive(Debug)]
+pub(super) enum Role {
+    Idle,
+    /// Others are asked what they know, before anything is risked.
+    Asking {
+        reason: Reason,
+        silent: Members,
+        until: Instant,
+    },
+    /// The handler was asked.
+    Checking {
+        reason: Reason,
+    },
+    Candidate {
+        reason: Reason,
+        term: u32,
+        votes: Members,
+        answered: Members,
+        /// Members that were asked what they remember, and did not say.
+        doubted: Members,
+        until: Instant,
+    },
+    Leading(Leading),
+}
+
+/// A message that is repeated to those who did not answer.
+#[derive(Debug)]
+struct Farewell {
+    message: Message,
+    silent: Members,
+    left: u32,
+    next: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) config: config::Ticket,
+    /// The highest term that was seen or used.
+    pub(super) term: u32,
+    /// Terms up to here are reserved on disk.
+    reserved: u32,
+    vote: Option<(u32, SiteId)>,
+    pub(super) promise: Option<Promise>,
+    /// Who holds it, as far as is known; `Nobody` where it was revoked.
+    pub(super) known: Leader,
+    pub(super) attributes: BTreeMap<String, Attribute>,
+    pub(super) role: Role,
+    able: bool,
+    /// The cluster was told that it holds the ticket, and has not said since that all is stopped.
+    pub(super) running: bool,
+    /// The ticket was granted and not revoked: if nobody holds it, some site should.
+    pub(super) wanted: bool,
+    /// Why it is free.
+    lost: Reason,
+    /// The one who gave it up had stopped.
+    pub(super) released_stopped: bool,
+    next_try: Option<Instant>,
+    /// An administrator's grant is under way.
+    pub(super) granting: bool,
+    /// Elections of an administrator's grant that had no winner.
+    failed_elections: u32,
+    /// The administrator does not want to wait for sites that cannot be reached.
+    pub(super) immediate: bool,
+    farewell: Option<Farewell>,
+    /// For clients that wait.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Sites that say they hold this manual ticket.
+    claims: Members,
+}
+
+impl Ticket {
+    pub(super) fn new(ticket: config::Ticket, config: &Config, stored: &StoredTicket, now: Instant) -> Self {
+        // A promise was made at some time before; it counts from now on.
+        let wait = drift::lengthen(ticket.expire + ticket.timeout + Duration::from_secs(1));
+        let promise = stored.promise.map(|(term, leader)| Promise { leader, term, until: now + wait });
+        let known = match promise {
+            Some(promise) => Leader::Site(promise.leader),
+            None if stored.revoked => Leader::Nobody,
+            None => Leader::Unknown,
+        };
+        let attribute = |value: &String| Attribute { value: value.clone(), set: None };
+        let ours = stored.promise.is_some_and(|(_, leader)| leader == config.local);
+        Self {
+            attributes: stored.attributes.iter().map(|(name, value)| (name.clone(), attribute(value))).collect(),
+            config: ticket,
+            term: stored.term,
+            reserved: stored.term,
+            vote: stored.vote,
+            promise,
+            known,
+            role: Role::Idle,
+            able: true,
+            // What ran by the word of an earlier life may still run.
+            running: ours,
+            wanted: ours,
+            lost: Reason::Reacquire,
+            released_stopped: false,
+            next_try: None,
+            granting: false,
+            failed_elections: 0,
+            immediate: false,
+            farewell: None,
+            outcomes: Vec::new(),
+            claims: Members::new(),
+        }
+    }
+
+    pub(super) fn stored(&self) -> StoredTicket {
+        StoredTicket {
+            term: self.reserved.max(self.vote.map_or(0, |(term, _)| term)),
+            vote: self.vote,
+            promise: self.promise.map(|promise| (promise.term.min(self.reserved_of(promise)), promise.leader)),
+            revoked: self.known == Leader::Nobody,
+            attributes: self
+                .attributes
+                .iter()
+                .map(|(name, attribute)| (name.clone(), attribute.value.clone()))
+                .collect(),
+        }
+    }
+
+    /// Renewals raise the term of a promise; what is on disk stays, so that a renewal writes nothing.
+    fn reserved_of(&self, promise: Promise) -> u32 {
+        promise.term - promise.term % TERMS
+    }
+
+    fn is_manual(&self) -> bool {
+        self.config.mode == Mode::Manual
+    }
+
+    fn expire(&self) -> Duration {
+        self.config.expire
+    }
+
+    /// A term that was never used here.
+    pub(super) fn next_term(&mut self, context: &mut Context) -> u32 {
+        self.term = self.term.saturating_add(1);
+        if self.term > self.reserved {
+            self.reserved = self.term.saturating_add(TERMS);
+            context.outs.push(Out::Persist);
+        }
+        self.term
+    }
+
+    /// Whom it is promised to, now.
+    pub(super) fn promised(&self, now: Instant) -> Option<Promise> {
+        self.promise.filter(|promise| now < promise.until)
+    }
+
+    pub(super) fn start(&mut self, context: &mut Context) {
+        self.broadcast(context, Command::Status, Reason::JustSo);
+        let ours = self.known == Leader::Site(context.config.local);
+        if !ours {
+            self.tell_not_held(context);
+        } else if !self.is_manual() {
+            // The others may know better; they have this long to say so.
+            self.next_try = Some(context.now.monotonic + self.config.timeout);
+        }
+    }
+
+    // What is said.
+
+    pub(super) fn message_of(&self, context: &Context, command: Command, request: Option<Command>) -> Message {
+        let now = context.now.monotonic;
+        let (leader, valid) = match (&self.role, self.promised(now)) {
+            // Always the whole time: what comes late or twice must not make it shorter for anybody.
+            (Role::Leading(_), _) => (Leader::Site(context.config.local), self.expire()),
+            (_, Some(promise)) => (Leader::Site(promise.leader), promise.until.since(now)),
+            _ => (if self.known == Leader::Nobody { Leader::Nobody } else { Leader::Unknown }, Duration::ZERO),
+        };
+        let valid = if self.is_manual() { 0 } else { context.to_wire(valid) };
+        let term = if let Role::Leading(leading) = &self.role { leading.term } else { self.term };
+        Message {
+            from: context.config.local,
+            command,
+            request,
+            flags: Flags { durable: true, ..Flags::default() },
+            reason: Reason::JustSo,
+            outcome: Outcome::Success,
+            body: body(&self.config.name, leader, term, valid),
+        }
+    }
+
+    pub(super) fn broadcast(&self, context: &mut Context, command: Command, reason: Reason) {
+        let message = Message { reason, ..self.message_of(context, command, None) };
+        self.send_all(context, &message);
+    }
+
+    fn send_all(&self, context: &mut Context, message: &Message) {
+        let others: Vec<SiteId> = context.others().map(|peer| peer.id).collect();
+        others.into_iter().for_each(|to| context.send(to, message.clone()));
+    }
+
+    fn answer(&self, context: &mut Context, to: SiteId, command: Command, request: Command) {
+        let message = self.message_of(context, command, Some(request));
+        context.send(to, message);
+    }
+
+    fn reject(&self, context: &mut Context, to: SiteId, request: Command, outcome: Outcome) {
+        let message = Message { outcome, ..self.message_of(context, Command::Reject, Some(request)) };
+        context.send(to, message);
+    }
+
+    fn say_farewell(&mut self, context: &mut Context, message: Message) {
+        self.send_all(context, &message);
+        let silent = context.others().map(|peer| peer.id).collect();
+        let next = context.now.monotonic + self.config.timeout;
+        self.farewell = Some(Farewell { message, silent, left: self.config.retries, next });
+    }
+
+    pub(super) fn tell_not_held(&self, context: &mut Context) {
+        let (ticket, revoked) = (self.config.name.clone(), self.known == Leader::Nobody);
+        context.outs.push(Out::Effect(Effect::Ticket { ticket, word: Word::NotHeld { owner: self.known, revoked } }));
+    }
+
+    pub(super) fn event(&self, context: &mut Context, severity: Severity, text: impl Into<String>) {
+        context.event(severity, &self.config.name, text.into());
+    }
+
+    // What is heard.
+
+    pub(super) fn message(&mut self, context: &mut Context, message: &Message, body: &TicketBody) {
+        let from = message.from;
+        if body.term > self.term.saturating_add(FARTHEST_TERM) {
+            return;
+        }
+        if let Some(farewell) = &mut self.farewell
+            && (message.request == Some(farewell.message.command) || message.command == Command::RequestVote)
+        {
+            farewell.silent.remove(&from);
+        }
+        match (message.command, message.request) {
+            (Command::Status, _) => self.answer(context, from, Command::MyIndex, Command::Status),
+            (Command::MyIndex, _) => self.on_index(context, from, body),
+            (Command::RequestVote, _) => self.on_request(context, from, body, message.reason),
+            (Command::VoteFor, None) if body.leader == Leader::Nobody => self.on_release(context, from, body),
+            (Command::VoteFor, _) => self.on_vote(context, from, body),
+            (Command::Heartbeat | Command::Update, _) => self.on_heartbeat(context, from, body, message.command),
+            (Command::Ack, request) => self.on_ack(context, from, body, request),
+            (Command::RevokeTicket, _) => self.on_revoke(context, from, body),
+            (Command::Reject, _) => self.on_reject(context, from, body, message.outcome),
+            _ => {}
+        }
+    }
+
+    /// How long a lease that `from` just spoke of can last at most, by the clock here.
+    fn lease_of(&self, context: &mut Context, from: SiteId, wire: u32) -> Duration {
+        let durable = context.is_durable(from);
+        let mut valid = context.at_most(wire);
+        if valid > self.expire() * 20 {
+            let text = format!("{} names a lease of {wire}: does it count in another unit?", context.name(from));
+            self.event(context, Severity::Warning, text);
+            valid = self.expire();
+        }
+        // A lease of hakudo began before its heartbeat was sent; boothd's begins with the last answer that it needs.
+        let longest = if durable {
+            if valid > self.expire() + Duration::from_secs(1) { valid } else { self.expire() }
+        } else {
+            valid.max(self.expire()) + self.config.timeout + Duration::from_secs(1)
+        };
+        drift::lengthen(longest)
+    }
+
+    /// Promises the ticket to `leader` until then, or for longer.
+    fn promise_to(&mut self, context: &mut Context, leader: SiteId, term: u32, until: Instant) {
+        let before = self.promise.filter(|promise| promise.leader == leader);
+        let until = before.map_or(until, |promise| promise.until.max(until));
+        let term = before.map_or(term, |promise| promise.term.max(term));
+        let is_new = before.is_none_or(|promise| self.reserved_of(promise) != term - term % TERMS);
+        self.promise = Some(Promise { leader, term, until });
+        if is_new || self.known != Leader::Site(leader) {
+            self.known = Leader::Site(leader);
+            context.outs.push(Out::Persist);
+            if leader != context.config.local {
+                self.granting = false;
+                let text = format!("held by {}", context.name(leader));
+                self.event(context, Severity::Info, text);
+                self.tell_not_held(context);
+            }
+        }
+        self.wanted = true;
+        self.next_try = None;
+    }
+
+    fn on_heartbeat(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, command: Command) {
+        let now = context.now.monotonic;
+        if body.leader != Leader::Site(from) || context.kind(from) != Some(Kind::Site) {
+            return;
+        }
+        if self.is_manual() {
+            self.manual_heartbeat(context, from, body, command);
+            return;
+        }
+        if let Role::Leading(leading) = &self.role {
+            // Without a lease nothing was said to anybody that could not be taken back.
+            if leading.has_lease() || leading.committed || body.term < leading.term {
+                self.reject(context, from, command, Outcome::TermStillValid);
+                return;
+            }
+            self.role = Role::Idle;
+            self.promise = None;
+        }
+        if self.promised(now).is_some_and(|promise| promise.leader != from) {
+            self.reject(context, from, command, Outcome::TermStillValid);
+            return;
+        }
+        if self.promise.is_some_and(|promise| body.term < promise.term) {
+            self.reject(context, from, command, Outcome::TermOutdated);
+            return;
+        }
+        if !matches!(self.role, Role::Idle) {
+            self.role = Role::Idle;
+            self.outcomes.push(Outcome::SyncFail);
+        }
+        self.term = self.term.max(body.term);
+        self.farewell = None;
+        let until = now + self.lease_of(context, from, body.valid_for);
+        self.promise_to(context, from, body.term, until);
+        let mut answer = self.message_of(context, Command::Ack, Some(command));
+        // The holder knows its round by the term.
+        answer.body = super::body(&self.config.name, Leader::Site(from), body.term, body.valid_for);
+        context.send(from, answer);
+    }
+
+    fn on_request(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, reason: Reason) {
+        let now = context.now.monotonic;
+        if context.kind(from) != Some(Kind::Site) || self.is_manual() {
+            return;
+        }
+        let request = Command::RequestVote;
+        if self.known == Leader::Nobody && matches!(reason, Reason::TicketLost | Reason::StepDown | Reason::Reacquire) {
+            return self.reject(context, from, request, Outcome::YouOutdated);
+        }
+        if self.promised(now).is_some_and(|promise| promise.leader != from) || matches!(self.role, Role::Leading(_)) {
+            return self.reject(context, from, request, Outcome::TermStillValid);
+        }
+        if body.term < self.term {
+            return self.reject(context, from, request, Outcome::TermOutdated);
+        }
+        let voted = match self.vote {
+            Some((term, candidate)) if term == body.term => candidate,
+            _ => {
+                self.vote = Some((body.term, from));
+                self.term = body.term;
+                context.outs.push(Out::Persist);
+                if !matches!(self.role, Role::Idle) {
+                    // Another one is ahead; it gets the time to win.
+                    self.role = Role::Idle;
+                }
+                let pause = self.config.timeout + self.random_delay(context);
+                self.next_try = Some(now + pause);
+                from
+            }
+        };
+        let mut answer = self.message_of(context, Command::VoteFor, Some(request));
+        answer.body = super::body(&self.config.name, Leader::Site(voted), body.term, 0);
+        context.send(from, answer);
+    }
+
+    /// True where `voter` may have forgotten a promise that still holds.
+    fn is_forgetful(&self, context: &Context, voter: SiteId) -> bool {
+        let longest = drift::lengthen(self.expire() + self.config.timeout + Duration::from_secs(1));
+        context
+            .peers
+            .get(&voter)
+            .is_some_and(|peer| !peer.durable && peer.forgot_at.is_some_and(|at| context.now.monotonic < at + longest))
+    }
+
+    fn on_vote(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+        self.term = self.term.max(body.term);
+        let forgetful = self.is_forgetful(context, from);
+        let local = context.config.local;
+        let Role::Candidate { reason, term, votes, answered, doubted, .. } = &mut self.role else { return };
+        if body.term != *term {
+            return;
+        }
+        answered.insert(from);
+        let safe = !matches!(reason, Reason::TicketLost | Reason::Reacquire);
+        let counts = safe || !(forgetful || doubted.contains(&from));
+        if body.leader == Leader::Site(local) && counts {
+            votes.insert(from);
+        }
+        if context.is_majority(votes.len()) {
+            let reason = *reason;
+            self.win(context, reason);
+        } else if answered.len() == context.config.members.len() {
+            self.election_failed(context);
+        }
+    }
+
+    fn on_index(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+        let now = context.now.monotonic;
+        self.term = self.term.max(body.term);
+        if let Role::Leading(leading) = &self.role {
+            if body.term < leading.term {
+                let update = self.message_of(context, Command::Update, None);
+                context.send(from, update);
+            }
+            return;
+        }
+        if self.is_manual() {
+            if let Leader::Site(holder) = body.leader
+                && holder == from
+            {
+                self.claims.insert(holder);
+                self.known = body.leader;
+            }
+        } else if let (Leader::Site(holder), true) = (body.leader, body.valid_for > 0) {
+            self.learn(context, from, holder, body);
+        } else if let Some(promise) = self.promise
+            && body.term < promise.term
+            && !context.is_durable(from)
+            && let Some(peer) = context.peers.get_mut(&from)
+        {
+            // It does not know what it must have known: it was restarted, and its question was not heard here.
+            peer.forgot_at = Some(now);
+        }
+        if let Role::Asking { silent, .. } = &mut self.role {
+            silent.remove(&from);
+        }
+    }
+
+    /// Somebody says that `holder` has a lease.
+    fn learn(&mut self, context: &mut Context, from: SiteId, holder: SiteId, body: &TicketBody) {
+        let now = context.now.monotonic;
+        if holder == context.config.local {
+            // Held here before a restart of this process.
+            if self.promised(now).is_none() && self.known != Leader::Nobody {
+                self.wanted = true;
+                self.lost = Reason::Reacquire;
+            }
+            return;
+        }
+        if self.promised(now).is_some_and(|promise| promise.leader != holder)
+            || context.kind(holder) != Some(Kind::Site)
+        {
+            return;
+        }
+        if self.promise.is_some_and(|promise| body.term < promise.term && promise.leader != holder) {
+            return;
+        }
+        if !matches!(self.role, Role::Idle) {
+            self.role = Role::Idle;
+            self.outcomes.push(Outcome::Overgrant);
+        }
+        // What others know of a lease is not longer than the lease: only the sender's rounding and the clocks are allowed for.
+        let wire = context.at_most(body.valid_for);
+        let lease = if wire > self.expire() * 20 {
+            self.lease_of(context, from, body.valid_for)
+        } else {
+            drift::lengthen(wire)
+        };
+        self.promise_to(context, holder, body.term, now + lease);
+    }
+
+    fn on_release(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+        let Some(promise) = self.promise else { return };
+        if promise.leader != from || body.term < promise.term {
+            return;
+        }
+        let text = format!("{} gives the ticket up", context.name(from));
+        self.event(context, Severity::Warning, text);
+        self.term = self.term.max(body.term);
+        self.promise = None;
+        self.known = Leader::Unknown;
+        self.wanted = true;
+        self.lost = Reason::StepDown;
+        self.released_stopped = context.is_durable(from);
+        self.next_try = None;
+        context.outs.push(Out::Persist);
+        self.tell_not_held(context);
+    }
+
+    fn on_revoke(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+        self.claims.remove(&from);
+        let is_holder = match self.promise {
+            Some(promise) => promise.leader == from && body.term >= promise.term,
+            None => self.is_manual() && self.known == Leader::Site(from),
+        };
+        if is_holder {
+            self.term = self.term.max(body.term);
+            self.revoked(context);
+        } else if !(self.known == Leader::Nobody || self.is_manual()) {
+            return;
+        }
+        self.answer(context, from, Command::Ack, Command::RevokeTicket);
+    }
+
+    /// Notes that an administrator has revoked the ticket.
+    fn revoked(&mut self, context: &mut Context) {
+        self.role = Role::Idle;
+        self.promise = None;
+        self.known = Leader::Nobody;
+        self.granting = false;
+        self.wanted = false;
+        self.next_try = None;
+        context.outs.push(Out::Persist);
+        self.event(context, Severity::Info, "revoked");
+        self.tell_not_held(context);
+    }
+
+    fn on_reject(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, outcome: Outcome) {
+        self.term = self.term.max(body.term);
+        match &mut self.role {
+            Role::Leading(leading) => leading.rejected(context.now.monotonic, self.config.timeout),
+            Role::Candidate { answered, .. } => {
+                answered.insert(from);
+                let all_answered = answered.len() == context.config.members.len();
+                match body.leader {
+                    Leader::Site(holder) if holder != context.config.local && body.valid_for > 0 => {
+                        self.learn(context, from, holder, body);
+                    }
+                    Leader::Nobody if outcome == Outcome::YouOutdated => self.revoked(context),
+                    _ if all_answered || outcome == Outcome::TermOutdated => self.election_failed(context),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // The way to the lead.
+
+    fn random_delay(&self, context: &mut Context) -> Duration {
+        let longest = self.config.timeout.min(Duration::from_secs(1));
+        Duration::from_millis(context.random.below(longest.as_millis() as u64))
+    }
+
+    /// How long others are let go first: those of higher weight, and after a loss all others.
+    fn precedence(&self, context: &Context) -> Duration {
+        let weight = |id| {
+            context.config.members.iter().position(|member| member.id == id).map_or(0, |at| self.config.weight(at))
+        };
+        let own = weight(context.config.local);
+        let sites = context.others().filter(|peer| peer.kind == Kind::Site);
+        let before = sites.filter(|peer| weight(peer.id) > own).count();
+        self.config.timeout.min(Duration::from_secs(1)) * before as u32
+    }
+
+    /// True where this site could take a lost ticket now.
+    fn may_take(&self, context: &Context) -> bool {
+        let prerequisites = self.granting
+            || self.lost == Reason::Reacquire
+            || fulfilled(&self.config.prerequisites, When::Auto, &self.attributes);
+        let idle = !self.running || self.lost == Reason::Reacquire;
+        context.is_site() && !self.is_manual() && self.able && idle && prerequisites
+    }
+
+    /// Begins to acquire the ticket.
+    pub(super) fn acquire(&mut self, context: &mut Context, reason: Reason) {
+        self.next_try = None;
+        self.failed_elections = 0;
+        self.granting = reason == Reason::Admin;
+        if self.config.handler.is_empty() || reason == Reason::Reacquire {
+            self.agreed(context, reason);
+        } else {
+            self.role = Role::Checking { reason };
+            self.run_handler(context, None);
+        }
+    }
+
+    pub(super) fn run_handler(&self, context: &mut Context, expires: Option<i64>) {
+        context.outs.push(Out::Effect(Effect::RunHandler { ticket: self.config.name.clone(), expires }));
+    }
+
+    pub(super) fn handler_ended(&mut self, context: &mut Context, agrees: bool) {
+        match &self.role {
+            Role::Checking { reason } if agrees => {
+                let reason = *reason;
+                self.agreed(context, reason);
+            }
+            Role::Checking { .. } => {
+                self.event(context, Severity::Warning, "the handler did not agree");
+                self.role = Role::Idle;
+                self.granting = false;
+                self.outcomes.push(Outcome::HandlerFailed);
+                self.next_try = Some(context.now.monotonic + self.config.renewal);
+            }
+            Role::Leading(_) if !agrees => {
+                self.event(context, Severity::Warning, "the handler did not agree, giving the ticket up");
+                self.give_up(context, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn agreed(&mut self, context: &mut Context, reason: Reason) {
+        let now = context.now.monotonic;
+        if self.is_manual() && self.immediate {
+            return self.lead_manually(context);
+        }
+        // Before a takeover, members that do not keep their promises are asked whether they remember.
+        let doubtful = |peer: &&super::Peer| match reason {
+            Reason::TicketLost | Reason::Reacquire => !context.is_durable(peer.id),
+            _ => self.is_manual() && peer.kind == Kind::Site,
+        };
+        let silent: Members = context.others().filter(doubtful).map(|peer| peer.id).collect();
+        if silent.is_empty() {
+            return if self.is_manual() { self.lead_manually(context) } else { self.stand(context, reason, silent) };
+        }
+        self.claims.clear();
+        self.role = Role::Asking { reason, silent, until: now + self.config.timeout };
+        self.broadcast(context, Command::Status, Reason::JustSo);
+    }
+
+    /// Asks for votes.
+    fn stand(&mut self, context: &mut Context, reason: Reason, doubted: Members) {
+        let local = context.config.local;
+        let term = self.next_term(context);
+        self.vote = Some((term, local));
+        context.outs.push(Out::Persist);
+        let votes = Members::from([local]);
+        let until = context.now.monotonic + self.config.timeout;
+        self.role = Role::Candidate { reason, term, answered: votes.clone(), votes, doubted, until };
+        let mut message = self.message_of(context, Command::RequestVote, None);
+        message.reason = reason;
+        message.body = body(&self.config.name, Leader::Site(local), term, 0);
+        self.send_all(context, &message);
+        if context.is_majority(1) {
+            self.win(context, reason);
+        }
+    }
+
+    fn election_failed(&mut self, context: &mut Context) {
+        let Role::Candidate { reason, .. } = self.role else { return };
+        self.role = Role::Idle;
+        self.failed_elections += 1;
+        if reason == Reason::Admin && self.failed_elections > self.config.retries {
+            self.event(context, Severity::Error, "no majority for the grant");
+            self.granting = false;
+            self.immediate = false;
+            self.outcomes.push(Outcome::SyncFail);
+            return;
+        }
+        if reason == Reason::Admin {
+            self.outcomes.push(Outcome::More);
+        } else {
+            self.lost = reason;
+        }
+        let delay = self.random_delay(context) + Duration::from_millis(10);
+        self.next_try = Some(context.now.monotonic + delay);
+    }
+
+    fn win(&mut self, context: &mut Context, reason: Reason) {
+        let (now, local) = (context.now.monotonic, context.config.local);
+        self.farewell = None;
+        let commit_at = now + self.commit_delay(reason);
+        self.role = Role::Leading(Leading::new(reason, commit_at, now));
+        // The promise to itself: whatever comes, it is on disk before the first heartbeat.
+        self.promise = None;
+        self.promise_to(context, local, self.term, now + drift::lengthen(self.expire()));
+        self.new_round(context);
+    }
+
+    pub(super) fn lead_manually(&mut self, context: &mut Context) {
+        let (now, local) = (context.now.monotonic, context.config.local);
+        self.next_term(context);
+        self.role = Role::Leading(Leading::new(Reason::Admin, now, now));
+        self.claims.insert(local);
+        self.promise_to(context, local, self.term, now);
+        self.new_round(context);
+        self.commit(context);
+    }
+
+    fn manual_heartbeat(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, command: Command) {
+        self.claims.insert(from);
+        self.term = self.term.max(body.term);
+        if matches!(self.role, Role::Leading(_)) {
+            let text = format!("held here, and {} says that it holds it too", context.name(from));
+            self.event(context, Severity::Error, text);
+            return;
+        }
+        self.role = Role::Idle;
+        let now = context.now.monotonic;
+        self.promise_to(context, from, body.term, now);
+        let mut answer = self.message_of(context, Command::Ack, Some(command));
+        answer.body = super::body(&self.config.name, Leader::Site(from), body.term, 0);
+        context.send(from, answer);
+    }
+
+    // What the site says.
+
+    pub(super) fn able(&mut self, context: &mut Context, able: bool) {
+        self.able = able;
+        if !able && matches!(self.role, Role::Leading(_)) {
+            self.event(context, Severity::Warning, "cannot be served here any longer, giving it up");
+            self.give_up(context, false);
+        }
+    }
+
+    pub(super) fn is_able(&self) -> bool {
+        self.able
+    }
+
+    pub(super) fn stopped(&mut self, context: &mut Context) {
+        self.running = false;
+        let Role::Leading(leading) = &self.role else { return };
+        let Some(revoke) = leading.giving_up else { return };
+        let term = leading.term;
+        let local = context.config.local;
+        self.claims.remove(&local);
+        self.role = Role::Idle;
+        self.promise = None;
+        self.immediate = false;
+        if revoke {
+            self.revoked(context);
+            self.outcomes.push(Outcome::Success);
+        } else {
+            self.known = Leader::Unknown;
+            self.wanted = true;
+            self.lost = Reason::StepDown;
+            self.released_stopped = true;
+            // The others first.
+            self.next_try = Some(context.now.monotonic + self.config.renewal);
+            context.outs.push(Out::Persist);
+        }
+        let command = if revoke { Command::RevokeTicket } else { Command::VoteFor };
+        let mut message = self.message_of(context, command, None);
+        message.reason = if revoke { Reason::Admin } else { Reason::JustSo };
+        message.body = body(&self.config.name, Leader::Nobody, term, 0);
+        self.say_farewell(context, message);
+    }
+
+    // Time.
+
+    pub(super) fn tick(&mut self, context: &mut Context) {
+        let now = context.now.monotonic;
+        self.tick_farewell(context);
+        match &self.role {
+            Role::Leading(_) => return self.tick_leading(context),
+            Role::Asking { reason, silent, until } if silent.is_empty() || now >= *until => {
+                let (reason, all, silent) = (*reason, silent.is_empty(), silent.clone());
+                if !self.is_manual() {
+                    self.stand(context, reason, silent);
+                } else if all && self.claims.is_empty() {
+                    self.lead_manually(context);
+                } else {
+                    self.role = Role::Idle;
+                    self.outcomes.push(if all { Outcome::Overgrant } else { Outcome::SyncFail });
+                }
+            }
+            Role::Candidate { until, .. } if now >= *until => self.election_failed(context),
+            _ => {}
+        }
+        if self.is_manual() {
+            return;
+        }
+        if let (Leader::Site(holder), None) = (self.known, self.promised(now)) {
+            let text = if holder == context.config.local {
+                "lost".to_owned()
+            } else {
+                format!("lost at {}", context.name(holder))
+            };
+            self.event(context, Severity::Warning, text);
+            self.lost_by(context, if holder == context.config.local { Reason::Reacquire } else { Reason::TicketLost });
+        }
+        let free = self.promised(now).is_none() || self.known == Leader::Site(context.config.local);
+        if !(self.wanted || self.granting) || !free || !matches!(self.role, Role::Idle) || !self.may_take(context) {
+            self.next_try = None;
+            return;
+        }
+        match self.next_try {
+            None => {
+                let delay = self.random_delay(context) + self.precedence(context);
+                self.next_try = Some(now + delay);
+            }
+            Some(at) if now >= at => {
+                if self.granting {
+                    self.next_try = None;
+                    self.stand(context, Reason::Admin, Members::new());
+                } else {
+                    self.acquire(context, self.lost);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Nobody holds it any longer.
+    pub(super) fn lost_by(&mut self, context: &mut Context, reason: Reason) {
+        self.known = Leader::Unknown;
+        self.lost = reason;
+        self.released_stopped = false;
+        self.next_try = None;
+        self.wanted = true;
+        self.tell_not_held(context);
+    }
+
+    fn tick_farewell(&mut self, context: &mut Context) {
+        let now = context.now.monotonic;
+        let Some(farewell) = &mut self.farewell else { return };
+        if now < farewell.next {
+            return;
+        }
+        if farewell.left == 0 || farewell.silent.is_empty() {
+            self.farewell = None;
+            return;
+        }
+        farewell.left -= 1;
+        farewell.next = now + self.config.timeout;
+        for to in farewell.silent.clone() {
+            context.peers.entry(to).or_default().counters.resends += 1;
+            context.outs.push(Out::Send(to, farewell.message.clone()));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let farewell = self.farewell.as_ref().map(|farewell| farewell.next);
+        let role = match &self.role {
+            Role::Leading(leading) => leading.deadline(&self.config),
+            Role::Asking { until, .. } | Role::Candidate { until, .. } => Some(*until),
+            Role::Idle | Role::Checking { .. } => match self.known {
+                Leader::Site(_) if !self.is_manual() => {
+                    let promise = self.promise.map(|promise| promise.until);
+                    promise.into_iter().chain(self.next_try).min()
+                }
+                _ if (self.wanted || self.granting) && self.able => self.next_try,
+                _ => None,
+            },
+        };
+        farewell.into_iter().chain(role).min()
+    }
+
+    // What is shown.
+
+    pub(super) fn listed(&self, context: &Context) -> text::Ticket {
+        let (now, calendar) = (context.now.monotonic, context.now.calendar);
+        let at = |instant: Instant| UnixTime::from_millis(calendar.millis() + instant.since(now).as_millis() as i64);
+        let holder = match self.known {
+            Leader::Unknown => text::Holder::Nobody,
+            Leader::Nobody => text::Holder::Revoked,
+            Leader::Site(id) => text::Holder::Site(context.name(id)),
+        };
+        let (expires, pending) = match &self.role {
+            Role::Leading(leading) => (leading.lease_end(), leading.pending().filter(|at| *at > now)),
+            _ => (self.promise.map(|promise| promise.until), None),
+        };
+        let claims = context.config.members.iter().filter(|member| self.claims.contains(&member.id));
+        text::Ticket {
+            name: self.config.name.clone(),
+            holder,
+            expires: if self.is_manual() { None } else { expires.map(at) },
+            pending_until: pending.map(at),
+            manual: self.is_manual(),
+            claims: claims.map(|member| member.address.to_string()).collect(),
+        }
+    }
+}
