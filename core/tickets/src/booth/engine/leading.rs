@@ -29,6 +29,14 @@ pub(super) struct Leading {
     commit_at: Instant,
     pub(super) committed: bool,
     told_pending: bool,
+    /// When the first round was backed.
+    backed: Option<Instant>,
+    /// When members that follow anybody were asked last whom they follow.
+    asked: Option<Instant>,
+    /// The lead depends on such members.
+    doubtful: bool,
+    /// Those that said: this one.
+    confirmed: Members,
     /// It shall be given up once all is stopped; true: an administrator revokes it.
     pub(super) giving_up: Option<bool>,
 }
@@ -57,6 +65,10 @@ impl Leading {
             commit_at,
             committed: false,
             told_pending: false,
+            backed: None,
+            asked: None,
+            doubtful: false,
+            confirmed: Members::new(),
             giving_up: None,
         }
     }
@@ -85,7 +97,9 @@ impl Leading {
         let commit = waits.then_some(pending);
         let resend = (self.tries < ticket.retries).then_some(self.sent + ticket.timeout);
         let give_up_trying = (!self.has_lease()).then_some(self.since + ticket.timeout * (ticket.retries + 1));
-        let times = [commit, resend, self.until, Some(self.next_round)];
+        // When followers are to be asked, for the first time or again.
+        let asks = self.asked.or(self.backed).filter(|_| waits && self.doubtful).map(|at| at + ticket.timeout);
+        let times = [commit, resend, self.until, Some(self.next_round), asks];
         let automatic = (ticket.mode == Mode::Automatic).then_some(give_up_trying).flatten();
         times.into_iter().flatten().chain(automatic).min()
     }
@@ -148,6 +162,7 @@ impl Ticket {
         let stop_time = context.config.stop_time;
         let Role::Leading(leading) = &mut self.role else { return };
         let first = leading.lease_end.is_none();
+        leading.backed.get_or_insert(context.now.monotonic);
         leading.lease_end = Some(leading.begun + drift::shorten(self.config.expire));
         leading.until = Some(leading.begun + usable(&self.config, stop_time));
         let end = leading.begun + drift::lengthen(self.config.expire);
@@ -166,9 +181,10 @@ impl Ticket {
         let sites = context.others().filter(|peer| peer.kind == Kind::Site);
         let Role::Leading(leading) = &mut self.role else { return };
         let all_sites = sites.into_iter().all(|peer| leading.sites_acked.contains(&peer.id));
-        if leading.committed || leading.giving_up.is_some() || !leading.has_lease() {
+        if leading.committed || leading.giving_up.is_some() || !leading.has_lease() || !self.is_confirmed(context) {
             return;
         }
+        let Role::Leading(leading) = &mut self.role else { return };
         // A site that follows does not hold it. What it runs may still be stopping, unless nobody held it.
         let nobody_else = all_sites && matches!(leading.reason, Reason::Admin | Reason::Reacquire);
         if now >= leading.commit_at || nobody_else {
@@ -176,6 +192,47 @@ impl Ticket {
         } else if !leading.told_pending && now >= leading.since + timeout {
             leading.told_pending = true;
             self.outcomes.push(Outcome::CibPending);
+        }
+    }
+
+    /// A boothd follows whoever sends the next heartbeat. Where the lead depends on one, it is asked a while later whether it
+    /// still follows this one: of two that won in the same moment, all but one learn that they did not.
+    fn is_confirmed(&mut self, context: &mut Context) -> bool {
+        let (now, timeout) = (context.now.monotonic, self.config.timeout);
+        let ask = self.message_of(context, Command::Status, None);
+        let Role::Leading(leading) = &mut self.role else { return false };
+        let sure = leading.acked.iter().filter(|id| context.is_durable(**id) || leading.confirmed.contains(id)).count();
+        leading.doubtful = !context.is_majority(sure + 1);
+        if !leading.doubtful {
+            return true;
+        }
+        let last = leading.asked.or(leading.backed).unwrap_or(now);
+        if now >= last + timeout {
+            leading.asked = Some(now);
+            let doubtful: Members = leading.acked.iter().copied().filter(|id| !context.is_durable(*id)).collect();
+            doubtful.into_iter().for_each(|to| context.send(to, ask.clone()));
+        }
+        false
+    }
+
+    /// A member says whom it follows.
+    pub(super) fn on_index_leading(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+        let local = context.config.local;
+        let Role::Leading(leading) = &mut self.role else { return };
+        if leading.committed {
+            if body.term < leading.term {
+                let update = self.message_of(context, Command::Update, None);
+                context.send(from, update);
+            }
+        } else if leading.asked.is_some() && !context.is_durable(from) {
+            if body.leader == Leader::Site(local) {
+                leading.confirmed.insert(from);
+                self.commit_if_due(context);
+            } else if self.config.mode == Mode::Automatic {
+                let text = format!("{} follows another one", context.name(from));
+                self.event(context, Severity::Warning, text);
+                self.lose_lead(context);
+            }
         }
     }
 

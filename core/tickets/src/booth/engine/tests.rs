@@ -27,7 +27,7 @@ impl Boothd {
             Command::Status => Command::MyIndex,
             Command::Heartbeat | Command::Update => {
                 let owned = self.leader.is_some_and(|leader| leader != message.from);
-                if asked.term < self.term && owned {
+                if owned && (asked.term < self.term || message.command == Command::Update) {
                     outcome = Outcome::TermOutdated;
                     Command::Reject
                 } else {

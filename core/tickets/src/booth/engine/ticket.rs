@@ -425,12 +425,8 @@ impl Ticket {
     fn on_index(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         let now = context.now.monotonic;
         self.term = self.term.max(body.term);
-        if let Role::Leading(leading) = &self.role {
-            if body.term < leading.term {
-                let update = self.message_of(context, Command::Update, None);
-                context.send(from, update);
-            }
-            return;
+        if matches!(self.role, Role::Leading(_)) {
+            return self.on_index_leading(context, from, body);
         }
         if self.is_manual() {
             if let Leader::Site(holder) = body.leader
