@@ -104,6 +104,11 @@ impl Element {
         self.attributes.iter().find(|a| &*a.name == name).map(|a| &*a.value)
     }
 
+    /// The value of an attribute, shared.
+    pub fn shared_attribute(&self, name: &str) -> Option<&Arc<str>> {
+        self.attributes.iter().find(|a| &*a.name == name).map(|a| &a.value)
+    }
+
     /// All attributes in order.
     pub fn attributes(&self) -> &[Attribute] {
         &self.attributes

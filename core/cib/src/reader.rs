@@ -171,14 +171,19 @@ impl<'a> Lines<'a> {
     }
 
     fn position(&mut self, offset: usize) -> Position {
-        for byte in self.text.as_bytes().get(self.offset..offset).unwrap_or_default() {
-            match byte {
-                b'\n' => self.position = Position { line: self.position.line + 1, column: 1 },
-                // A continuing byte of a character that was counted at its first byte.
-                0x80..=0xBF => {}
-                _ => self.position.column += 1,
+        let passed = self.text.as_bytes().get(self.offset..offset).unwrap_or_default();
+        let last_line = match passed.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => {
+                let lines = passed.iter().filter(|byte| **byte == b'\n').count();
+                self.position.line = self.position.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+                self.position.column = 1;
+                &passed[end + 1..]
             }
-        }
+            None => passed,
+        };
+        // A byte that continues a character was counted at the character's first.
+        let columns = last_line.iter().filter(|byte| !matches!(byte, 0x80..=0xBF)).count();
+        self.position.column = self.position.column.saturating_add(u32::try_from(columns).unwrap_or(u32::MAX));
         self.offset = offset;
         self.position
     }
@@ -202,16 +207,23 @@ impl Shared {
         if text.len() > Self::LONGEST {
             return text.into();
         }
-        // FNV-1a.
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let place = &mut self.table[((hash >> 32) ^ hash) as usize % Self::PLACES];
+        let place = &mut self.table[hash(text.as_bytes()) as usize % Self::PLACES];
         match place {
             Some(known) if &**known == text => Arc::clone(known),
             _ => Arc::clone(place.insert(text.into())),
         }
     }
+}
+
+/// A hash of short texts, eight bytes at a time. Whoever makes texts collide only makes them not be shared.
+fn hash(bytes: &[u8]) -> u64 {
+    const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(PRIME).rotate_left(29);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let rest = rest.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+    let hash = mix(hash, rest);
+    hash ^ (hash >> 32)
 }
 
 struct Builder<'a> {

@@ -66,29 +66,48 @@ pub enum Purpose {
 
 /// As [`plan`], for one purpose.
 pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
-    decide(cib, now, purpose, |_| ()).0
+    decide(cib, now, purpose, &mut |_| (), |_| ()).0
 }
 
 /// As [`plan_for`], with all that was thought of on the way, which may be much more than the plan.
 pub fn plan_with_considered(cib: &Document, now: UnixTime, purpose: Purpose) -> (Plan, Considered) {
-    decide(cib, now, purpose, Planner::considered)
+    decide(cib, now, purpose, &mut |_| (), Planner::considered)
 }
 
-fn decide<T>(cib: &Document, now: UnixTime, purpose: Purpose, look_back: impl FnOnce(&mut Planner) -> T) -> (Plan, T) {
+/// As [`plan_for`]; `done` hears the name of each phase when it is over. For those who measure.
+pub fn plan_watched(cib: &Document, now: UnixTime, purpose: Purpose, done: &mut dyn FnMut(&'static str)) -> Plan {
+    decide(cib, now, purpose, done, |_| ()).0
+}
+
+fn decide<T>(
+    cib: &Document,
+    now: UnixTime,
+    purpose: Purpose,
+    done: &mut dyn FnMut(&'static str),
+    look_back: impl FnOnce(&mut Planner) -> T,
+) -> (Plan, T) {
     let cib = &current_schema(cib);
-    let mut planner = read_cluster(cib, now);
+    let mut planner = Planner::new(cib, now);
     planner.purpose = purpose;
-    planner.read_constraints(cib);
-    planner.apply_node_criteria();
-    planner.add_all_internal_constraints();
-    planner.handle_config_changes();
-    planner.assign_all();
-    planner.create_all_actions();
-    planner.order_remote_actions();
-    planner.schedule_fencing_and_shutdowns();
-    planner.apply_orderings();
+    done("schema");
+    let mut phase = |name, run: fn(&mut Planner, &Document)| {
+        run(&mut planner, cib);
+        done(name);
+    };
+    phase("resources", Planner::read_resources);
+    phase("status", Planner::read_status);
+    phase("constraints", Planner::read_constraints);
+    phase("criteria", |planner, _| planner.apply_node_criteria());
+    phase("internal constraints", |planner, _| planner.add_all_internal_constraints());
+    phase("changed definitions", |planner, _| planner.handle_config_changes());
+    phase("places", |planner, _| planner.assign_all());
+    phase("actions", |planner, _| planner.create_all_actions());
+    phase("remote nodes", |planner, _| planner.order_remote_actions());
+    phase("fencing", |planner, _| planner.schedule_fencing_and_shutdowns());
+    phase("relations", |planner, _| planner.apply_orderings());
     let foreseen = planner.list_changes();
     let transition = planner.create_graph();
+    done("graph");
     let changes = planner.list_changes();
     let seen = look_back(&mut planner);
     let plan = Plan {
@@ -100,6 +119,7 @@ fn decide<T>(cib: &Document, now: UnixTime, purpose: Purpose, look_back: impl Fn
         placements: planner.placements,
         problems: planner.problems.into_iter().collect(),
     };
+    done("list of changes");
     (plan, seen)
 }
 

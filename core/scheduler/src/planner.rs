@@ -4,6 +4,7 @@ use crate::decide::action::{Action, ActionIndex, OpKey, Relation, Task};
 use crate::decide::colocation::{Colocation, ColocationIndex};
 use crate::decide::config_changes::DeferredCheck;
 use crate::decide::digest::KnownDigests;
+use crate::decide::instances::InstanceActions;
 use crate::decide::location::LocationConstraint;
 use crate::decide::node_order::NodeRanks;
 use crate::decide::notify::CloneNotifications;
@@ -36,12 +37,14 @@ pub(crate) struct Planner {
     pub(crate) operation_rules: bool,
     pub(crate) template_elements: BTreeMap<String, Arc<Element>>,
     pub(crate) histories: Vec<NodeHistory>,
-    /// The place of a resource's history: (place in `histories`, place in its resources), by node name and resource id.
-    pub(crate) history_index: BTreeMap<(String, String), (usize, usize)>,
+    /// The places of the histories of a node, by its name.
+    pub(crate) histories_of: BTreeMap<String, Vec<usize>>,
     pub(crate) feature_set: Option<String>,
     pub(crate) purpose: Purpose,
 
     pub(crate) actions: Vec<Action>,
+    /// How often an action may have been changed or added.
+    pub(crate) action_changes: u64,
     /// The actions of each resource, oldest first, in parallel to the model's resources.
     pub(crate) actions_of: Vec<Vec<ActionIndex>>,
     /// Those of a key, oldest first.
@@ -55,6 +58,7 @@ pub(crate) struct Planner {
     pub(crate) relations: BTreeMap<(ActionIndex, ActionIndex), Relation>,
     pub(crate) task_names: Vec<String>,
     pub(crate) updates: Updates,
+    pub(crate) instance_actions: InstanceActions,
     /// How many resources are being placed, each for the one before.
     pub(crate) assignments_under_way: usize,
 
@@ -73,7 +77,7 @@ pub(crate) struct Planner {
     pub(crate) notifications: BTreeMap<ResourceId, CloneNotifications>,
     pub(crate) parameter_cache: ParameterCache,
     /// By resource, node, operation and interval.
-    pub(crate) digests: BTreeMap<(ResourceId, NodeIndex, String, u32), KnownDigests>,
+    pub(crate) digests: BTreeMap<(ResourceId, NodeIndex, Arc<str>, u32), KnownDigests>,
 
     pub(crate) node_ranks: NodeRanks,
 
@@ -101,6 +105,7 @@ impl Planner {
     }
 
     pub(crate) fn action_mut(&mut self, action: ActionIndex) -> &mut Action {
+        self.action_changes += 1;
         &mut self.actions[action.index()]
     }
 
@@ -164,12 +169,13 @@ impl Planner {
         if !subject.allowed.contains(node) {
             subject.allowed.insert(node, base);
         }
+        if score == Score::ZERO {
+            return;
+        }
         if let Some(entry) = subject.allowed.get_mut(node) {
             entry.score = entry.score.plus(score);
         }
-        if score != Score::ZERO {
-            self.placements.note(resource, node, score, share);
-        }
+        self.placements.note(resource, node, score, share);
     }
 
     /// Remembers the scores of a resource, and of what is in it, as `crm_simulate -s` shows them.

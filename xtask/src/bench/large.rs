@@ -5,13 +5,9 @@ use std::fmt::Write as _;
 /// A cluster of a size, in a situation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster {
-    /// What it is, for the table.
-    pub(crate) name: &'static str,
-    nodes: usize,
-    resources: usize,
+    pub(crate) nodes: usize,
+    pub(crate) resources: usize,
     kind: Kind,
-    /// Whether the peer is asked to plan for it too; the largest take it minutes.
-    pub(crate) paired: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,94 +22,101 @@ enum Kind {
     LostUnprobed,
 }
 
-/// The clusters that are measured.
-pub(crate) const CLUSTERS: &[Cluster] = &[
-    Cluster {
-        name: "32 nodes, 1,000 primitives, first probes",
-        nodes: 32,
-        resources: 1000,
-        kind: Kind::FirstProbes,
-        paired: true,
-    },
-    Cluster {
-        name: "32 nodes, 2,000 primitives, one node lost",
-        nodes: 32,
-        resources: 2000,
-        kind: Kind::Lost,
-        paired: true,
-    },
-    Cluster {
-        name: "100 nodes, 100 clones, first probes",
-        nodes: 100,
-        resources: 100,
-        kind: Kind::Clones,
-        paired: true,
-    },
-    Cluster {
-        name: "1,000 nodes, 10,000 primitives, one node lost",
-        nodes: 1000,
-        resources: 10_000,
-        kind: Kind::LostUnprobed,
-        paired: false,
-    },
-];
+/// A cluster for which there is a target.
+pub(crate) struct Target {
+    pub(crate) cluster: Cluster,
+    /// Seconds for reading and planning.
+    pub(crate) seconds: f64,
+    /// MiB.
+    pub(crate) memory: Option<u64>,
+    /// Whether the peer is asked to plan for it too; the largest take it minutes.
+    pub(crate) paired: bool,
+    /// What Pacemaker 3.0.2 needed, on another machine.
+    pub(crate) reference: &'static str,
+}
 
-/// How time grows: with resources, and with nodes.
-pub(crate) const GROWTH: &[Cluster] = &[
-    Cluster {
-        name: "16 nodes, 250 primitives, first probes",
-        nodes: 16,
-        resources: 250,
-        kind: Kind::FirstProbes,
-        paired: false,
+/// The clusters that have targets.
+pub(crate) const TARGETS: &[Target] = &[
+    Target {
+        cluster: Cluster::of(32, 1000, Kind::FirstProbes),
+        seconds: 0.3,
+        memory: Some(100),
+        paired: true,
+        reference: "11.6 s, 385 MB",
     },
-    Cluster {
-        name: "16 nodes, 500 primitives, first probes",
-        nodes: 16,
-        resources: 500,
-        kind: Kind::FirstProbes,
-        paired: false,
+    Target {
+        cluster: Cluster::of(32, 2000, Kind::Lost),
+        seconds: 0.2,
+        memory: None,
+        paired: true,
+        reference: "4.2 s, 967 MB",
     },
-    Cluster {
-        name: "16 nodes, 1,000 primitives, first probes",
-        nodes: 16,
-        resources: 1000,
-        kind: Kind::FirstProbes,
-        paired: false,
+    Target {
+        cluster: Cluster::of(100, 100, Kind::Clones),
+        seconds: 0.5,
+        memory: None,
+        paired: true,
+        reference: "12.5 s",
     },
-    Cluster {
-        name: "16 nodes, 2,000 primitives, first probes",
-        nodes: 16,
-        resources: 2000,
-        kind: Kind::FirstProbes,
+    Target {
+        cluster: Cluster::of(1000, 10_000, Kind::LostUnprobed),
+        seconds: 2.0,
+        memory: Some(1024),
         paired: false,
-    },
-    Cluster {
-        name: "64 nodes, 500 primitives, first probes",
-        nodes: 64,
-        resources: 500,
-        kind: Kind::FirstProbes,
-        paired: false,
-    },
-    Cluster {
-        name: "128 nodes, 500 primitives, first probes",
-        nodes: 128,
-        resources: 500,
-        kind: Kind::FirstProbes,
-        paired: false,
+        reference: "not known",
     },
 ];
 
 /// The cluster whose plan is also carried out on paper.
-pub(crate) const SIMULATED: Cluster = Cluster {
-    name: "16 nodes, 500 primitives, simulate -S",
-    nodes: 16,
-    resources: 500,
-    kind: Kind::FirstProbes,
-    paired: true,
-};
+pub(crate) const SIMULATED: Cluster = Cluster::of(16, 500, Kind::FirstProbes);
+
+/// Clusters of which each is twice the one before.
+pub(crate) struct Series {
+    pub(crate) smallest: Cluster,
+    /// Nodes are doubled, and not resources.
+    pub(crate) of_nodes: bool,
+    pub(crate) sizes: usize,
+}
+
+/// How time grows.
+pub(crate) const SERIES: &[Series] = &[
+    Series { smallest: Cluster::of(16, 250, Kind::FirstProbes), of_nodes: false, sizes: 5 },
+    Series { smallest: Cluster::of(16, 250, Kind::FirstProbes), of_nodes: true, sizes: 4 },
+    Series { smallest: Cluster::of(16, 250, Kind::Lost), of_nodes: false, sizes: 5 },
+    Series { smallest: Cluster::of(16, 250, Kind::Lost), of_nodes: true, sizes: 4 },
+    Series { smallest: Cluster::of(100, 1250, Kind::LostUnprobed), of_nodes: false, sizes: 4 },
+    Series { smallest: Cluster::of(25, 50, Kind::Clones), of_nodes: false, sizes: 4 },
+    Series { smallest: Cluster::of(25, 50, Kind::Clones), of_nodes: true, sizes: 4 },
+];
+
+impl Series {
+    /// The clusters with what is doubled of each.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = (usize, Cluster)> + '_ {
+        (0..self.sizes).map(|doublings| {
+            let mut cluster = self.smallest;
+            let count = if self.of_nodes { &mut cluster.nodes } else { &mut cluster.resources };
+            *count <<= doublings;
+            (*count, cluster)
+        })
+    }
+}
 
 impl Cluster {
+    const fn of(nodes: usize, resources: usize, kind: Kind) -> Self {
+        Self { nodes, resources, kind }
+    }
+
+    /// What it is.
+    pub(crate) fn name(&self) -> String {
+        let what = match self.kind {
+            Kind::FirstProbes => "primitives, first probes",
+            Kind::Clones => "clones, first probes",
+            Kind::Lost => "primitives, one node lost",
+            Kind::LostUnprobed => "primitives without probes, one node lost",
+        };
+        format!("{} nodes × {} {what}", self.nodes, self.resources)
+    }
+
     /// Its CIB.
     pub(crate) fn cib(&self) -> String {
         let mut text = String::from(

@@ -8,6 +8,7 @@ mod agents;
 mod bare;
 mod cluster;
 mod figure;
+mod growth;
 mod large;
 mod machine;
 mod measure;

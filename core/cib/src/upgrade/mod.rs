@@ -67,7 +67,7 @@ pub fn upgrade(document: &Document) -> Result<Upgraded, UpgradeError> {
     if document.root().attribute("validate-with") != Some(LATEST_SCHEMA) {
         document.root_mut().set("validate-with", LATEST_SCHEMA);
     }
-    let mut work = Work::new(&document);
+    let mut work = Work::new(document.clone());
     if schema == "none" {
         work.note(
             Severity::Warning,
@@ -110,18 +110,16 @@ fn major_version(schema: &str) -> Result<u32, UpgradeError> {
 /// What all passes share: the notes, and which ids are taken.
 struct Work {
     notes: Vec<Note>,
-    taken: BTreeSet<String>,
+    original: Document,
+    /// Every id of the original and those made since, once one has to be made: hardly any upgrade makes one.
+    taken: Option<BTreeSet<String>>,
     /// An attribute was changed or added that a path of somebody may speak of.
     attributes_changed: bool,
 }
 
 impl Work {
-    fn new(document: &Document) -> Self {
-        Self {
-            notes: Vec::new(),
-            taken: document.ids().into_keys().map(str::to_owned).collect(),
-            attributes_changed: false,
-        }
+    fn new(original: Document) -> Self {
+        Self { notes: Vec::new(), original, taken: None, attributes_changed: false }
     }
 
     /// Something changed its form but not its meaning.
@@ -152,10 +150,12 @@ impl Work {
 
     /// An id that nothing else has, made of this one.
     fn fresh_id(&mut self, wanted: &str) -> String {
+        let original = &self.original;
+        let taken = self.taken.get_or_insert_with(|| original.ids().into_keys().map(str::to_owned).collect());
         let wanted = format!("upgraded-{wanted}");
         let mut id = wanted.clone();
         for number in 2u64.. {
-            if self.taken.insert(id.clone()) {
+            if taken.insert(id.clone()) {
                 break;
             }
             id = format!("{wanted}-{number}");

@@ -22,7 +22,7 @@ const ROLES: &[&str] = &["role", "rsc-role", "with-rsc-role"];
 /// Renames options and roles to what they are called today, without a change of meaning. An option that stands anywhere
 /// under its new name already keeps its old one, because then the order of the sets decides which of them counts.
 pub fn modernise(document: &mut Document) -> Vec<Note> {
-    let mut work = Work::new(document);
+    let mut work = Work::new(document.clone());
     let Some(configuration) = document.root_mut().child_mut("configuration") else { return Vec::new() };
     let names: BTreeSet<String> = configuration
         .descendants()

@@ -105,6 +105,7 @@ impl Planner {
             Some(resource) => (self.operation_of(resource, key, task), self.requirement(resource, task)),
             None => (None, Requires::Nothing),
         };
+        self.action_changes += 1;
         self.actions.push(Action {
             resource,
             name: name.clone(),
@@ -239,6 +240,7 @@ impl Planner {
         };
         if let Some(waiting) = self.nodeless_actions.remove(&(resource, key)) {
             self.action_mut(waiting).node = Some(node);
+            self.instance_actions.nodes_given += 1;
             self.actions_on_node.insert((resource, key, node), waiting);
         }
         self.find_actions_on(resource, key, node)

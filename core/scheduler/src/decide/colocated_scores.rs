@@ -2,7 +2,7 @@
 //! and the nodes that those like that are colocated with them, and so on.
 
 use super::colocation::{Colocation, ColocationIndex};
-use crate::model::{NodeIndex, NodeTable, ResourceId, Score};
+use crate::model::{NodeEntry, NodeIndex, NodeTable, ResourceId, Score};
 use crate::planner::Planner;
 use std::collections::BTreeMap;
 
@@ -163,7 +163,8 @@ impl Planner {
     }
 
     fn end_visit(&mut self, mut visit: Visit) -> NodeTable {
-        if visit.collect.nonnegative {
+        let spoiled = |(_, entry): (NodeIndex, &NodeEntry)| entry.score == SPOILED;
+        if visit.collect.nonnegative && visit.table.iter().any(spoiled) {
             for (_, entry) in visit.table.iter_mut() {
                 if entry.score == SPOILED {
                     entry.score = Score(1);

@@ -8,6 +8,7 @@ use crate::planner::Planner;
 use crate::read::failures::Failures;
 use crate::read::history::{EntryPlace, active_range};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A history entry whose parameters are to be compared with today's.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +22,6 @@ pub(crate) struct DeferredCheck {
 
 impl Planner {
     pub(crate) fn handle_config_changes(&mut self) {
-        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (place, history) in self.histories.iter().enumerate() {
-            let name = history.state.attribute("uname").unwrap_or_default().to_owned();
-            by_name.entry(name).or_default().push(place);
-        }
         let mut by_id: BTreeMap<String, Vec<ResourceId>> = BTreeMap::new();
         for top in self.model.top.clone() {
             self.index_ids(top, &mut by_id);
@@ -36,13 +32,16 @@ impl Planner {
             if !peer.maintenance && !peer.is_usable() {
                 continue;
             }
-            let Some(place) = by_name.get(&peer.name).and_then(|places| places.first()).copied() else { continue };
+            let Some(place) = self.histories_of.get(&peer.name).and_then(|places| places.first()).copied() else {
+                continue;
+            };
             for resource_at in 0..self.histories[place].resources.len() {
-                let id = &self.histories[place].resources[resource_at].id;
-                for resource in by_id.get(id).cloned().unwrap_or_default().into_iter().rev() {
-                    if !self.histories[place].resources[resource_at].entries.is_empty() {
-                        self.check_history(resource, node, place, resource_at);
-                    }
+                let history = Arc::clone(&self.histories[place].resources[resource_at]);
+                if history.entries.is_empty() {
+                    continue;
+                }
+                for resource in by_id.get(&*history.id).into_iter().flatten().rev() {
+                    self.check_history(*resource, node, place, resource_at);
                 }
             }
         }
@@ -96,8 +95,8 @@ impl Planner {
                 self.schedule_cancel(resource, entry.attribute("call-id"), key, node);
                 continue;
             }
-            let counts = entry.interval_ms > 0
-                || matches!(entry.task.as_str(), "monitor" | "start" | "promote" | "migrate_from");
+            let counts =
+                entry.interval_ms > 0 || matches!(&*entry.task, "monitor" | "start" | "promote" | "migrate_from");
             if counts {
                 let check = DeferredCheck { resource, node, entry: entry_place, of_failure: false };
                 if self.needs_remote_name(resource) {
@@ -131,8 +130,8 @@ impl Planner {
 
     /// Another agent than the one that the history knows.
     fn agent_changed(&mut self, resource: ResourceId, node: NodeIndex, place: usize, at: usize, active: bool) -> bool {
-        let recorded = std::sync::Arc::clone(&self.histories[place].resources[at].element);
-        let configured = std::sync::Arc::clone(&self.sources[resource.index()].element);
+        let recorded = Arc::clone(&self.histories[place].resources[at].element);
+        let configured = Arc::clone(&self.sources[resource.index()].element);
         let changed = ["type", "class", "provider"]
             .iter()
             .filter(|name| recorded.attribute(name) != configured.attribute(name))

@@ -113,7 +113,7 @@ impl Planner {
         };
         let entry = self.entry(place);
         let restart_matches = match (&known.restart, &entry.restart_digest) {
-            (Some(now), Some(recorded)) => now == recorded,
+            (Some(now), Some(recorded)) => **now == **recorded,
             _ => true,
         };
         known.state = match entry.attribute("op-digest") {

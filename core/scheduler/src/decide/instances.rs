@@ -367,6 +367,10 @@ impl Planner {
             return self.update_interleaved(first, then, node, filter, kind);
         }
         let mut changed = self.update_pair(first, then, flags, filter, kind);
+        if kind == Relation::ORDERED && self.has_primitive_instances(then_resource) {
+            // An order alone changes no primitive's action.
+            return changed;
+        }
         let task = self.action(then).task;
         for instance in self.instances(then_resource) {
             let Some(action) = self.newest_action(instance, task, node) else { continue };
@@ -442,27 +446,118 @@ impl Planner {
         action: ActionIndex,
         node: Option<NodeIndex>,
     ) -> ActionFlags {
-        let mut flags = ActionFlags::OPTIONAL | ActionFlags::RUNNABLE | ActionFlags::PSEUDO;
         let task = self.instance_task(action);
-        let mut any_runnable = false;
-        for instance in self.instances_behind(collection, action) {
-            let on = if self.resource(instance).is_primitive() { node } else { None };
-            let Some(instance_action) = self.newest_action(instance, task, on) else { continue };
-            let instance_flags = self.action_flags(instance_action, node);
-            if flags.has(ActionFlags::OPTIONAL) && !instance_flags.has(ActionFlags::OPTIONAL) {
-                flags.clear(ActionFlags::OPTIONAL);
-                self.action_mut(action).flags.clear(ActionFlags::OPTIONAL);
+        let (mut optional, mut runnable) = (true, false);
+        if self.resource(collection).is_clone() && self.has_primitive_instances(collection) {
+            (optional, runnable) = self.primitive_instance_flags(collection, task, node);
+        } else {
+            for instance in self.instances_behind(collection, action) {
+                let on = if self.resource(instance).is_primitive() { node } else { None };
+                let Some(instance_action) = self.newest_action(instance, task, on) else { continue };
+                let instance_flags = self.action_flags(instance_action, node);
+                optional &= instance_flags.has(ActionFlags::OPTIONAL);
+                runnable |= instance_flags.has(ActionFlags::RUNNABLE);
             }
-            any_runnable |= instance_flags.has(ActionFlags::RUNNABLE);
         }
-        if !any_runnable {
-            flags.clear(ActionFlags::RUNNABLE);
-            if node.is_none() {
-                self.action_mut(action).flags.clear(ActionFlags::RUNNABLE);
-            }
+        let mut flags = ActionFlags::PSEUDO;
+        if optional {
+            flags.set(ActionFlags::OPTIONAL);
+        } else if self.action(action).is(ActionFlags::OPTIONAL) {
+            self.action_mut(action).flags.clear(ActionFlags::OPTIONAL);
+        }
+        if runnable {
+            flags.set(ActionFlags::RUNNABLE);
+        } else if node.is_none() && self.action(action).is(ActionFlags::RUNNABLE) {
+            self.action_mut(action).flags.clear(ActionFlags::RUNNABLE);
         }
         flags
     }
+
+    fn has_primitive_instances(&self, collection: ResourceId) -> bool {
+        let first = match &self.resource(collection).kind {
+            crate::model::Kind::Bundle(_) => return true,
+            _ => self.resource(collection).children.first(),
+        };
+        first.is_some_and(|first| self.resource(*first).is_primitive())
+    }
+
+    /// Whether all actions of a clone's primitive instances are optional, and whether any is runnable; on a node if one is
+    /// given. Every relation of the clone asks for it, so that it is counted again only once something has changed.
+    fn primitive_instance_flags(&mut self, clone: ResourceId, task: Task, node: Option<NodeIndex>) -> (bool, bool) {
+        let mut known = self.instance_actions.known.remove(&(clone, task)).unwrap_or_default();
+        if known.of_actions != self.actions.len() || known.of_nodes_given != self.instance_actions.nodes_given {
+            known = self.find_instance_actions(clone, task);
+        }
+        let of = |planner: &Planner, actions: &mut dyn Iterator<Item = ActionIndex>| {
+            let (mut optional, mut runnable) = (true, false);
+            for action in actions {
+                optional &= planner.action(action).is(ActionFlags::OPTIONAL);
+                runnable |= planner.action(action).is(ActionFlags::RUNNABLE);
+            }
+            (optional, runnable)
+        };
+        let found = match (node, known.sum) {
+            (Some(node), _) => {
+                let first = known.on_nodes.partition_point(|(on, _)| *on < node);
+                let here = known.on_nodes[first..].iter().take_while(|(on, _)| *on == node);
+                of(self, &mut here.map(|(_, action)| *action))
+            }
+            (None, Some((changes, sum))) if changes == self.action_changes => sum,
+            (None, _) => {
+                let sum = of(self, &mut known.newest.iter().copied());
+                known.sum = Some((self.action_changes, sum));
+                sum
+            }
+        };
+        self.instance_actions.known.insert((clone, task), known);
+        found
+    }
+
+    fn find_instance_actions(&self, clone: ResourceId, task: Task) -> KnownInstanceActions {
+        let (mut newest, mut on_nodes) = (Vec::new(), Vec::new());
+        for (place, &instance) in self.resource(clone).children.iter().enumerate() {
+            newest.extend(self.newest_action(instance, task, None));
+            for &action in self.actions_of[instance.index()].iter().rev() {
+                let subject = self.action(action);
+                if let Some(node) = subject.node.filter(|_| subject.task == task) {
+                    on_nodes.push((node, place, action));
+                }
+            }
+        }
+        // Of an instance's on a node, the newest counts, which stands first.
+        on_nodes.sort_by_key(|(node, place, _)| (*node, *place));
+        on_nodes.dedup_by_key(|(node, place, _)| (*node, *place));
+        KnownInstanceActions {
+            of_actions: self.actions.len(),
+            of_nodes_given: self.instance_actions.nodes_given,
+            newest,
+            on_nodes: on_nodes.into_iter().map(|(node, _, action)| (node, action)).collect(),
+            sum: None,
+        }
+    }
+}
+
+/// The actions of the primitive instances of clones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InstanceActions {
+    /// By clone and the instances' task.
+    known: BTreeMap<(ResourceId, Task), KnownInstanceActions>,
+    /// How often an action was given a node after it was made.
+    pub(crate) nodes_given: usize,
+}
+
+/// Those of one clone and task.
+#[derive(Clone, Debug, Default)]
+struct KnownInstanceActions {
+    /// How many actions there were, and how many nodes had been given, when this was found.
+    of_actions: usize,
+    of_nodes_given: usize,
+    /// The newest of each instance.
+    newest: Vec<ActionIndex>,
+    /// The newest of each instance on each node, by node.
+    on_nodes: Vec<(NodeIndex, ActionIndex)>,
+    /// What the newest have in common, with the count of changes at which it was summed up.
+    sum: Option<(u64, (bool, bool))>,
 }
 
 /// What the instances of a collection are doing.

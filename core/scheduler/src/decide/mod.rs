@@ -17,7 +17,7 @@ mod fencing;
 mod graph;
 mod group;
 mod health;
-mod instances;
+pub(crate) mod instances;
 pub(crate) mod location;
 mod migration;
 pub(crate) mod node_order;

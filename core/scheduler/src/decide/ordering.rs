@@ -67,7 +67,7 @@ impl Planner {
 
     /// Turns orderings into relations of actions, and lets these change what is required and possible.
     pub(crate) fn apply_orderings(&mut self) {
-        let orderings = self.orderings.clone();
+        let orderings = std::mem::take(&mut self.orderings);
         for ordering in &orderings {
             if let Some(resource) = ordering.first.resource {
                 self.apply_from(resource, ordering);
@@ -77,6 +77,8 @@ impl Planner {
                 self.relate(first, then, ordering.flags);
             }
         }
+        let added = std::mem::replace(&mut self.orderings, orderings);
+        self.orderings.extend(added);
         let all = |planner: &Planner| (0..u32::try_from(planner.actions.len()).unwrap_or(u32::MAX)).rev();
         for index in all(self) {
             self.block_colocation_dependents(ActionIndex(index));

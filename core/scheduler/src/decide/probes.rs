@@ -228,7 +228,8 @@ impl Planner {
 
     /// What waits for a stop waits for the probes too, because these may find something to stop.
     fn order_probes_before_stops(&mut self) {
-        for ordering in self.orderings.clone() {
+        let orderings = std::mem::take(&mut self.orderings);
+        for ordering in &orderings {
             let (Some(first), flags) = (ordering.first.resource, ordering.flags) else { continue };
             if flags == Relation::NONE || ordering.then.resource == Some(first) {
                 continue;
@@ -272,6 +273,8 @@ impl Planner {
                 }
             }
         }
+        let added = std::mem::replace(&mut self.orderings, orderings);
+        self.orderings.extend(added);
     }
 
     fn probe_matters_for(&self, probe: ActionIndex, then: ActionIndex) -> bool {

@@ -117,6 +117,11 @@ pub struct Model {
     pub recheck_by: Option<i64>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) node_order: Vec<NodeIndex>,
+    /// The nodes of a name, and those of an id, in lower case; hardly ever more than one.
+    pub(crate) nodes_named: BTreeMap<String, Vec<NodeIndex>>,
+    pub(crate) nodes_with_id: BTreeMap<String, Vec<NodeIndex>>,
+    /// What [`Model::everywhere`] found, until a node changes.
+    pub(crate) everywhere: Option<NodeTable>,
     pub(crate) resources: Vec<Resource>,
     pub(crate) top: Vec<ResourceId>,
     /// The resources that were ever known by an id: their own, or that of their history.
@@ -139,7 +144,44 @@ impl Model {
 
     /// The node of a name, in any case.
     pub fn node_named(&self, name: &str) -> Option<NodeIndex> {
-        self.nodes().find(|node| self.node(*node).name.eq_ignore_ascii_case(name))
+        self.first_of(self.nodes_named.get(&name.to_ascii_lowercase())?)
+    }
+
+    /// The node of an id, in any case.
+    pub(crate) fn node_with_id(&self, id: &str) -> Option<NodeIndex> {
+        self.first_of(self.nodes_with_id.get(&id.to_ascii_lowercase())?)
+    }
+
+    fn first_of(&self, nodes: &[NodeIndex]) -> Option<NodeIndex> {
+        match nodes {
+            [one] => Some(*one),
+            several => self.nodes().find(|node| several.contains(node)),
+        }
+    }
+
+    /// Adds a node; where it stands in `node_order` is for the caller to say.
+    pub(crate) fn push_node(&mut self, node: Node) -> NodeIndex {
+        let index = NodeIndex::new(self.nodes.len());
+        self.nodes_named.entry(node.name.to_ascii_lowercase()).or_default().push(index);
+        self.nodes_with_id.entry(node.id.to_ascii_lowercase()).or_default().push(index);
+        self.nodes.push(node);
+        self.everywhere = None;
+        index
+    }
+
+    /// The table of a resource that may run everywhere, except on nodes that are made for certain resources.
+    pub(crate) fn everywhere(&mut self) -> NodeTable {
+        if let Some(known) = &self.everywhere {
+            return known.clone();
+        }
+        let mut table = NodeTable::default();
+        for &node in &self.node_order {
+            let base = self.node(node).base;
+            if base.discovery != Discovery::Never {
+                table.insert(node, base);
+            }
+        }
+        self.everywhere.insert(table).clone()
     }
 
     /// The resources that are in no other, in the order of decision: by priority, then as configured.
@@ -372,6 +414,7 @@ impl Model {
     }
 
     pub(crate) fn node_mut(&mut self, node: NodeIndex) -> &mut Node {
+        self.everywhere = None;
         &mut self.nodes[node.index()]
     }
 

@@ -2,6 +2,7 @@
 
 use super::NodeIndex;
 use std::fmt;
+use std::sync::Arc;
 
 /// A score: an integer between minus and plus INFINITY (±1,000,000), where minus INFINITY always wins
 /// (Pacemaker Explained, "Scores").
@@ -76,9 +77,11 @@ pub struct NodeEntry {
 }
 
 /// The nodes that a resource may use with what each is worth; a node that is absent is not allowed at all.
+///
+/// Copies share their entries until one is changed: most resources of a large cluster think alike of most nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeTable {
-    entries: Vec<Option<NodeEntry>>,
+    entries: Arc<Vec<Option<NodeEntry>>>,
 }
 
 impl NodeTable {
@@ -89,21 +92,38 @@ impl NodeTable {
 
     /// The entry of a node, to be changed.
     pub fn get_mut(&mut self, node: NodeIndex) -> Option<&mut NodeEntry> {
-        self.entries.get_mut(node.index()).and_then(Option::as_mut)
+        if !self.contains(node) {
+            return None;
+        }
+        Arc::make_mut(&mut self.entries).get_mut(node.index()).and_then(Option::as_mut)
     }
 
     /// Puts an entry in, in place of what was there.
     pub fn insert(&mut self, node: NodeIndex, entry: NodeEntry) {
-        if self.entries.len() <= node.index() {
-            self.entries.resize(node.index() + 1, None);
+        let entries = Arc::make_mut(&mut self.entries);
+        if entries.len() <= node.index() {
+            entries.resize(node.index() + 1, None);
         }
-        self.entries[node.index()] = Some(entry);
+        entries[node.index()] = Some(entry);
+    }
+
+    /// Puts in what another table has and this one has not.
+    pub(crate) fn add_missing(&mut self, other: &NodeTable) {
+        if self.entries.is_empty() {
+            self.entries = Arc::clone(&other.entries);
+        } else if !Arc::ptr_eq(&self.entries, &other.entries) {
+            for (node, entry) in other.iter() {
+                if !self.contains(node) {
+                    self.insert(node, *entry);
+                }
+            }
+        }
     }
 
     /// Takes a node out.
     pub fn remove(&mut self, node: NodeIndex) {
-        if let Some(entry) = self.entries.get_mut(node.index()) {
-            *entry = None;
+        if self.contains(node) {
+            Arc::make_mut(&mut self.entries)[node.index()] = None;
         }
     }
 
@@ -129,7 +149,10 @@ impl NodeTable {
 
     /// All entries, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (NodeIndex, &mut NodeEntry)> {
-        self.entries.iter_mut().enumerate().filter_map(|(i, entry)| entry.as_mut().map(|e| (NodeIndex::new(i), e)))
+        Arc::make_mut(&mut self.entries)
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(i, entry)| entry.as_mut().map(|e| (NodeIndex::new(i), e)))
     }
 }
 

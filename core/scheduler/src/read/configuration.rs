@@ -3,6 +3,7 @@
 use super::attributes::{RuleInput, shared_children};
 use super::operations::has_rules;
 use crate::Purpose;
+use crate::decide::instances::InstanceActions;
 use crate::decide::node_order::NodeRanks;
 use crate::decide::relations::Updates;
 use crate::model::{
@@ -31,6 +32,9 @@ impl Planner {
                 recheck_by: None,
                 nodes: Vec::new(),
                 node_order: Vec::new(),
+                nodes_named: BTreeMap::new(),
+                nodes_with_id: BTreeMap::new(),
+                everywhere: None,
                 resources: Vec::new(),
                 top: Vec::new(),
                 known_as: BTreeMap::new(),
@@ -45,10 +49,11 @@ impl Planner {
             operation_rules: false,
             template_elements: BTreeMap::new(),
             histories: Vec::new(),
-            history_index: BTreeMap::new(),
+            histories_of: BTreeMap::new(),
             feature_set: cib.root().attribute("crm_feature_set").map(str::to_owned),
             purpose: Purpose::Execution,
             actions: Vec::new(),
+            action_changes: 0,
             actions_of: Vec::new(),
             actions_with_key: BTreeMap::new(),
             actions_on_node: BTreeMap::new(),
@@ -69,6 +74,7 @@ impl Planner {
             digests: BTreeMap::new(),
             node_ranks: NodeRanks::default(),
             updates: Updates::default(),
+            instance_actions: InstanceActions::default(),
             assignments_under_way: 0,
             scores: Vec::new(),
             placements: Placements::default(),
@@ -208,8 +214,7 @@ impl Planner {
         let word = if kind == NodeKind::Remote { "remote" } else { "cluster" };
         node.attributes.insert("#kind".to_owned(), word.to_owned());
         self.model.have_remote_nodes |= kind == NodeKind::Remote;
-        let index = NodeIndex::new(self.model.nodes.len());
-        self.model.nodes.push(node);
+        let index = self.model.push_node(node);
         // After all that are not greater, but before equal ones, as an insertion into a sorted list does.
         let model = &self.model;
         let place = model

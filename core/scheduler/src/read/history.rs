@@ -5,6 +5,7 @@ use crate::model::NodeIndex;
 use crate::planner::Planner;
 use crate::values;
 use hakudo_cib::{Document, Element};
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -17,10 +18,10 @@ pub(crate) const PENDING: i32 = -1;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) element: Arc<Element>,
-    pub(crate) id: String,
-    pub(crate) task: String,
+    pub(crate) id: Arc<str>,
+    pub(crate) task: Arc<str>,
     /// `operation_key`, or the id.
-    pub(crate) key: String,
+    pub(crate) key: Arc<str>,
     pub(crate) interval_ms: u32,
     pub(crate) call_id: i64,
     pub(crate) exit_code: Option<i32>,
@@ -28,23 +29,22 @@ pub(crate) struct Entry {
     /// The exit code that was expected; -1 if the history does not say.
     pub(crate) expected: i32,
     pub(crate) last_change: Option<i64>,
-    pub(crate) restart_digest: Option<String>,
-    /// Transition and its owner, as far as they can be read.
-    magic: Magic,
+    pub(crate) restart_digest: Option<Arc<str>>,
 }
 
+/// Transition and its owner, as far as they can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Magic {
+enum Magic<'a> {
     Missing,
     Unreadable,
-    Read { owner: String, transition: i64 },
+    Read { owner: &'a str, transition: i64 },
 }
 
 /// A `<lrm_resource>`.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceHistory {
     pub(crate) element: Arc<Element>,
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     /// In the order of the document.
     pub(crate) entries: Vec<Entry>,
 }
@@ -53,7 +53,9 @@ pub(crate) struct ResourceHistory {
 #[derive(Clone, Debug)]
 pub(crate) struct NodeHistory {
     pub(crate) state: Arc<Element>,
-    pub(crate) resources: Vec<ResourceHistory>,
+    pub(crate) resources: Vec<Arc<ResourceHistory>>,
+    /// The places of the resources in the order of their ids, once one is looked for: only what failed or migrated is.
+    by_id: OnceCell<Vec<usize>>,
 }
 
 /// Where an entry stands: node state, resource, entry.
@@ -65,35 +67,58 @@ pub(crate) struct EntryPlace {
 }
 
 impl Entry {
+    /// There are as many of these as of everything else together: read in one pass, and what is text is shared with the
+    /// document.
     fn read(element: &Arc<Element>) -> Self {
-        let number = |name: &str| element.attribute(name).and_then(values::integer);
-        let small = |name: &str| number(name).and_then(|n| i32::try_from(n).ok());
-        let transition_key = element.attribute("transition-key");
+        let nothing: &Arc<str> = &Arc::default();
+        let (mut id, mut task, mut key, mut restart_digest) = (nothing, nothing, None, None);
+        let (mut interval, mut call_id, mut exit_code, mut status, mut last_change) = (None, None, None, None, None);
+        let mut expected = -1;
+        for attribute in element.attributes() {
+            let value = &attribute.value;
+            match &*attribute.name {
+                "id" => id = value,
+                "operation" => task = value,
+                "operation_key" => key = Some(value),
+                "interval" => interval = values::integer(value),
+                "call-id" => call_id = values::integer(value),
+                "rc-code" => exit_code = values::integer(value),
+                "op-status" => status = values::integer(value),
+                "transition-key" => expected = decode_key(value).map_or(-1, |(_, expected, _)| expected),
+                "last-rc-change" => last_change = values::integer(value),
+                "op-restart-digest" => restart_digest = Some(value),
+                _ => {}
+            }
+        }
+        let small = |number: Option<i64>| number.and_then(|n| i32::try_from(n).ok());
         Self {
             element: Arc::clone(element),
-            id: element.id().to_owned(),
-            task: element.attribute("operation").unwrap_or_default().to_owned(),
-            key: element.attribute("operation_key").unwrap_or_else(|| element.id()).to_owned(),
-            interval_ms: number("interval").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-            call_id: number("call-id").unwrap_or(-1),
-            exit_code: small("rc-code"),
-            status: small("op-status"),
-            expected: transition_key.and_then(decode_key).map_or(-1, |(_, expected, _)| expected),
-            last_change: number("last-rc-change"),
-            restart_digest: element.attribute("op-restart-digest").map(str::to_owned),
-            magic: match element.attribute("transition-magic") {
-                None => Magic::Missing,
-                Some(text) => match text.split_once(';').and_then(|(_, key)| decode_key(key)) {
-                    Some((transition, _, owner)) => Magic::Read { owner: owner.to_owned(), transition },
-                    None => Magic::Unreadable,
-                },
+            id: Arc::clone(id),
+            task: Arc::clone(task),
+            key: Arc::clone(key.unwrap_or(id)),
+            interval_ms: interval.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            call_id: call_id.unwrap_or(-1),
+            exit_code: small(exit_code),
+            status: small(status),
+            expected,
+            last_change,
+            restart_digest: restart_digest.cloned(),
+        }
+    }
+
+    fn magic(&self) -> Magic<'_> {
+        match self.attribute("transition-magic") {
+            None => Magic::Missing,
+            Some(text) => match text.split_once(';').and_then(|(_, key)| decode_key(key)) {
+                Some((transition, _, owner)) => Magic::Read { owner, transition },
+                None => Magic::Unreadable,
             },
         }
     }
 
     /// Runs once, and asks whether the resource is active.
     pub(crate) fn is_probe(&self) -> bool {
-        self.task == "monitor" && self.interval_ms == 0
+        &*self.task == "monitor" && self.interval_ms == 0
     }
 
     /// A probe whose failure only says that the resource cannot run on the node (OCF: not installed, wrong parameters).
@@ -154,7 +179,7 @@ pub(crate) fn compare_age(a: &Entry, b: &Entry) -> Ordering {
 
 fn compare_transitions(a: &Entry, b: &Entry) -> Ordering {
     let (Magic::Read { owner: owner_a, transition: at_a }, Magic::Read { owner: owner_b, transition: at_b }) =
-        (&a.magic, &b.magic)
+        (a.magic(), b.magic())
     else {
         return Ordering::Equal;
     };
@@ -166,9 +191,9 @@ fn compare_transitions(a: &Entry, b: &Entry) -> Ordering {
         } else {
             Ordering::Equal
         }
-    } else if (*at_a >= 0 && at_a < at_b) || *at_b == -1 {
+    } else if (at_a >= 0 && at_a < at_b) || at_b == -1 {
         Ordering::Less
-    } else if (*at_b >= 0 && at_a > at_b) || *at_a == -1 {
+    } else if (at_b >= 0 && at_a > at_b) || at_a == -1 {
         Ordering::Greater
     } else {
         Ordering::Equal
@@ -207,25 +232,38 @@ impl ResourceHistory {
     }
 }
 
+impl NodeHistory {
+    /// The first history of a resource of this id.
+    fn of(&self, id: &str) -> Option<&ResourceHistory> {
+        let sorted = self.by_id.get_or_init(|| {
+            let mut places: Vec<usize> = (0..self.resources.len()).collect();
+            places.sort_by(|a, b| self.resources[*a].id.cmp(&self.resources[*b].id));
+            places
+        });
+        let first = sorted.partition_point(|place| *self.resources[*place].id < *id);
+        sorted.get(first).map(|place| &*self.resources[*place]).filter(|history| *history.id == *id)
+    }
+}
+
 impl Planner {
     /// Reads the histories of all nodes.
     pub(crate) fn read_histories(&mut self, cib: &Document) {
         let Some(status) = cib.root().child("status") else { return };
         for state in shared_children(status, "node_state") {
             let place = self.histories.len();
-            let name = state.attribute("uname").unwrap_or_default();
-            let mut resources = Vec::new();
             let section = state.child("lrm").and_then(|lrm| lrm.child("lrm_resources"));
-            for element in section.into_iter().flat_map(|section| shared_children(section, "lrm_resource")) {
-                let key = (name.to_owned(), element.id().to_owned());
-                self.history_index.entry(key).or_insert((place, resources.len()));
-                resources.push(ResourceHistory {
+            let resources = section.into_iter().flat_map(|section| shared_children(section, "lrm_resource"));
+            let resources = resources.map(|element| {
+                Arc::new(ResourceHistory {
                     element: Arc::clone(element),
-                    id: element.id().to_owned(),
+                    id: element.shared_attribute("id").cloned().unwrap_or_default(),
                     entries: shared_children(element, "lrm_rsc_op").map(Entry::read).collect(),
-                });
-            }
-            self.histories.push(NodeHistory { state: Arc::clone(state), resources });
+                })
+            });
+            let resources = resources.collect();
+            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id: OnceCell::new() });
+            let name = state.attribute("uname").unwrap_or_default().to_owned();
+            self.histories_of.entry(name).or_default().push(place);
         }
     }
 
@@ -235,8 +273,7 @@ impl Planner {
 
     /// The history of a resource on a node, by name and id.
     pub(crate) fn resource_history(&self, id: &str, node: &str) -> Option<&ResourceHistory> {
-        let (node, resource) = *self.history_index.get(&(node.to_owned(), id.to_owned()))?;
-        Some(&self.histories[node].resources[resource])
+        self.histories_of.get(node)?.iter().find_map(|place| self.histories[*place].of(id))
     }
 
     /// The first entry of an operation in a history; a migration's only with the other node given. With `exit_code`, only
@@ -250,7 +287,7 @@ impl Planner {
         exit_code: Option<i32>,
     ) -> Option<&Entry> {
         let entry = self.resource_history(id, node)?.entries.iter().find(|entry| {
-            entry.task == task
+            &*entry.task == task
                 && match (task, other_node) {
                     ("migrate_to", Some(other)) => entry.attribute("migrate_target") == Some(other),
                     ("migrate_from", Some(other)) => entry.attribute("migrate_source") == Some(other),
@@ -276,7 +313,7 @@ impl Planner {
         self.resource_history(id, node).is_some_and(|history| {
             history.entries.iter().any(|other| {
                 !Arc::ptr_eq(&other.element, &entry.element)
-                    && matches!(other.task.as_str(), "start" | "stop" | "migrate_to" | "migrate_from")
+                    && matches!(&*other.task, "start" | "stop" | "migrate_to" | "migrate_from")
                     && compare_age(other, entry).is_gt()
             })
         })
@@ -307,9 +344,7 @@ impl Planner {
     /// The node of a history.
     pub(crate) fn node_of_state(&self, state: &Element) -> Option<NodeIndex> {
         let id = state.attribute("id")?;
-        self.model
-            .nodes()
-            .find(|node| self.model.node(*node).id.eq_ignore_ascii_case(id))
-            .or_else(|| state.attribute("uname").and_then(|name| self.model.node_named(name)))
+        let named = || state.attribute("uname").and_then(|name| self.model.node_named(name));
+        self.model.node_with_id(id).or_else(named)
     }
 }

@@ -4,7 +4,7 @@ use super::attributes::{RuleInput, shared_children};
 use super::configuration::add_reference;
 use super::operations::Operation;
 use crate::model::{
-    CloneSettings, Discovery, GroupSettings, Kind, MultipleActive, NoQuorumPolicy, NodeIndex, Resource, ResourceId,
+    CloneSettings, GroupSettings, Kind, MultipleActive, NoQuorumPolicy, NodeIndex, NodeTable, Resource, ResourceId,
     Role, Score,
 };
 use crate::placement::{Share, Source as ShareSource};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// How many instances a clone can have: more than any cluster has use for, and few enough to be decided.
 pub(crate) const MOST_INSTANCES: i32 = 2_000;
+
+/// As [`MOST_INSTANCES`], of an ordered clone, in which each waits for all before it.
+pub(crate) const MOST_ORDERED_INSTANCES: i32 = 500;
 
 /// Where a resource's configuration stands.
 #[derive(Clone, Debug)]
@@ -130,9 +133,8 @@ impl Planner {
         }
         let guest = self.resource(resource).remote_connection && self.resource(resource).meta("container").is_some();
         if self.model.options.symmetric_cluster {
-            for at in 0..self.model.node_order.len() {
-                self.allow_by_default(resource, self.model.node_order[at]);
-            }
+            let everywhere = self.model.everywhere();
+            self.allow_by_default(resource, &everywhere);
         } else if guest {
             self.add_score(resource, None, Score::ZERO, &Share::new(ShareSource::Default, "remote-node"));
         }
@@ -151,17 +153,14 @@ impl Planner {
     }
 
     /// In a symmetric cluster every node is allowed, except for those that are made for one resource, and to these.
-    fn allow_by_default(&mut self, resource: ResourceId, node: NodeIndex) {
-        let base = self.model.node(node).base;
+    fn allow_by_default(&mut self, resource: ResourceId, everywhere: &NodeTable) {
         let subject = self.model.resource_mut(resource);
-        if subject.exclusive_discovery || base.discovery == Discovery::Never {
+        if subject.exclusive_discovery {
             return;
         }
-        if !subject.allowed.contains(node) {
-            subject.allowed.insert(node, base);
-        }
+        subject.allowed.add_missing(everywhere);
         for child in subject.children.clone() {
-            self.allow_by_default(child, node);
+            self.allow_by_default(child, everywhere);
         }
     }
 
@@ -497,9 +496,11 @@ impl Planner {
             promotion_scores_added: false,
             promotion_constrained: false,
         };
-        if settings.max > MOST_INSTANCES {
-            self.problem(&id, format!("a clone can have {MOST_INSTANCES} instances, not {}", settings.max));
-            settings.max = MOST_INSTANCES;
+        let (what, most) =
+            if settings.ordered { ("an ordered clone", MOST_ORDERED_INSTANCES) } else { ("a clone", MOST_INSTANCES) };
+        if settings.max > most {
+            self.problem(&id, format!("{what} can have {most} instances, not {}", settings.max));
+            settings.max = most;
         }
         if !unique && settings.node_max > 1 {
             self.problem(&id, "an anonymous clone can have only one instance a node");

@@ -9,6 +9,7 @@ use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use crate::read::failures::{Failures, seconds};
 use hakudo_base::agent::exit_code;
+use std::sync::Arc;
 
 const STATUS_CANCELLED: i32 = 1;
 const STATUS_NOT_SUPPORTED: i32 = 3;
@@ -43,14 +44,15 @@ struct Result<'a> {
 impl Planner {
     /// Takes in one entry.
     pub(crate) fn take_in(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace, reading: &mut Reading) {
-        let entry = self.entry(place).clone();
+        let history = Arc::clone(&self.histories[place.node].resources[place.resource]);
+        let entry = &history.entries[place.entry];
         if entry.id.is_empty() || entry.task.is_empty() {
             let id = self.resource(resource).id.clone();
             self.problem(&id, "a history entry without id or operation is ignored");
             return;
         }
         if !matches!(
-            entry.task.as_str(),
+            &*entry.task,
             "monitor" | "start" | "stop" | "promote" | "demote" | "migrate_to" | "migrate_from" | "asyncmon"
         ) {
             return;
@@ -62,7 +64,7 @@ impl Planner {
             self.problem(&entry.id, "a history entry with an invalid op-status or rc-code is ignored");
             return;
         };
-        let mut result = Result { resource, node, place, entry: &entry, exit_code, status };
+        let mut result = Result { resource, node, place, entry, exit_code, status };
         let expired = self.is_expired(&result);
         self.interpret(&mut result, reading, expired);
         if expired && self.forget_expired(&result, exit_code) {
@@ -96,7 +98,7 @@ impl Planner {
             _ => {}
         }
         let (on_fail, role) = self.failure_handling(&result);
-        if on_fail == OnFail::Ignore || (on_fail == OnFail::RestartContainer && entry.task == "stop") {
+        if on_fail == OnFail::Ignore || (on_fail == OnFail::RestartContainer && &*entry.task == "stop") {
             self.update_role(&result, entry.expected, reading);
             self.resource_mut(resource).failure_ignored = true;
             self.record_failure(&result);
@@ -186,7 +188,7 @@ impl Planner {
         subject.reconnect_ms > 0
             && self.model.options.fencing_enabled
             && result.entry.interval_ms != 0
-            && result.entry.task == "monitor"
+            && &*result.entry.task == "monitor"
             && self.model.node_named(&subject.id).is_some_and(|node| !self.model.node(node).remote_fenced)
     }
 
@@ -276,7 +278,7 @@ impl Planner {
 
     /// A failed stop that no fencing can mend is for a person to mend.
     fn block_if_unrecoverable(&mut self, result: &Result<'_>) {
-        if result.entry.task == "stop" && !self.can_fence(result.node) {
+        if &*result.entry.task == "stop" && !self.can_fence(result.node) {
             let subject = self.resource_mut(result.resource);
             subject.managed = false;
             subject.blocked = true;
@@ -303,8 +305,8 @@ impl Planner {
         if node.online && !node.unclean {
             // The recurring operation is to be started anew: no digest is equal to this one.
             let place = result.place;
-            self.histories[place.node].resources[place.resource].entries[place.entry].restart_digest =
-                Some("calculated-failure-timeout".to_owned());
+            let history = Arc::make_mut(&mut self.histories[place.node].resources[place.resource]);
+            history.entries[place.entry].restart_digest = Some("calculated-failure-timeout".into());
             return true;
         }
         false
@@ -331,7 +333,7 @@ impl Planner {
             }
         }
         let (resource, node) = (result.resource, result.node);
-        match entry.task.as_str() {
+        match &*entry.task {
             "start" => {
                 self.resource_mut(resource).start_pending = true;
                 self.set_active(resource);
@@ -347,7 +349,7 @@ impl Planner {
         }
         let subject = self.resource_mut(resource);
         if subject.pending_task.is_none() && !entry.is_probe() {
-            subject.pending_task = Some(entry.task.clone());
+            subject.pending_task = Some(entry.task.to_string());
             subject.pending_on = Some(node);
         }
     }
@@ -369,7 +371,7 @@ impl Planner {
             self.record_failure(result);
         }
         reading.on_fail = reading.on_fail.max(on_fail);
-        match entry.task.as_str() {
+        match &*entry.task {
             "stop" => {
                 let share = Share::new(Source::Failure, &entry.id);
                 self.add_score(resource, Some(node), Score::MINUS_INFINITY, &share);
@@ -429,7 +431,7 @@ impl Planner {
         } else if exit == exit_code::NOT_RUNNING {
             clear = true;
         } else {
-            match entry.task.as_str() {
+            match &*entry.task {
                 "monitor" => {
                     clear = reading.last_failure.is_some_and(|place| self.entry(place).key == entry.key);
                     if self.resource(resource).role < Role::Started {
@@ -475,17 +477,17 @@ impl Planner {
         let entry = result.entry;
         let node = self.model.node(result.node);
         if !node.online
-            || self.model.failures.iter().any(|f| f.key == entry.key && f.node.eq_ignore_ascii_case(&node.name))
+            || self.model.failures.iter().any(|f| *f.key == *entry.key && f.node.eq_ignore_ascii_case(&node.name))
         {
             return;
         }
         let number = |name: &str| entry.attribute(name).and_then(crate::values::integer);
         let failure = FailedOperation {
-            key: entry.key.clone(),
-            entry_id: entry.id.clone(),
+            key: entry.key.to_string(),
+            entry_id: entry.id.to_string(),
             resource: self.resource(result.resource).id.clone(),
             node: node.name.clone(),
-            task: entry.task.clone(),
+            task: entry.task.to_string(),
             interval_ms: u64::from(entry.interval_ms),
             exit_code: entry.exit_code.unwrap_or(1),
             status: entry.status.unwrap_or(STATUS_ERROR),
@@ -682,7 +684,7 @@ impl Planner {
     /// The digest of the parameters is another one than at the time of the entry.
     fn parameters_changed_since(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
         let entry = self.entry(place);
-        if !matches!(entry.task.as_str(), "start" | "monitor") {
+        if !matches!(&*entry.task, "start" | "monitor") {
             return false;
         }
         if self.needs_remote_name(resource) {

@@ -338,7 +338,7 @@ impl Planner {
 
     fn read_resource_history(&mut self, node: NodeIndex, place: usize, at: usize) -> Option<ResourceId> {
         let history = &self.histories[place].resources[at];
-        let (id, element) = (history.id.clone(), Arc::clone(&history.element));
+        let (id, element) = (Arc::clone(&history.id), Arc::clone(&history.element));
         if id.is_empty() {
             self.problem("lrm_resource", "a <lrm_resource> without id is ignored");
             return None;
@@ -520,7 +520,7 @@ impl Planner {
         }
         let entries: Vec<_> = sorted.iter().map(|e| &self.histories[place].resources[at].entries[*e]).collect();
         let (start, stop) = active_range(&entries);
-        let running: Vec<(String, u32)> = (0i64..)
+        let running: Vec<(Arc<str>, u32)> = (0i64..)
             .zip(&entries)
             .filter(|(place, _)| !(start < stop && *place <= stop) && *place >= start)
             .filter(|(_, entry)| entry.interval_ms > 0 && entry.status != Some(super::history::PENDING))
