@@ -167,7 +167,7 @@ impl Manager {
         B: Serialize + DynamicType,
     {
         let reply = self.0.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), method, body).await?;
-        Ok(reply.body().deserialize().map_err(zbus::Error::from)?)
+        Ok(reply.body().deserialize()?)
     }
 
     async fn read_files_again(&self) -> Result<(), Fault> {
@@ -183,7 +183,7 @@ impl Manager {
         T: TryFrom<OwnedValue, Error: Into<zbus::zvariant::Error>>,
     {
         let reply = self.0.call_method(Some(SYSTEMD), unit, Some(PROPERTIES), "Get", &(UNIT, name)).await?;
-        let value: OwnedValue = reply.body().deserialize().map_err(zbus::Error::from)?;
+        let value: OwnedValue = reply.body().deserialize()?;
         Ok(T::try_from(value).map_err(|error| zbus::Error::from(error.into()))?)
     }
 
@@ -231,8 +231,7 @@ impl Manager {
 /// The path of the job that ended, and how.
 fn end_of_job(told: Option<zbus::Result<Message>>) -> Result<(String, String), Fault> {
     let told = told.ok_or(Fault::Lost)?.map_err(|_| Fault::Lost)?;
-    let (_, job, _, result): (u32, OwnedObjectPath, String, String) =
-        told.body().deserialize().map_err(zbus::Error::from)?;
+    let (_, job, _, result): (u32, OwnedObjectPath, String, String) = told.body().deserialize()?;
     Ok((job.to_string(), result))
 }
 
