@@ -152,3 +152,44 @@ fn what_is_with_a_promoted_instance_that_is_not_managed_stays_with_it() {
     let place = plan.model.resource(address).assigned_to.map(|node| plan.model.node(node).name.clone());
     assert_eq!(place.as_deref(), Some("a"));
 }
+
+#[test]
+fn a_start_on_its_way_counts_although_an_earlier_one_failed_in_the_same_second() {
+    check(
+        &Cluster {
+            resources: r#"<primitive id="web" class="ocf" provider="pacemaker" type="Dummy"/>"#,
+            constraints: r#"<rsc_location id="l" rsc="web" node="b" score="200"/>"#,
+            options: r#"<nvpair id="f" name="start-failure-is-fatal" value="false"/>"#,
+            histories: vec![(
+                "a",
+                "web ocf:pacemaker:Dummy start 1
+                 web ocf:pacemaker:Dummy stop 0
+                 web ocf:pacemaker:Dummy start pending",
+            )],
+            ..Cluster::default()
+        },
+        expect![[r#"
+            Move web a -> b Started
+            web_start_0@b after web_stop_0@a
+            web_stop_0@a
+        "#]],
+    );
+}
+
+#[test]
+fn a_resource_does_not_wait_for_itself() {
+    check(
+        &Cluster {
+            resources: r#"<primitive id="web" class="ocf" provider="pacemaker" type="Dummy"/>"#,
+            constraints: r#"<rsc_order id="o" first="web" then="web"/>"#,
+            histories: vec![("a", "web ocf:pacemaker:Dummy start 0"), ("b", "web ocf:pacemaker:Dummy start 0")],
+            ..Cluster::default()
+        },
+        expect![[r#"
+            Restart web a -> a Started
+            web_start_0@a after web_stop_0@a, web_stop_0@b
+            web_stop_0@a
+            web_stop_0@b
+        "#]],
+    );
+}

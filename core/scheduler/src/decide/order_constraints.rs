@@ -111,6 +111,10 @@ impl Planner {
         let first_action = constraint.attribute("first-action").unwrap_or("start");
         let then_action = constraint.attribute("then-action").unwrap_or(first_action);
         let (first_task, then_task) = (self.task(first_action), self.task(then_action));
+        if (first, first_task) == (then, then_task) {
+            let message = "nothing can come after itself; the constraint is ignored".to_owned();
+            return self.problem(constraint.id(), message);
+        }
         let flags = relation_of(kind, first_task, symmetry);
         let minimum = self.minimum_instances(first, constraint);
         if minimum > 0 {

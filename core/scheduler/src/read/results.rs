@@ -325,8 +325,11 @@ impl Planner {
     fn note_pending(&mut self, result: &Result<'_>, reading: &Reading) {
         let entry = result.entry;
         if let Some(failure) = reading.last_failure.map(|place| self.entry(place)) {
+            // Seconds do not tell what came first; numbers of calls do, where there are any.
+            let called_before = failure.call_id > 0 && entry.call_id > failure.call_id;
             let newer = failure.task == entry.task
                 && failure.interval_ms == entry.interval_ms
+                && !called_before
                 && matches!((entry.last_change, failure.last_change), (Some(this), Some(failed)) if failed >= this);
             if newer {
                 return;

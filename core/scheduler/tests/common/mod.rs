@@ -18,7 +18,8 @@ pub(crate) struct Cluster {
     pub(crate) options: &'static str,
     pub(crate) resources: &'static str,
     pub(crate) constraints: &'static str,
-    /// By node: what its history knows, an operation a line: `resource agent operation[=interval] result`.
+    /// By node: what its history knows, an operation a line: `resource agent operation[=interval] result`. The result is an
+    /// exit code or `pending`.
     pub(crate) histories: Vec<(&'static str, &'static str)>,
     /// Transient attributes: node, name, value.
     pub(crate) attributes: Vec<(&'static str, &'static str, &'static str)>,
@@ -94,7 +95,11 @@ impl Cluster {
             let [resource, agent, operation, result] = words[..] else { panic!("not a history: {line}") };
             let (operation, interval) = operation.split_once('=').unwrap_or((operation, "0"));
             let key = format!("{resource}_{operation}_{interval}");
-            let last = if result == "0" { key.clone() } else { format!("{resource}_last_failure_0") };
+            let (id, status, result) = match result {
+                "0" => (key.clone(), 0, result),
+                "pending" => (format!("{resource}_pending_0"), -1, "193"),
+                _ => (format!("{resource}_last_failure_0"), 0, result),
+            };
             // A recurring operation has its timeout among the parameters, a history without digest is as good.
             let digest = digests
                 .get(resource)
@@ -103,9 +108,9 @@ impl Cluster {
                 .unwrap_or_default();
             let transition = format!("{call}:1:0:e2a4a4c6-0000-4000-8000-000000000000");
             resources.entry(resource).or_insert((agent, String::new())).1.push_str(&format!(
-                "<lrm_rsc_op id='{last}' operation_key='{key}' operation='{operation}' crm_feature_set='3.20.1' \
-                 transition-key='{transition}' transition-magic='0:{result};{transition}' exit-reason='' \
-                 on_node='{node}' call-id='{}' rc-code='{result}' op-status='0' interval='{interval}' \
+                "<lrm_rsc_op id='{id}' operation_key='{key}' operation='{operation}' crm_feature_set='3.20.1' \
+                 transition-key='{transition}' transition-magic='{status}:{result};{transition}' exit-reason='' \
+                 on_node='{node}' call-id='{}' rc-code='{result}' op-status='{status}' interval='{interval}' \
                  last-rc-change='1699990000' exec-time='1' queue-time='0' {digest}/>",
                 call + 1,
             ));
