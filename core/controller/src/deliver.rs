@@ -75,10 +75,19 @@ impl Controller {
                 self.step_done(step);
             }
             Command::ClearFailures { node, resource, operation, step } => {
+                let mut unseen = false;
                 if let Some(status) = self.replica.status.known_mut(node) {
+                    unseen = status.fails_still(&resource);
                     status.clear_failures(&resource, operation.as_ref().map(|(task, interval)| (&**task, *interval)));
                 }
                 self.step_done(step);
+                if unseen {
+                    // Its monitor would say the same again, and so nothing.
+                    self.forget(node, &resource, effects);
+                    self.think_again(&format!(
+                        "a failure of {resource} was forgotten before anything was done about it"
+                    ));
+                }
             }
             Command::Cleanup { resource, node, refresh } => {
                 if let Some(lost) = node.filter(|node| !self.is_member(*node)) {

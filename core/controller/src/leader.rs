@@ -2,12 +2,14 @@
 //!
 //! There is one reason to ask: *something is new* ([`Controller::think_again`]). What is new stops the walk; what is on its
 //! way ends, and then the scheduler is asked. No timer lies between. A walk that came to its end is followed by one more
-//! question, whose answer must be empty: then the cluster is settled.
+//! question, whose answer must be empty: then the cluster is settled. Plans that go in circles (`rounds`) are carried out no
+//! more.
 //!
 //! All that the leader wants done it says in the total order, and it believes that something is done when it hears it.
 //! When the view changes, a leader forgets all this: the status tells the next one what is on its way.
 
 mod orders;
+mod rounds;
 
 use crate::command::{Command, Step};
 use crate::controller::Controller;
@@ -16,11 +18,9 @@ use crate::status::{NodeStatus, Outcome};
 use crate::walk::{EVERYTHING, Walk};
 use hakudo_base::{Instant, NodeId, Random, Severity};
 use hakudo_scheduler::{Action, ActionKind, Transition};
+use rounds::Rounds;
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The same plan carried out so often in a row, without a failure and without news, will not bring anything next time.
-const ENOUGH: u32 = 3;
 
 /// So often a plan may fail in a row before the leader becomes slower with it, and how slow it becomes at most.
 const PATIENT_AFTER: u32 = 5;
@@ -42,8 +42,8 @@ pub(crate) struct Leader {
     transitions: u64,
     /// Which step a call on a node belongs to.
     calls: BTreeMap<(NodeId, u64), Step>,
-    /// The plan that was carried out last without failure and news, and how often in a row.
-    carried_out: Option<(Vec<(String, String)>, u32)>,
+    /// The plans that were carried out in a row without failure and news.
+    rounds: Rounds,
     /// The plan that failed last, and how often in a row.
     failed: Option<(Vec<(String, String)>, u32)>,
     /// When to look again although nothing happened.
@@ -68,7 +68,7 @@ impl Leader {
             walk: None,
             transitions: 0,
             calls: BTreeMap::new(),
-            carried_out: None,
+            rounds: Rounds::default(),
             failed: None,
             look_again: None,
         }
@@ -80,7 +80,7 @@ impl Leader {
         self.asked = None;
         self.walk = None;
         self.calls.clear();
-        self.carried_out = None;
+        self.rounds = Rounds::default();
         self.failed = None;
         self.look_again = None;
         self.key = leader_key(&mut self.random);
@@ -119,7 +119,7 @@ impl Controller {
         if !self.leads() || !self.synced {
             return;
         }
-        self.leader.carried_out = None;
+        self.leader.rounds = Rounds::default();
         self.leader.news.get_or_insert_with(|| why.to_owned());
         if let Some(walk) = &mut self.leader.walk {
             walk.abort(EVERYTHING);
@@ -186,12 +186,7 @@ impl Controller {
             self.leader.news.get_or_insert_with(|| "the plan was not carried out in full".to_owned());
             return;
         }
-        let plan = walk.fingerprint();
-        let times = match self.leader.carried_out.take() {
-            Some((before, times)) if before == plan => times + 1,
-            _ => 1,
-        };
-        self.leader.carried_out = Some((plan, times));
+        self.leader.rounds.carried_out(walk.fingerprint());
         self.leader.news = Some("the plan was carried out".to_owned());
     }
 
@@ -224,15 +219,15 @@ impl Controller {
         }
         self.leader.transitions += 1;
         let walk = Walk::new(self.leader.transitions, transition);
+        if self.goes_in_circles(&walk, effects) {
+            return;
+        }
         self.say_alert("plan", None);
         if walk.transition().synapses.is_empty() {
-            self.leader.carried_out = None;
+            self.leader.rounds = Rounds::default();
             if !self.settled {
                 self.say(Command::Settled);
             }
-            return;
-        }
-        if self.goes_in_circles(&walk) {
             return;
         }
         self.say(Command::Planned { transition: walk.number, actions: walk.size(), took_ms });
@@ -246,20 +241,15 @@ impl Controller {
         self.leader.look_again = self.replica.options().recheck_interval.map(|interval| self.now + interval);
     }
 
-    /// The same plan was carried out again and again: the scheduler and reality do not understand each other.
-    fn goes_in_circles(&mut self, walk: &Walk) -> bool {
-        let plan = walk.fingerprint();
-        let again = self.leader.carried_out.as_ref().filter(|(before, times)| *before == plan && *times >= ENOUGH);
-        if again.is_none() {
-            return false;
+    /// Plans that were carried out come back: the scheduler and reality do not understand each other, or the configuration
+    /// wants what cannot last. Services are left where they are then.
+    fn goes_in_circles(&mut self, walk: &Walk, effects: &mut Vec<Effect>) -> bool {
+        let Some(circle) = self.leader.rounds.circle(&walk.fingerprint()) else { return false };
+        let text = format!("{circle}: nothing is done until something changes");
+        if !self.alerts.get("plan").is_some_and(|(_, known)| *known == text) {
+            effects.push(Effect::Event(self.event("plan-circles", Severity::Error, text.clone())));
+            self.say_alert("plan", Some((Severity::Error, text)));
         }
-        let first = plan.first().map(|(key, node)| format!("{key} on {node}")).unwrap_or_default();
-        let text = format!(
-            "the same plan of {} steps ({first}, …) was carried out {ENOUGH} times and is still wanted: \
-             nothing is done until something changes",
-            plan.len()
-        );
-        self.say_alert("plan", Some((Severity::Error, text)));
         true
     }
 
@@ -293,7 +283,10 @@ impl Controller {
     pub(crate) fn lead_timer(&mut self) {
         if self.leader.look_again.is_some_and(|at| at <= self.now) && self.leader.walk.is_none() {
             self.leader.look_again = None;
+            // Time alone makes no new plan of an old one: a circle is not walked once more because of it.
+            let rounds = std::mem::take(&mut self.leader.rounds);
             self.think_again("it was time to look again");
+            self.leader.rounds = rounds.after_a_pause();
         }
         self.give_up_overdue();
         self.give_up_nodes();
@@ -395,7 +388,7 @@ impl Controller {
         let priority = walk.priority(step.action);
         walk.fail(step.action);
         walk.abort(priority);
-        self.leader.carried_out = None;
+        self.leader.rounds = Rounds::default();
     }
 
     pub(crate) fn hear_plan(

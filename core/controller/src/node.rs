@@ -124,6 +124,9 @@ impl Controller {
         (status.name, status.reported, status.last_call) = (name, self.node.reported, old.last_call);
         let mut known: Vec<&Known> = known.iter().collect();
         known.sort_by_key(|known| known.call.call);
+        if status.attributes.is_empty() {
+            status.attributes = promotion_scores(&known);
+        }
         for known in known {
             remember(&mut status, known);
         }
@@ -161,7 +164,8 @@ impl Controller {
             start_delay_ms: order.start_delay_ms,
             parameters: order.parameters.clone(),
         };
-        let note = Note::of(order).write();
+        let here = self.replica.status.nodes.get(&self.local);
+        let note = Note::of(order, here.map(NodeStatus::promotion_scores).unwrap_or_default()).write();
         if self.node.connected {
             effects.push(Effect::Execute { call: agent_call, note });
         } else {
@@ -307,7 +311,8 @@ impl Controller {
         for (call, issued, time) in since {
             status.note_issued(call, issued, time);
         }
-        status.attributes = std::mem::take(&mut old.attributes);
+        let remembered = std::mem::replace(&mut status.attributes, std::mem::take(&mut old.attributes));
+        status.learn_attributes(&remembered);
         status.last_call = status.last_call.max(old.last_call);
         let member_since = old.member_since;
         *old = status;
@@ -315,6 +320,14 @@ impl Controller {
         self.no_alert(&self.about_executor(from));
         self.replica.status.joined(from, &name, true, member_since);
     }
+}
+
+/// The promotion scores of this node's copies as they were when the newest call was made. Their agents may not say them
+/// again for long, and a process that was started anew must not have a promoted copy demoted only because it does not know
+/// its score.
+fn promotion_scores(known: &[&Known]) -> BTreeMap<String, String> {
+    let newest = known.iter().rev().find_map(|known| Note::read(&known.note));
+    newest.map(Note::into_scores).unwrap_or_default()
 }
 
 /// Adds what an executor remembers of a call to the status of its node.

@@ -181,6 +181,21 @@ impl NodeStatus {
         }
     }
 
+    /// The promotion scores of the copies here, as attributes (`crm_master` and `crm_attribute --promotion` name them so).
+    pub(crate) fn promotion_scores(&self) -> BTreeMap<String, String> {
+        let scores = self.attributes.iter().filter(|(name, _)| name.starts_with("master-"));
+        scores.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Attributes that somebody else remembers, of the same life of the node's machine: those that are not known here are
+    /// taken over. What was asked of the former process is no business of this one.
+    pub(crate) fn learn_attributes(&mut self, remembered: &BTreeMap<String, String>) {
+        for (name, value) in remembered.iter().filter(|(name, _)| !matches!(name.as_str(), "shutdown" | "terminate")) {
+            self.attributes.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        self.touch();
+    }
+
     /// Counts a failure of `operation` (`start_0`, `monitor_10000`) of a resource, which happened at `time`, in seconds
     /// since 1970 (Pacemaker Explained: "Failure Handling").
     pub(crate) fn count_failure(&mut self, resource: &str, operation: &str, count: FailCount, time: i64) {
@@ -222,6 +237,11 @@ impl NodeStatus {
     /// As far as is known nothing runs here, nothing is on its way, and nothing has to be stopped.
     pub(crate) fn runs_nothing(&self) -> bool {
         self.issued.is_empty() && self.resources.values().all(History::is_stopped)
+    }
+
+    /// A recurring operation of the resource failed, goes on, and did not end well since.
+    pub(crate) fn fails_still(&self, resource: &str) -> bool {
+        self.resources.get(resource).and_then(History::failing_call).is_some_and(|call| self.issued.contains_key(&call))
     }
 
     /// Resources with failures here.

@@ -178,8 +178,14 @@ impl Controller {
         self.replica.generation += 1;
         self.away.clear();
         let mut lost = Vec::new();
-        for (node, hello) in std::mem::take(&mut self.hellos) {
+        for (node, mut hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
+            // A process that was started anew on a machine that goes on: its executor remembers what runs, and the others
+            // what agents said and how often they failed.
+            let restarted = hello.former.is_none() && !hello.status.resources.is_empty();
+            if let Some(known) = self.replica.status.nodes.get(&node).filter(|_| restarted) {
+                hello.status.learn_attributes(&known.attributes);
+            }
             let before = self.replica.status.nodes.insert(node, hello.status).filter(|status| status.in_view);
             let member_since = before.map_or_else(|| self.epoch(), |status| status.member_since);
             self.replica.status.joined(node, &hello.name, hello.ready, member_since);

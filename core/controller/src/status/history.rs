@@ -243,6 +243,14 @@ impl History {
         })
     }
 
+    /// The call of the recurring operation that failed last and did not end well since.
+    pub(super) fn failing_call(&self) -> Option<u64> {
+        let failure = self.operations.get("last_failure_0").filter(|failure| failure.issued.interval_ms > 0)?;
+        let same = self.operations.get(&operation_name(&failure.issued.task, failure.issued.interval_ms));
+        let well_since = same.is_some_and(|ok| ok.call > failure.call || ok.last_rc_change > failure.last_rc_change);
+        (!well_since).then_some(failure.call)
+    }
+
     pub(super) fn has_failure(&self) -> bool {
         self.operations.contains_key("last_failure_0")
     }

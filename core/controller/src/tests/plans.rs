@@ -151,21 +151,47 @@ fn a_plan_that_never_helps_is_given_up() {
     check(
         &mut cluster,
         expect![[r#"
-        [plan] n1 made plan 2 of 1 actions
-        [action-start] A start on n1 begins
-        n1 runs A start n1: 0
-        [action-done] A start on n1 is done
-        [plan] n1 made plan 3 of 1 actions
-        [action-start] A start on n1 begins
-        n1 runs A start n1: 0
-        [action-done] A start on n1 is done
-        [plan] n1 made plan 4 of 1 actions
-        [action-start] A start on n1 begins
-        n1 runs A start n1: 0
-        [action-done] A start on n1 is done
-    "#]],
+            [plan] n1 made plan 2 of 1 actions
+            [action-start] A start on n1 begins
+            n1 runs A start n1: 0
+            [action-done] A start on n1 is done
+            [plan] n1 made plan 3 of 1 actions
+            [action-start] A start on n1 begins
+            n1 runs A start n1: 0
+            [action-done] A start on n1 is done
+            [plan] n1 made plan 4 of 1 actions
+            [action-start] A start on n1 begins
+            n1 runs A start n1: 0
+            [action-done] A start on n1 is done
+            [plan-circles] the same plan of 1 steps (A_start_0 on n1, …) was carried out 3 times and is still wanted: nothing is done until something changes
+        "#]],
     );
     expect![[r#"[(Error, "the same plan of 1 steps (A_start_0 on n1, …) was carried out 3 times and is still wanted: nothing is done until something changes")]"#]].assert_eq(&format!("{:?}", cluster.machines[&1].controller.cluster_state().alerts));
+}
+
+#[test]
+fn plans_that_undo_each_other_are_given_up() {
+    let mut cluster = Cluster::settled(2);
+    let mut turn = 0u32;
+    cluster.planner = Some(Box::new(move |_| {
+        turn += u32::from(turn < 7);
+        Ok(cluster::graph(if turn % 2 == 1 {
+            "1 stop A n1\n2 start A n2 after 1"
+        } else {
+            "1 stop A n2\n2 start A n1 after 1"
+        }))
+    }));
+    cluster.nudge();
+    let log = cluster.take_log();
+    expect!["6"].assert_eq(&log.matches("[plan]").count().to_string());
+    expect!["[plan-circles] plans go in circles: one of 2 steps (A_start_0 on n2, …) was carried out 3 times, by turns with another one that undoes it: nothing is done until something changes"].assert_eq(log.lines().last().unwrap_or_default());
+    expect![[r#"[(Error, "plans go in circles: one of 2 steps (A_start_0 on n2, …) was carried out 3 times, by turns with another one that undoes it: nothing is done until something changes")]"#]].assert_eq(&format!("{:?}", cluster.machines[&1].controller.cluster_state().alerts));
+    // Time alone does not begin it anew; something new does.
+    cluster.pass(Duration::from_secs(3600));
+    expect![[""]].assert_eq(&cluster.take_log());
+    cluster.planner = None;
+    cluster.nudge();
+    expect![["[]"]].assert_eq(&format!("{:?}", cluster.machines[&1].controller.cluster_state().alerts));
 }
 
 #[test]
