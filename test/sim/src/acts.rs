@@ -12,6 +12,9 @@ use hakudo_scheduler::{Action, ActionKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Services that nobody moved for so long are left alone.
+const AT_REST: Duration = Duration::from_secs(10);
+
 impl World {
     pub(crate) fn act(&mut self, act: Act) {
         if self.node_of(&act).is_some_and(|node| node >= self.machines.len()) {
@@ -185,6 +188,8 @@ impl World {
     /// A node answers a client.
     pub(crate) fn replied(&mut self, node: usize, client: u64, reply: Reply) {
         let Some(ask) = self.asked.remove(&client) else { return };
+        // What was asked for may have come true only now, long after a plan was made without it.
+        self.checks.plans.disturb();
         if !matches!(ask, Ask::Score(_)) {
             let text = match &reply {
                 Reply::Done => "done".into(),
@@ -218,8 +223,9 @@ impl World {
     /// A change counts as done: then every member has it on disk, along with all that was done before.
     fn acknowledged(&mut self, node: usize, number: u64) {
         let strict = self.strict();
-        self.checks.edits.acknowledge(number, strict);
-        let members = self.process(node).map(|process| process.members.clone()).unwrap_or_default();
+        let Some(process) = self.process(node) else { return };
+        let (members, view) = (process.members.clone(), process.applied.map(|(view, _)| view).unwrap_or_default());
+        self.checks.edits.acknowledge(number, view, strict);
         for member in members {
             let machine = &self.machines[member.0 as usize - 1];
             let on_disk = machine.configuration.synced().map(|state| notes(&state.configuration)).unwrap_or_default();
@@ -254,6 +260,11 @@ impl World {
         };
         let left = possible(&plan).into_iter().find(|action| action.kind != ActionKind::Pseudo && !stays(action));
         if let Some(action) = left {
+            // Where the scheduler alone never comes to rest, whoever carries its plans out has to leave services alone.
+            if self.now.since(self.moved_at) >= AT_REST && crate::paper::goes_in_circles(&document, now) {
+                self.sites.reach("plans in circles left alone");
+                return Ok(());
+            }
             return Err(format!("the scheduler wants {} ({})", action.key, action.reason));
         }
         let running: BTreeMap<String, BTreeMap<String, Service>> =

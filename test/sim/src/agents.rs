@@ -73,6 +73,9 @@ impl World {
         if is_fence_action(&call) {
             return self.fencing_begins(node, call);
         }
+        if !matches!(call.operation.as_str(), "monitor" | "notify") {
+            self.moved_at = self.now;
+        }
         let changes = call.agent.class != "stonith" && matches!(call.operation.as_str(), "start" | "promote");
         if changes {
             self.check_begin(node, &call);
@@ -126,12 +129,19 @@ impl World {
     fn check_begin(&mut self, node: usize, call: &AgentCall) {
         let promotion = call.operation == "promote";
         self.sites.reach(if promotion { "promotion" } else { "start" });
-        let view = self.checks.order.view_of(node);
+        // Where it is active already, it becomes no more by being started once more.
+        let becomes = if promotion { Service::Promoted } else { Service::Started };
+        if self.machines[node].service(&call.resource) >= becomes {
+            return;
+        }
+        // An order is as good as what was known in the view in which it was given: the next one may be there already, and
+        // its leader learns of what began before.
+        let members = self.checks.order.members_in(node, call.epoch);
         let copies: Vec<(usize, Service, bool)> = (0..self.machines.len())
             .filter(|other| *other != node)
             .map(|other| {
                 let machine = &self.machines[other];
-                let member = view.is_none_or(|view| view.members.contains(&machine.id));
+                let member = members.is_none_or(|members| members.contains(&machine.id));
                 (other, machine.service(&call.resource), member)
             })
             .collect();

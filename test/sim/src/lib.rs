@@ -22,6 +22,7 @@ mod machine;
 mod many;
 mod mutation;
 mod network;
+mod paper;
 mod queue;
 mod route;
 pub mod script;

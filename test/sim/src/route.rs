@@ -252,8 +252,9 @@ impl World {
         let verdict = self.checks.order.leads(node, own);
         self.judge(verdict);
         self.sites.reach("plan made");
-        if self.checks.order.view_of(node).is_some_and(|view| view.quorate) {
-            let verdict = self.checks.edits.agreed(&format!("n{}, quorate,", node + 1), &crate::cib::noted(&cib));
+        if let Some(view) = self.checks.order.view_of(node).filter(|view| view.quorate) {
+            let verdict =
+                self.checks.edits.agreed_in(view.id, &format!("n{}, quorate,", node + 1), &crate::cib::noted(&cib));
             self.judge(verdict);
         }
         if self.mutation == Some(Mutation::LimitIgnored) {

@@ -99,6 +99,8 @@ pub(crate) struct World {
     cleanups: u32,
     /// Found settled at the last look.
     calm: bool,
+    /// When an agent last began to do something to a service.
+    pub(crate) moved_at: Instant,
     wakes: (Instant, u32),
     finished: bool,
 }
@@ -139,6 +141,7 @@ impl World {
             healed_at: None,
             cleanups: 0,
             calm: false,
+            moved_at: Instant::ZERO,
             wakes: (Instant::ZERO, 0),
             finished: false,
             script,

@@ -35,3 +35,68 @@ fn a_node_whose_executor_forgot_what_runs_there_does_not_leave() {
          at 5992 start-process n1\nheal 6492\n",
     );
 }
+
+#[test]
+fn what_one_side_began_just_before_the_sides_met_is_its_own_affair_where_nobody_fences() {
+    check(
+        "seed 3918\nvotes 1 1 1 1 1\nlinks 2\noption no-quorum-policy ignore\nfencing off\nprimitive r0\ngroup r1 of 3\n\
+         location r1 n4 -100\nnetwork delay 100 200 loss 0 twice 0\nat 6878 network delay 260 28521 loss 8 twice 7\n\
+         at 7469 split n2 n3 n6\nat 8316 join\nheal 8816\n",
+    );
+}
+
+#[test]
+fn a_leader_that_stood_still_knows_nothing_of_what_the_others_changed_meanwhile() {
+    check(
+        "seed 63319\nvotes 1 1 1 1\nlinks 1\nfencing off\nnetwork delay 100 200 loss 0 twice 0\nat 6565 pause n1 2259\n\
+         at 6565 ask n2 add clone x1 monitor 2000 failure-timeout=4s\nat 8530 ask n4 note\nheal 9030\n",
+    );
+}
+
+#[test]
+fn a_promoted_copy_stays_so_when_only_the_process_of_its_node_is_started_anew() {
+    check(
+        "seed 6303\nvotes 1 1 1\nlinks 1\noption start-failure-is-fatal false\nfencing each\nprimitive r0 monitor 500\n\
+         network delay 362 1198 loss 0 twice 0\nat 1604 ask n1 add promotable x1 clone-max=1 notify=true\n\
+         at 4663 kill-process n2\nat 5916 boot n2\nat 6042 kill-process n1\nat 6217 start-process n1\n\
+         at 6461 kill-process n1\nheal 6914\n",
+    );
+}
+
+#[test]
+fn a_resource_that_is_to_start_after_itself_is_recovered_all_the_same() {
+    check(
+        "seed 61482\nvotes 1 1 1\nlinks 1\noption no-quorum-policy ignore\nfencing off\nprimitive r0\n\
+         network delay 100 200 loss 0 twice 0\nat 10372 cut n3 n1\nat 10372 ask n2 nonsense loop r0\nheal 10983\n",
+    );
+}
+
+#[test]
+fn a_failure_that_expires_before_anything_was_done_about_it_is_looked_at_anew() {
+    check(
+        "seed 60945\nvotes 2 2 0\nlinks 1\nfencing shared\nclone r0 failure-timeout=10s clone-max=2 interleave=true\n\
+         clone r1\nprimitive r3 monitor 2000 failure-timeout=2s resource-stickiness=167\norder r0 r1\n\
+         colocation r1 r0 INFINITY\nnetwork delay 100 200 loss 0 twice 0\nat 2520 crash n1 r3\n\
+         at 2803 agent all r1-1 start hangs\nat 2803 ask n3 node-option n3 standby on\nheal 9166\n",
+    );
+}
+
+#[test]
+fn a_node_that_saw_another_die_does_not_outweigh_what_the_majority_did_later() {
+    check(
+        "seed 12345\nvotes 1 1 1\nlinks 1\nfencing shared\nprimitive r0\nnetwork delay 100 200 loss 0 twice 0\n\
+         at 5808 power-off n1\nat 6428 power-off n3\nat 7166 power-off n2\nat 7294 boot n1\nat 7605 boot n3\n\
+         at 8193 ask n3 meta r0 target-role Started\nheal 8620\n",
+    );
+}
+
+#[test]
+fn what_runs_already_becomes_no_second_copy_by_being_started_once_more() {
+    check(
+        "seed 70147\nvotes 1 1 1 1 1 1 1\nlinks 1\noption batch-limit 5\nfencing off\nclone r0 monitor 2000 clone-max=2\n\
+         clone r1 monitor 2000 migration-threshold=3 clone-max=3 interleave=true\ncolocation r1 r0 -50\n\
+         network delay 241 1822 loss 0 twice 0\nat 255 power-off n1\nat 255 ask n5 move r0 n3 -INFINITY\n\
+         at 1857 split n2 n4 n6\nat 1857 ask n7 note\nat 2791 power-off n5\nat 2961 join\nat 3402 boot n5\n\
+         at 3580 cut n2 n7 link 0\nat 3580 cut n7 n2 link 0\nheal 4137\n",
+    );
+}

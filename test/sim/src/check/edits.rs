@@ -5,12 +5,14 @@
 //! the other side. Then it must have been kept aside, for people to see: never is it dropped without a word.
 
 use super::{Rule, Verdict};
+use hakudo_membership::ViewId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The checker of changes.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
-    acknowledged: BTreeSet<u64>,
+    /// With the view in which each was.
+    acknowledged: BTreeMap<u64, ViewId>,
     /// Changes made by force, which may lose against another side's.
     forced: BTreeSet<u64>,
     /// Acknowledged changes that may lose against another side's.
@@ -29,14 +31,13 @@ impl Edits {
         self.forced.insert(number);
     }
 
-    /// A client was told that its change is done. `strict`: no other side can undo it.
-    pub(crate) fn acknowledge(&mut self, number: u64, strict: bool) {
-        let strict = strict && !self.forced.contains(&number);
-        if strict {
-            self.acknowledged.insert(number)
+    /// A client was told in `view` that its change is done. `strict`: no other side can undo it.
+    pub(crate) fn acknowledge(&mut self, number: u64, view: ViewId, strict: bool) {
+        if strict && !self.forced.contains(&number) {
+            self.acknowledged.insert(number, view);
         } else {
-            self.weak.insert(number)
-        };
+            self.weak.insert(number);
+        }
     }
 
     /// A node keeps a configuration aside, with these `notes`.
@@ -66,9 +67,20 @@ impl Edits {
         self.refused.insert(number, reason.to_owned());
     }
 
-    /// A configuration in which a side that may change it agreed: it holds `notes`.
+    /// A configuration on which the members of `view` agreed, who may change it: it holds `notes`. A node that stood still
+    /// while the others went on knows nothing of what was acknowledged in later views than its own.
+    pub(crate) fn agreed_in(&self, view: ViewId, who: &str, notes: &BTreeSet<u64>) -> Verdict {
+        let mut known = self.acknowledged.iter().filter(|(_, acknowledged)| **acknowledged <= view);
+        self.holds(known.find(|(number, _)| !notes.contains(number)).map(|(number, _)| *number), who, notes)
+    }
+
+    /// A configuration that must hold all that was acknowledged until now: it holds `notes`.
     pub(crate) fn agreed(&self, who: &str, notes: &BTreeSet<u64>) -> Verdict {
-        if let Some(lost) = self.acknowledged.difference(notes).next().filter(|_| !self.forgiven) {
+        self.holds(self.acknowledged.keys().copied().find(|number| !notes.contains(number)), who, notes)
+    }
+
+    fn holds(&self, lost: Option<u64>, who: &str, notes: &BTreeSet<u64>) -> Verdict {
+        if let Some(lost) = lost.filter(|_| !self.forgiven) {
             return Err((Rule::NoLostChange, format!("{who} lacks change {lost}, which was acknowledged")));
         }
         if let Some((number, reason)) = self.refused.iter().find(|(number, _)| notes.contains(number)) {
@@ -86,12 +98,16 @@ mod tests {
     #[test]
     fn a_lost_change_and_a_refused_one_are_caught() {
         let mut edits = Edits::default();
-        edits.acknowledge(1, true);
+        let view = |epoch| ViewId { epoch, leader: 1 };
+        edits.acknowledge(1, view(5), true);
         edits.force(2);
-        edits.acknowledge(2, true);
+        edits.acknowledge(2, view(5), true);
         edits.refuse(3, "not valid");
         assert_eq!(edits.agreed("n1", &BTreeSet::from([1])), Ok(()));
         assert_eq!(edits.agreed("n1", &BTreeSet::from([2])).unwrap_err().0, Rule::NoLostChange);
+        assert_eq!(edits.agreed_in(view(4), "n1", &BTreeSet::new()), Ok(()));
+        assert_eq!(edits.agreed_in(view(5), "n1", &BTreeSet::new()).unwrap_err().0, Rule::NoLostChange);
+        assert_eq!(edits.agreed_in(view(4), "n1", &BTreeSet::from([3])).unwrap_err().0, Rule::NoLostChange);
         assert_eq!(edits.agreed("n1", &BTreeSet::from([1, 3])).unwrap_err().0, Rule::NoLostChange);
         assert_eq!(edits.ended(&BTreeSet::from([1])).unwrap_err().0, Rule::NoLostChange);
         edits.aside([2].into_iter());

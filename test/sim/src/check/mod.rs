@@ -7,6 +7,7 @@ mod activity;
 mod edits;
 mod order;
 mod plans;
+mod same;
 mod settled;
 
 pub(crate) use activity::{Activity, Service};

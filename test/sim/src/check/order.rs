@@ -1,5 +1,6 @@
 //! Views, leaders and the total order: what membership promised to each node, held against what it promised to the others.
 
+use super::same::Same;
 use super::{Rule, Verdict};
 use hakudo_base::NodeId;
 use hakudo_cib::Document;
@@ -37,6 +38,9 @@ pub(crate) struct Order {
     places: BTreeMap<usize, Place>,
     /// For each node the last view it installed, restarts included.
     newest: BTreeMap<usize, ViewId>,
+    /// The members of each view that a node was in, by node and epoch, restarts included.
+    members: BTreeMap<(usize, u64), Vec<NodeId>>,
+    same: Same,
 }
 
 impl Order {
@@ -48,6 +52,11 @@ impl Order {
     /// The view in which a node is.
     pub(crate) fn view_of(&self, node: usize) -> Option<&View> {
         self.places.get(&node).map(|place| &place.view)
+    }
+
+    /// The members of the view of `epoch` that a node is or was in.
+    pub(crate) fn members_in(&self, node: usize, epoch: u64) -> Option<&[NodeId]> {
+        self.members.get(&(node, epoch)).map(Vec::as_slice)
     }
 
     /// A node installed a view. `own` is the node's number in the cluster.
@@ -75,6 +84,7 @@ impl Order {
             return broken(format!("view {:?} is {view:?} here and {:?} elsewhere", view.id, log.view));
         }
         self.newest.insert(node, view.id);
+        self.members.insert((node, view.id.epoch), view.members.clone());
         let before = self.places.remove(&node).map(|place| (place.view.id, place.heard));
         self.places.insert(node, Place { view: view.clone(), heard: 0, before });
         self.check_together(node, own)?;
@@ -178,7 +188,7 @@ impl Order {
     pub(crate) fn holds(&mut self, node: usize, id: ViewId, count: usize, document: &Document) -> Verdict {
         let Some(log) = self.views.get_mut(&id) else { return Ok(()) };
         if let Some((_, other, theirs)) = log.documents.iter().rev().find(|(at, ..)| *at == count) {
-            if theirs == document {
+            if self.same.documents(theirs, document) {
                 return Ok(());
             }
             let text = format!(

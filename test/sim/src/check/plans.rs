@@ -8,19 +8,22 @@
 //! plan that asks for the probe is made without the score, and the next one with it. And so is an operation that was on its
 //! way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision.
 //!
-//! The last excuse is a place that is held on to. A resource that is to run with a clone adds its stickiness to the scores
-//! of the clone's nodes, but only once it runs (Pacemaker Explained, "resource-stickiness": "how much the resource prefers
-//! to stay where it is"). So the plan that starts it is made without that score, and the next one, made with it, may
-//! promote another instance. This is Pacemaker's way, and it comes to rest: where it did not, the cluster would not settle.
+//! The last excuse is the scheduler itself. A resource that is to run with a clone adds its stickiness to the scores of the
+//! clone's nodes, but only once it runs (Pacemaker Explained, "resource-stickiness": "how much the resource prefers to stay
+//! where it is"). So the plan that starts it is made without that score, and the next one, made with it, may promote another
+//! instance. This is Pacemaker's way. Hence a next plan that is not empty is held against the one that the scheduler makes
+//! on paper, of the same document and with the same plan carried out to the letter: nothing may be in it that is not in that
+//! one. Where such plans do not come to rest, the cluster will not settle.
 //!
 //! Two things in a plan do not count. Notifications change nothing: they belong to what they announce, and where that is
 //! blocked (the stop of a copy on a lost node that cannot be fenced), Pacemaker announces it in every plan. And a step that
 //! waits for something that is not in the graph never begins: Pacemaker leaves the monitor of a resource there whose start
 //! was blocked by a colocation, and its own simulator calls that an invalid transition.
 
-use super::settled::{score, value};
 use super::{Rule, Verdict};
-use hakudo_cib::{Document, Element};
+use crate::paper;
+use hakudo_base::UnixTime;
+use hakudo_cib::Document;
 use hakudo_membership::ViewId;
 use hakudo_scheduler::{Action, ActionId, ActionKind, Synapse, Transition};
 use std::collections::BTreeSet;
@@ -38,6 +41,9 @@ pub(crate) struct Plans {
 #[derive(Debug)]
 struct Carried {
     view: ViewId,
+    /// What it was made from, and when.
+    cib: Document,
+    now: i64,
     recheck_by: Option<i64>,
     left: BTreeSet<Operation>,
     made: usize,
@@ -58,38 +64,50 @@ impl Plans {
 
     /// The leader of a view made a plan from `cib`. `now` is its calendar clock, in seconds.
     pub(crate) fn made(&mut self, view: ViewId, now: i64, cib: &Document, plan: &Transition) -> Verdict {
-        let steps: Vec<Step> = possible(plan)
-            .into_iter()
-            .filter(|action| action.kind != ActionKind::Pseudo && action.task != "notify")
-            .map(|action| Step { operation: operation(action), text: format!("{} ({})", action.key, action.reason) })
-            .collect();
-        let begins = |step: &Step, primitive: &String| {
-            step.operation.as_ref().is_some_and(|(_, resource, task, _)| task == "start" && resource == primitive)
-        };
-        let clinging = clinging(cib);
-        let settles_down = clinging.iter().any(|primitive| steps.iter().any(|step| begins(step, primitive)));
-        self.made_of(view, now, plan.recheck_by, steps)?;
-        if settles_down {
-            self.disturb();
-        }
-        Ok(())
+        self.made_of(view, now, cib, plan.recheck_by, steps(plan), |before| {
+            let after = paper::carried_out(&before.cib, before.now);
+            steps(&hakudo_scheduler::plan(&after, UnixTime::from_seconds(now)).transition)
+        })
     }
 
-    fn made_of(&mut self, view: ViewId, now: i64, recheck_by: Option<i64>, steps: Vec<Step>) -> Verdict {
-        let carried_out = self.last.as_ref().is_some_and(|last| {
+    /// `on_paper` is what the scheduler wants once a plan was carried out to the letter.
+    fn made_of(
+        &mut self,
+        view: ViewId,
+        now: i64,
+        cib: &Document,
+        recheck_by: Option<i64>,
+        steps: Vec<Step>,
+        on_paper: impl FnOnce(&Carried) -> Vec<Step>,
+    ) -> Verdict {
+        let carried_out = self.last.take().filter(|last| {
             last.view == view && last.left.is_empty() && last.made > 0 && last.recheck_by.is_none_or(|by| now < by)
         });
-        if carried_out && let Some(step) = steps.first() {
-            return Err((
-                Rule::PlanConverges,
-                format!("the next plan has {} actions, first {}", steps.len(), step.text),
-            ));
+        if let Some(before) = carried_out.filter(|_| !steps.is_empty()) {
+            let known: BTreeSet<String> = on_paper(&before).into_iter().map(|step| step.name).collect();
+            if let Some(step) = steps.iter().find(|step| !known.contains(&step.name)) {
+                return Err((
+                    Rule::PlanConverges,
+                    format!("the next plan has {} actions, among them {} ({})", steps.len(), step.name, step.reason),
+                ));
+            }
         }
         let made = steps.len();
         let operations: Option<BTreeSet<Operation>> = steps.into_iter().map(|step| step.operation).collect();
-        self.last = operations.map(|left| Carried { view, recheck_by, left, made });
+        self.last = operations.map(|left| Carried { view, cib: cib.clone(), now, recheck_by, left, made });
         Ok(())
     }
+}
+
+/// The steps of a plan that count.
+fn steps(plan: &Transition) -> Vec<Step> {
+    let counts = |action: &&Action| action.kind != ActionKind::Pseudo && action.task != "notify";
+    let step = |action: &Action| Step {
+        operation: operation(action),
+        name: format!("{} on {}", action.key, action.node().map_or("no node", |node| &node.name)),
+        reason: action.reason.clone(),
+    };
+    possible(plan).into_iter().filter(counts).map(step).collect()
 }
 
 /// The actions that can begin some time, if all goes well.
@@ -110,7 +128,9 @@ pub(crate) fn possible(plan: &Transition) -> Vec<&Action> {
 /// An action that is more than a mark in the graph.
 struct Step {
     operation: Option<Operation>,
-    text: String,
+    /// Tells it from all others of its plan.
+    name: String,
+    reason: String,
 }
 
 /// The operation that an action asks of an agent; none where no agent is asked.
@@ -123,86 +143,54 @@ fn operation(action: &Action) -> Option<Operation> {
     Some((node.name.clone(), resource.id.clone(), action.task.clone(), interval))
 }
 
-/// The primitives that hold on to their node and are placed, directly or by way of others, together with a clone.
-fn clinging(cib: &Document) -> BTreeSet<String> {
-    let empty = Element::new("none");
-    let section = |name: &str| cib.section(&["configuration", name]).unwrap_or(&empty);
-    let pairs: Vec<(&str, &str)> = section("constraints")
-        .children_named("rsc_colocation")
-        .filter_map(|constraint| Some((constraint.attribute("rsc")?, constraint.attribute("with-rsc")?)))
-        .collect();
-    let mut with_clone: BTreeSet<&str> = section("resources").children_named("clone").map(Element::id).collect();
-    for _ in 0..pairs.len() {
-        with_clone.extend(
-            pairs.iter().filter(|(_, with)| with_clone.contains(with)).map(|(rsc, _)| *rsc).collect::<Vec<_>>(),
-        );
-    }
-    let clings = |resource: &&Element| {
-        let stickiness = value(resource, "meta_attributes", "resource-stickiness").map_or(0, score);
-        resource.name() != "clone" && stickiness > 0 && with_clone.contains(resource.id())
-    };
-    section("resources")
-        .children()
-        .filter(clings)
-        .flat_map(Element::descendants)
-        .filter(|element| element.name() == "primitive")
-        .map(|primitive| primitive.id().to_owned())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_what_is_placed_with_a_clone_and_holds_on_to_its_node_excuses_the_next_plan() {
-        let clinging = |stickiness: u32, with: &str| {
-            let cib = format!(
-                "<cib><configuration><resources><clone id='c'><primitive id='c-1'/></clone><primitive id='p'/>\
-                 <group id='g'><meta_attributes id='m'><nvpair id='s' name='resource-stickiness' value='{stickiness}'/>\
-                 </meta_attributes><primitive id='g-1'/></group></resources><constraints>\
-                 <rsc_colocation id='1' rsc='g' with-rsc='{with}'/><rsc_colocation id='2' rsc='x' with-rsc='c'/>\
-                 </constraints></configuration></cib>"
-            );
-            super::clinging(&Document::parse(&cib).unwrap()).into_iter().collect::<Vec<_>>()
-        };
-        assert_eq!(clinging(1, "c"), ["g-1"]);
-        assert_eq!(clinging(1, "x"), ["g-1"]);
-        assert!(clinging(0, "c").is_empty());
-        assert!(clinging(1, "p").is_empty());
-    }
-
     const VIEW: ViewId = ViewId { epoch: 1, leader: 1 };
 
-    fn made(plans: &mut Plans, resources: &[&str]) -> Verdict {
+    fn made(plans: &mut Plans, resources: &[&str], on_paper: &[&str]) -> Verdict {
         let step = |resource: &&str| Step {
             operation: Some(("n1".into(), (*resource).into(), "start".into(), 0)),
-            text: (*resource).into(),
+            name: (*resource).into(),
+            reason: String::new(),
         };
-        plans.made_of(VIEW, 0, None, resources.iter().map(step).collect())
+        let steps = |resources: &[&str]| resources.iter().map(step).collect();
+        let cib = Document::parse("<cib/>").unwrap();
+        plans.made_of(VIEW, 0, &cib, None, steps(resources), |_| steps(on_paper))
     }
 
     #[test]
     fn a_plan_after_one_that_was_carried_out_must_be_empty() {
         let mut plans = Plans::default();
-        made(&mut plans, &["a"]).unwrap();
-        made(&mut plans, &["a"]).unwrap();
+        made(&mut plans, &["a"], &[]).unwrap();
+        made(&mut plans, &["a"], &[]).unwrap();
         plans.done("n1", "a", "start", 0);
-        made(&mut plans, &[]).unwrap();
+        made(&mut plans, &[], &[]).unwrap();
 
-        made(&mut plans, &["a"]).unwrap();
+        made(&mut plans, &["a"], &[]).unwrap();
         plans.done("n1", "a", "start", 0);
-        assert_eq!(made(&mut plans, &["b"]).unwrap_err().0, Rule::PlanConverges);
+        assert_eq!(made(&mut plans, &["b"], &[]).unwrap_err().0, Rule::PlanConverges);
     }
 
     #[test]
     fn a_disturbance_or_an_unfinished_plan_excuses_the_next() {
         let mut plans = Plans::default();
-        made(&mut plans, &["a"]).unwrap();
+        made(&mut plans, &["a"], &[]).unwrap();
         plans.done("n1", "a", "start", 0);
         plans.disturb();
-        made(&mut plans, &["b", "c"]).unwrap();
+        made(&mut plans, &["b", "c"], &[]).unwrap();
         plans.done("n1", "b", "start", 0);
-        made(&mut plans, &["c"]).unwrap();
+        made(&mut plans, &["c"], &[]).unwrap();
+    }
+
+    #[test]
+    fn what_the_scheduler_wants_next_on_paper_is_excused_and_nothing_else() {
+        let mut plans = Plans::default();
+        made(&mut plans, &["a"], &[]).unwrap();
+        plans.done("n1", "a", "start", 0);
+        made(&mut plans, &["b"], &["b", "c"]).unwrap();
+        plans.done("n1", "b", "start", 0);
+        assert_eq!(made(&mut plans, &["b", "c"], &["b"]).unwrap_err().0, Rule::PlanConverges);
     }
 }

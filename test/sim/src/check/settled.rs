@@ -16,7 +16,7 @@ use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The value of an option in the first set that has it, of any set below `owner` with this element name.
-pub(super) fn value<'a>(owner: &'a Element, set: &'a str, name: &str) -> Option<&'a str> {
+fn value<'a>(owner: &'a Element, set: &'a str, name: &str) -> Option<&'a str> {
     owner
         .children_named(set)
         .flat_map(Element::children)
@@ -31,7 +31,7 @@ fn is_true(text: Option<&str>) -> bool {
 /// Scores are capped at this, in both directions.
 const INFINITY: i64 = 1_000_000;
 
-pub(super) fn score(text: &str) -> i64 {
+fn score(text: &str) -> i64 {
     match text {
         "INFINITY" | "+INFINITY" => INFINITY,
         "-INFINITY" => -INFINITY,
