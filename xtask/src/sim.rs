@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use hakudo_sim::script::Script;
-use hakudo_sim::{Total, Violation, generate, run_seeds, run_traced, shrink};
+use hakudo_sim::{Total, Violation, generate, group, run_seeds, run_traced, shrink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,12 @@ pub(crate) struct Arguments {
     /// With a seed or a script: writes what the scheduler was given for each plan into this folder, one file a plan.
     #[arg(long, value_name = "FOLDER")]
     plans: Option<PathBuf>,
+    /// Groups of sites and arbitrators with tickets, instead of clusters.
+    #[arg(long, conflicts_with_all = ["script", "plans"])]
+    sites: bool,
     /// Also prints how often the histories came to places that matter.
     #[arg(long)]
-    sites: bool,
+    reached: bool,
     /// Threads; as many as there are cores unless given.
     #[arg(long)]
     threads: Option<usize>,
@@ -37,6 +40,9 @@ pub(crate) struct Arguments {
 
 /// Runs what was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.sites {
+        return groups(arguments);
+    }
     if let Some(path) = &arguments.script {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let script: Script = text.parse().with_context(|| format!("{} is no script", path.display()))?;
@@ -52,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(until) => Instant::now() >= until,
         None => number >= arguments.count,
     });
-    report(&total, start.elapsed(), arguments.sites)
+    report(&total, start.elapsed(), arguments.reached)
 }
 
 /// One history, told line by line.
@@ -84,8 +90,8 @@ fn print_shrunken(script: &Script, violation: &Violation) {
     println!("\nshrunken; run it with `cargo xtask sim --script FILE`:\n{small}");
 }
 
-fn report(total: &Total, took: Duration, sites: bool) -> Result<()> {
-    if sites {
+fn report(total: &Total, took: Duration, reached: bool) -> Result<()> {
+    if reached {
         total.sites.counts().for_each(|(name, count)| println!("{count:>10}  {name}"));
         println!("{:>10}  ms at most until a cluster had settled", total.sites.settled_after_ms);
     }
@@ -100,6 +106,55 @@ fn report(total: &Total, took: Duration, sites: bool) -> Result<()> {
     println!("{:.1} s, {each:.2} ms a seed", took.as_secs_f64());
     println!("{} seeds, {} violations", total.seeds, total.violations.len());
     if !total.violations.is_empty() {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Histories of groups of sites.
+fn groups(arguments: &Arguments) -> Result<()> {
+    if let Some(seed) = arguments.seed {
+        let script = group::generate::script(seed);
+        println!("{script}");
+        let outcome = group::run_traced(&script, None);
+        outcome.trace.iter().for_each(|line| println!("{line}"));
+        let violations = u64::from(outcome.violation.is_some());
+        if let Some(violation) = outcome.violation {
+            println!("\nshrunken:\n{}\n{violation}", group::shrink(&script, violation.rule, None));
+        }
+        return end(1, violations);
+    }
+    let start = Instant::now();
+    let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let until = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
+    let total = group::run_seeds(arguments.from, threads, None, |number| match until {
+        Some(until) => Instant::now() >= until,
+        None => number >= arguments.count,
+    });
+    if arguments.reached {
+        total.reached.iter().for_each(|(name, count)| println!("{count:>10}  {name}"));
+    }
+    for (seed, violation) in &total.violations {
+        println!("seed {seed}: {violation}");
+    }
+    if let Some((seed, _)) = total.violations.first() {
+        println!("\nthe first again with `cargo xtask sim --sites --seed {seed}`");
+    }
+    if let Some(margin) = total.margin {
+        println!(
+            "smallest time from a service's end at one site to its start at another: {:.3} ms",
+            margin as f64 / 1e3
+        );
+    }
+    let each = start.elapsed().as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
+    println!("{:.1} s, {each:.2} ms a seed", start.elapsed().as_secs_f64());
+    end(total.seeds, total.violations.len() as u64)
+}
+
+/// The last line, and failure if a rule was broken.
+fn end(seeds: u64, violations: u64) -> Result<()> {
+    println!("{seeds} seeds, {violations} violations");
+    if violations > 0 {
         std::process::exit(1);
     }
     Ok(())

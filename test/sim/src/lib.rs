@@ -18,6 +18,7 @@ mod cib;
 mod disk;
 mod executor;
 pub mod generate;
+pub mod group;
 mod machine;
 mod many;
 mod mutation;

@@ -1,0 +1,165 @@
+//! From a seed to a history.
+
+use super::script::{Act, Script};
+use hakudo_base::Random;
+use hakudo_tickets::{Group, MemberEntry, MemberId, MemberKind, Request, TicketConfig, TicketMode};
+use std::time::Duration;
+
+/// The history of a seed.
+pub fn script(seed: u64) -> Script {
+    let mut random = Random::new(seed);
+    let group = group(&mut random);
+    let heal_at = random.between(15_000, 120_000);
+    let stop_ms = if random.percent(20) { 0 } else { random.between(1, 4000) };
+    let mut acts = Vec::new();
+    let sites: Vec<MemberId> = group.sites().map(|site| site.id).collect();
+    for ticket in &group.tickets {
+        let site = *random.choose(&sites).unwrap_or(&MemberId(1));
+        let request = Request::Grant { ticket: ticket.name.clone(), site, force: false };
+        acts.push((random.between(500, 6000), Act::Ask { at: site, request }));
+    }
+    let mut attribute = 0;
+    for _ in 0..random.between(3, 36) {
+        let at = random.between(1000, heal_at);
+        trouble(&mut random, &group, at, heal_at, &mut attribute, &mut acts);
+    }
+    acts.sort_by_key(|(at, _)| *at);
+    Script { seed, group, acts, heal_at, end: heal_at, stop_ms, settles: true }
+}
+
+fn group(random: &mut Random) -> Group {
+    let sites = random.between(2, 3);
+    let arbitrators = if sites == 2 { [1, 1, 1, 0, 2, 3][random.below(6) as usize] } else { random.below(3) };
+    let member = |id: u64| MemberEntry {
+        id: MemberId(id as u32),
+        name: if id <= sites { format!("site{id}") } else { format!("arbitrator{id}") },
+        kind: if id <= sites { MemberKind::Site } else { MemberKind::Arbitrator },
+        addresses: vec![format!("10.0.0.{id}")],
+        key: None,
+    };
+    let members = (1..=sites + arbitrators).map(member).collect();
+    let tickets = (1..=random.between(1, 3)).map(|number| ticket(random, number, sites)).collect();
+    Group { name: "simulated".to_owned(), version: 0, members, tickets, heartbeat: None }
+}
+
+fn ticket(random: &mut Random, number: u64, sites: u64) -> TicketConfig {
+    let mut ticket = TicketConfig::new(&format!("ticket{number}"));
+    ticket.expire = Duration::from_millis(*random.choose(&[1000, 2000, 5000, 10_000, 20_000]).unwrap_or(&5000));
+    ticket.timeout = Duration::from_millis(random.between(300, 2000));
+    ticket.retries = 3;
+    if random.percent(20) {
+        ticket.acquire_after = Duration::from_millis(random.between(1, 3000));
+    }
+    if random.percent(30) {
+        ticket.stop_time = Some(Duration::from_millis(random.between(0, 3000)));
+    }
+    if random.percent(15) {
+        ticket.mode = TicketMode::Manual;
+    }
+    if random.percent(25) {
+        ticket.preferred = Some(MemberId(random.between(1, sites) as u32));
+        ticket.fail_back = random.percent(50).then(|| Duration::from_millis(random.between(500, 20_000)));
+    }
+    ticket
+}
+
+fn trouble(random: &mut Random, group: &Group, at: u64, heal_at: u64, attribute: &mut u64, acts: &mut Vec<(u64, Act)>) {
+    let members: Vec<MemberId> = group.members.iter().map(|member| member.id).collect();
+    let sites: Vec<MemberId> = group.sites().map(|site| site.id).collect();
+    let any = |random: &mut Random, of: &[MemberId]| *random.choose(of).unwrap_or(&MemberId(1));
+    let longest = if random.percent(70) { 15_000 } else { 90_000 };
+    let until = at + random.between(100, longest);
+    let member = any(random, &members);
+    let site = any(random, &sites);
+    let ticket = random.choose(&group.tickets).map(|ticket| ticket.name.clone()).unwrap_or_default();
+    match random.below(20) {
+        0..=2 => isolate(random, &members, member, at, until, acts),
+        3..=4 => {
+            let other = any(random, &members);
+            let both = random.percent(60);
+            acts.push((at, Act::Cut { from: member, to: other }));
+            acts.push((until, Act::Mend { from: member, to: other }));
+            if both {
+                acts.push((at, Act::Cut { from: other, to: member }));
+                acts.push((until, Act::Mend { from: other, to: member }));
+            }
+        }
+        5..=6 => {
+            acts.push((at, Act::PowerLoss(member)));
+            acts.push((until, Act::PowerBack(member)));
+        }
+        7..=8 => {
+            let ghost_ms = if random.percent(60) { random.between(1, 40_000) } else { 0 };
+            acts.push((at, Act::NewSpeaker { member, ghost_ms }));
+        }
+        9..=10 => acts.push((at, Act::Pause { member, ms: until - at })),
+        11 => {
+            let delay_ms = if random.percent(70) { random.between(1, 2000) } else { random.between(1, 120_000) };
+            let (loss, doubled) = (random.below(40), random.below(30));
+            acts.push((at, Act::Network { loss, doubled, delay_ms }));
+            acts.push((until, Act::Network { loss: 0, doubled: 0, delay_ms: 20 }));
+        }
+        12 => {
+            acts.push((at, Act::Able { site, ticket: ticket.clone(), able: false }));
+            acts.push((until, Act::Able { site, ticket, able: true }));
+        }
+        13 => {
+            acts.push((at, Act::Handler { site, fails: true }));
+            acts.push((until, Act::Handler { site, fails: false }));
+        }
+        14 => {
+            let only = random.percent(50).then_some(ticket);
+            let request = |on| Request::Disclaim { site, ticket: only.clone(), on };
+            acts.push((at, Act::Ask { at: site, request: request(true) }));
+            acts.push((until.min(heal_at), Act::Ask { at: site, request: request(false) }));
+        }
+        15 => acts.push((
+            at,
+            Act::Ask { at: member, request: Request::Move { ticket, to: site, dry_run: random.percent(10) } },
+        )),
+        16 => {
+            acts.push((at, Act::Ask { at: member, request: Request::Revoke { ticket: ticket.clone(), force: false } }));
+            acts.push((
+                until.min(heal_at),
+                Act::Ask { at: member, request: Request::Grant { ticket, site, force: false } },
+            ));
+        }
+        17 => {
+            *attribute += 1;
+            let (name, value) = (format!("a{attribute}"), Some(format!("v{attribute}")));
+            acts.push((at, Act::Ask { at: member, request: Request::Attribute { ticket, site, name, value } }));
+        }
+        18 => {
+            let mut group = group.clone();
+            for ticket in &mut group.tickets {
+                ticket.expire = Duration::from_millis(random.between(1000, 20_000));
+                ticket.stop_time = ticket.stop_time.map(|_| Duration::from_millis(random.below(3000)));
+            }
+            acts.push((at, Act::Ask { at: member, request: Request::Configure { group: Box::new(group) } }));
+        }
+        _ => {
+            acts.push((at, Act::Ask { at: site, request: Request::Observe { site, on: true } }));
+            acts.push((until.min(heal_at), Act::Ask { at: site, request: Request::Observe { site, on: false } }));
+        }
+    }
+}
+
+/// Cuts a member from all others, or lets it speak and not hear, or hear and not speak.
+fn isolate(
+    random: &mut Random,
+    members: &[MemberId],
+    member: MemberId,
+    at: u64,
+    until: u64,
+    acts: &mut Vec<(u64, Act)>,
+) {
+    let how = random.below(4);
+    for other in members.iter().copied().filter(|other| *other != member) {
+        for (from, to, which) in [(member, other, 1), (other, member, 2)] {
+            if how != which {
+                acts.push((at, Act::Cut { from, to }));
+                acts.push((until, Act::Mend { from, to }));
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Faults put into a group on purpose, so that it is seen that the checker catches them.
+
+use super::Rule;
+
+/// A deliberate fault, made where the simulator stands between the core and the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutation {
+    /// A member that is started again knows nothing: neither its vote nor its log.
+    VotesForgotten,
+    /// A member that is started again says that it acked nobody for a long time.
+    AckForgotten,
+    /// Sites say that they need no time to stop.
+    StopTimeDenied,
+    /// A lease is counted from its answer and not from its asking.
+    LeaseFromAnswer,
+    /// Clocks drift more than the core allows for.
+    DriftIgnored,
+    /// Writes are confirmed before they are stored.
+    StoreLies,
+    /// A replaced speaker is not stopped from promising.
+    GhostsPromise,
+    /// Only the speaker ends a lease, and not the cluster by itself.
+    ClusterDoesNotEnforce,
+    /// A site says that it has stopped while it has not.
+    StopLies,
+    /// Who asks is told that it is done as soon as he asked.
+    AcknowledgedAtOnce,
+    /// No site ever answers an offer.
+    OffersIgnored,
+    /// Answers to requests are dropped.
+    RepliesDropped,
+}
+
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Mutation; 12] = [
+        Mutation::VotesForgotten,
+        Mutation::AckForgotten,
+        Mutation::StopTimeDenied,
+        Mutation::LeaseFromAnswer,
+        Mutation::DriftIgnored,
+        Mutation::StoreLies,
+        Mutation::GhostsPromise,
+        Mutation::ClusterDoesNotEnforce,
+        Mutation::StopLies,
+        Mutation::AcknowledgedAtOnce,
+        Mutation::OffersIgnored,
+        Mutation::RepliesDropped,
+    ];
+
+    /// The rules that it breaks.
+    pub fn breaks(self) -> &'static [Rule] {
+        match self {
+            Mutation::VotesForgotten | Mutation::StoreLies => &[Rule::OneHolder, Rule::NothingLost],
+            Mutation::AckForgotten
+            | Mutation::StopTimeDenied
+            | Mutation::LeaseFromAnswer
+            | Mutation::DriftIgnored
+            | Mutation::GhostsPromise
+            | Mutation::ClusterDoesNotEnforce
+            | Mutation::StopLies => &[Rule::OneHolder],
+            Mutation::AcknowledgedAtOnce => &[Rule::NothingLost],
+            Mutation::OffersIgnored | Mutation::RepliesDropped => &[Rule::Settles],
+        }
+    }
+}

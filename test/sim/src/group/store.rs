@@ -1,0 +1,51 @@
+//! Where a member's state is kept: a disk, or the nodes of a site.
+
+/// The stored state, and what is on its way there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Store {
+    stored: Option<Vec<u8>>,
+    /// Number, and the state for one that stores and does not only confirm.
+    pending: Vec<(u64, Option<Vec<u8>>)>,
+}
+
+impl Store {
+    pub(crate) fn state(&self) -> Option<&[u8]> {
+        self.stored.as_deref()
+    }
+
+    pub(crate) fn begin(&mut self, seq: u64, state: Option<Vec<u8>>) {
+        self.pending.push((seq, state));
+    }
+
+    /// Everything up to `seq` is stored.
+    pub(crate) fn finish(&mut self, seq: u64) {
+        self.lose(|number| number <= seq);
+    }
+
+    /// Power is lost, or another node takes over: of what was on its way, the first `kept` writes have made it.
+    pub(crate) fn cut(&mut self, kept: usize) {
+        let last = self.pending.get(kept.wrapping_sub(1)).map(|(seq, _)| *seq);
+        if let Some(seq) = last.filter(|_| kept > 0) {
+            self.finish(seq);
+        }
+        self.pending.clear();
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn lose(&mut self, done: impl Fn(u64) -> bool) {
+        for (seq, state) in std::mem::take(&mut self.pending) {
+            match state {
+                Some(state) if done(seq) => self.stored = Some(state),
+                _ if done(seq) => {}
+                state => self.pending.push((seq, state)),
+            }
+        }
+    }
+}

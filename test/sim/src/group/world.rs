@@ -1,0 +1,790 @@
+//! The world: members with their clocks, stores and clusters, the network between them, and what happens next.
+
+use super::check::Checker;
+use super::cluster::{Cluster, Next};
+use super::script::{Act, Script};
+use super::store::Store;
+use super::{Mutation, Outcome, Rule};
+use hakudo_base::{Instant, Random, UnixTime};
+use hakudo_tickets::{
+    Effect, Event as CoreEvent, Holding, Input, LeaseStatus, Member, MemberId, MemberKind, Outcome as Answer,
+    Readiness, Reply, Request, RequestEnvelope, Status, TicketMode, TicketWord,
+};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
+
+const MS: u64 = 1_000_000;
+/// How long after the last fault all must be well, in nanoseconds.
+const PATIENCE: u64 = 600 * 1000 * MS;
+/// How far a clock of the mutation that drifts too much is off, in millionths.
+const WILD_DRIFT: i64 = 300_000;
+
+/// A clock that started at any number and is a little too fast or slow.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    offset: u64,
+    millionths: i64,
+}
+
+impl Clock {
+    fn local(self, truth: u64) -> Instant {
+        let passed = i128::from(truth) * i128::from(1_000_000 + self.millionths) / 1_000_000;
+        Instant::from_nanos(self.offset + u64::try_from(passed).unwrap_or(0))
+    }
+
+    /// The first true moment at which the clock shows this.
+    fn truth(self, local: Instant) -> u64 {
+        let passed = i128::from(local.as_nanos().saturating_sub(self.offset));
+        let rate = i128::from(1_000_000 + self.millionths);
+        u64::try_from((passed * 1_000_000 + rate - 1) / rate).unwrap_or(u64::MAX)
+    }
+}
+
+/// One run of a member's process.
+struct Process {
+    core: Member,
+    clock: Clock,
+    run: u64,
+    wakes_at: Option<u64>,
+    next_request: u64,
+}
+
+/// A member: who speaks for it, what it has stored, and its cluster if it is a site.
+struct Place {
+    id: MemberId,
+    kind: MemberKind,
+    powered: bool,
+    process: Option<Process>,
+    ghost: Option<Process>,
+    store: Store,
+    cluster: Cluster,
+    paused_until: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Act(usize),
+    Heal,
+    Look,
+    Wake { member: usize, run: u64 },
+    Deliver { to: usize, from: MemberId, message: Vec<u8> },
+    Stored { member: usize, run: u64, seq: u64 },
+    Checked { member: usize, run: u64, check: u64, result: Result<Readiness, String> },
+    LeaseEnds { site: usize, ticket: String, version: u64 },
+    HasStopped { site: usize, ticket: String, version: u64 },
+    HasStarted { site: usize, ticket: String, version: u64 },
+    GhostEnds { member: usize, run: u64 },
+}
+
+struct Queued {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+pub(crate) struct World {
+    script: Script,
+    mutation: Option<Mutation>,
+    random: Random,
+    now: u64,
+    order: u64,
+    queue: BinaryHeap<Queued>,
+    places: Vec<Place>,
+    cut: BTreeSet<(MemberId, MemberId)>,
+    network: (u64, u64, u64),
+    runs: u64,
+    healed: bool,
+    asked: BTreeMap<(u64, u64), Request>,
+    /// Attributes that were acknowledged: ticket, site, name, value.
+    kept: BTreeSet<(String, MemberId, String, String)>,
+    /// The newest acknowledged grant of each ticket.
+    granted: BTreeMap<String, u64>,
+    checker: Checker,
+    reached: BTreeMap<&'static str, u64>,
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(script: Script, mutation: Option<Mutation>, trace: bool) -> Self {
+        let random = Random::new(script.seed ^ 0x7469_636b_6574);
+        let place = |member: &hakudo_tickets::MemberEntry| Place {
+            id: member.id,
+            kind: member.kind,
+            powered: true,
+            process: None,
+            ghost: None,
+            store: Store::default(),
+            cluster: Cluster::default(),
+            paused_until: 0,
+        };
+        let places = script.group.members.iter().map(place).collect();
+        Self {
+            script,
+            mutation,
+            random,
+            now: 0,
+            order: 0,
+            queue: BinaryHeap::new(),
+            places,
+            cut: BTreeSet::new(),
+            network: (0, 0, 20),
+            runs: 0,
+            healed: false,
+            asked: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            granted: BTreeMap::new(),
+            checker: Checker::default(),
+            reached: BTreeMap::new(),
+            trace: trace.then(Vec::new),
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Outcome {
+        for member in 0..self.places.len() {
+            self.start(member);
+        }
+        for act in 0..self.script.acts.len() {
+            self.at(self.script.acts[act].0 * MS, Event::Act(act));
+        }
+        self.at(self.script.heal_at * MS, Event::Heal);
+        let end = self.script.end * MS + if self.script.settles { PATIENCE } else { 0 };
+        while let Some(next) = self.queue.pop() {
+            if next.at > end {
+                break;
+            }
+            self.now = self.now.max(next.at);
+            if self.happen(next.event) || self.checker.violation.is_some() {
+                break;
+            }
+        }
+        if self.script.settles && self.checker.violation.is_none() && self.now >= self.script.heal_at * MS {
+            self.judge_the_end();
+        }
+        self.checker.close(self.now);
+        Outcome {
+            violation: self.checker.violation,
+            reached: self.reached,
+            trace: self.trace.unwrap_or_default(),
+            margin: self.checker.margin,
+            services: self.checker.services,
+        }
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Queued { at: at.max(self.now), order: self.order, event });
+    }
+
+    fn after(&mut self, delay: u64, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    fn reach(&mut self, place: &'static str) {
+        *self.reached.entry(place).or_default() += 1;
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} {}", self.now as f64 / 1e6, what()));
+        }
+    }
+
+    fn index(&self, id: MemberId) -> Option<usize> {
+        self.places.iter().position(|place| place.id == id)
+    }
+
+    // ---- processes -------------------------------------------------------------------------------------------------
+
+    /// Starts a process of a member from what is stored.
+    fn start(&mut self, member: usize) {
+        self.runs += 1;
+        let run = self.runs;
+        let drift = if self.mutation == Some(Mutation::DriftIgnored) { WILD_DRIFT } else { 20_000 };
+        let millionths = self.random.between(0, 2 * drift as u64) as i64 - drift;
+        let millionths =
+            if self.random.percent(30) { drift * (1 - 2 * self.random.below(2) as i64) } else { millionths };
+        let offset = if self.random.percent(20) { 0 } else { self.random.below(1 << 55) } + 7_200_000 * MS;
+        let clock = Clock { offset, millionths };
+        let now = clock.local(self.now);
+        let remembered = match self.mutation {
+            Some(Mutation::AckForgotten) => now.saturating_sub(Duration::from_secs(3600)),
+            _ => now,
+        };
+        if self.mutation == Some(Mutation::VotesForgotten) {
+            self.places[member].store.forget();
+        }
+        let place = &self.places[member];
+        let seed = self.random.next_u64();
+        let core = Member::new(place.id, self.script.group.clone(), seed, place.store.state(), remembered);
+        let core = match core {
+            Ok(core) => core,
+            Err(error) => return self.checker.breaks(Rule::Settles, self.now, format!("member {}: {error}", place.id)),
+        };
+        let known: Vec<(String, u64, Option<u64>)> = place
+            .cluster
+            .services
+            .iter()
+            .filter_map(|(name, service)| service.grant.as_ref().map(|g| (name.clone(), g.generation, g.until)))
+            .collect();
+        let is_site = place.kind == MemberKind::Site;
+        self.places[member].process = Some(Process { core, clock, run, wakes_at: None, next_request: 0 });
+        for (ticket, generation, until) in known {
+            if self.random.percent(80) {
+                let until = until.map(|until| clock.local(until));
+                self.feed(member, run, Input::KnownLease { ticket, generation, until });
+            }
+        }
+        if is_site {
+            self.tell_abilities(member, run);
+        }
+        self.feed(member, run, Input::Timer);
+    }
+
+    fn tell_abilities(&mut self, member: usize, run: u64) {
+        let stop = if self.mutation == Some(Mutation::StopTimeDenied) { 0 } else { self.script.stop_ms };
+        let tickets: Vec<String> = self.script.group.tickets.iter().map(|ticket| ticket.name.clone()).collect();
+        for ticket in tickets {
+            let stop_time = Duration::from_millis(stop);
+            self.feed(member, run, Input::StopTime { ticket: ticket.clone(), stop_time });
+            let able = self.places[member].cluster.able.get(&ticket).copied().unwrap_or(true);
+            let able = if able { Ok(()) } else { Err("its services fail".to_owned()) };
+            self.feed(member, run, Input::Able { ticket, able });
+        }
+    }
+
+    /// A run of a member is told something; what it does is done.
+    fn feed(&mut self, member: usize, run: u64, input: Input) {
+        let place = &mut self.places[member];
+        let ghost = place.ghost.as_ref().is_some_and(|ghost| ghost.run == run);
+        let process = if ghost { &mut place.ghost } else { &mut place.process };
+        let Some(process) = process.as_mut().filter(|process| process.run == run) else { return };
+        let mut effects = Vec::new();
+        let now = process.clock.local(self.now);
+        process.core.handle(now, input, &mut effects);
+        let clock = process.clock;
+        let wake = process.core.deadline().map(|deadline| clock.truth(deadline).max(self.now));
+        if wake != process.wakes_at {
+            process.wakes_at = wake;
+            if let Some(wake) = wake {
+                // A moment that has come already is taken up a little later, as a process would.
+                let wake = if wake <= self.now { self.now + 1000 } else { wake };
+                self.at(wake, Event::Wake { member, run });
+            }
+        }
+        for effect in effects {
+            self.carry_out(member, run, clock, ghost, effect);
+        }
+    }
+
+    fn carry_out(&mut self, member: usize, run: u64, clock: Clock, ghost: bool, effect: Effect) {
+        let id = self.places[member].id;
+        match effect {
+            Effect::Send { to, message } => self.transmit(id, to, message),
+            Effect::Persist { seq, state } => self.store(member, run, ghost, seq, Some(state)),
+            Effect::Confirm { seq } => self.store(member, run, ghost, seq, None),
+            // Nodes that are in a new view do not listen to a speaker of an old one.
+            Effect::Ticket(_) | Effect::Lease { .. } | Effect::Check(_) | Effect::Reply { .. } if ghost => {}
+            Effect::Ticket(word) => self.word(member, clock, &word),
+            Effect::Lease { ticket, generation, until } => {
+                let service = self.places[member].cluster.service(&ticket);
+                if let Some(grant) = service.grant.clone().filter(|grant| grant.generation == generation) {
+                    let holding = Holding::Held { until, stop_time: grant.stop_time };
+                    let attributes = BTreeMap::new();
+                    let holder = Some(id);
+                    let (standby, revoked) = (false, false);
+                    self.word(
+                        member,
+                        clock,
+                        &TicketWord { ticket, generation, holding, holder, standby, revoked, attributes },
+                    );
+                }
+            }
+            Effect::WouldHold { ticket, .. } => {
+                self.reach("an observer would hold");
+                self.note(|| format!("{id} would hold {ticket}"));
+            }
+            Effect::Check(check) => {
+                if self.mutation == Some(Mutation::OffersIgnored) {
+                    return;
+                }
+                let result = if self.places[member].cluster.handler_fails {
+                    Err("its handler failed".to_owned())
+                } else {
+                    Ok(Readiness { lag: check.lag.map(|_| (Duration::ZERO, Duration::ZERO)) })
+                };
+                let delay = self.random.below(100 * MS);
+                self.after(delay, Event::Checked { member, run, check: check.check, result });
+            }
+            Effect::Reply { id: request, reply } => self.replied(member, run, request, &reply),
+            Effect::Event(event) => {
+                self.count(&event);
+                self.note(|| format!("{id} ({run}): {event}"));
+            }
+        }
+    }
+
+    fn count(&mut self, event: &CoreEvent) {
+        match event {
+            CoreEvent::Coordinates { .. } => self.reach("elected"),
+            CoreEvent::Expired { .. } => self.reach("lease expired"),
+            CoreEvent::NobodyCan { .. } => self.reach("nobody could take a ticket"),
+            CoreEvent::Granted { cause, .. } => self.reach(match cause {
+                hakudo_tickets::Cause::Administrator => "grant by the administrator applied",
+                hakudo_tickets::Cause::Move => "grant of a move applied",
+                hakudo_tickets::Cause::Lost => "grant after a loss applied",
+                hakudo_tickets::Cause::Failure => "grant after a failure applied",
+                hakudo_tickets::Cause::Preference => "grant by preference applied",
+                hakudo_tickets::Cause::RollBack => "grant by roll-back applied",
+                hakudo_tickets::Cause::Force => "grant by force applied",
+            }),
+            CoreEvent::Released { .. } => self.reach("release applied"),
+            _ => {}
+        }
+    }
+
+    fn store(&mut self, member: usize, run: u64, ghost: bool, seq: u64, state: Option<Vec<u8>>) {
+        if ghost && self.mutation != Some(Mutation::GhostsPromise) {
+            return;
+        }
+        let longest = if self.random.percent(5) { 400 * MS } else { 15 * MS };
+        let delay = self.random.below(longest);
+        if ghost {
+            return self.after(delay, Event::Stored { member, run, seq });
+        }
+        self.places[member].store.begin(seq, state);
+        if self.mutation == Some(Mutation::StoreLies) {
+            self.feed_later(member, run, seq);
+            return self.after(delay + 3000 * MS, Event::Stored { member, run, seq });
+        }
+        self.after(delay, Event::Stored { member, run, seq });
+    }
+
+    /// The lie of a store: it says that it is done at once.
+    fn feed_later(&mut self, member: usize, run: u64, seq: u64) {
+        self.after(1000, Event::Checked { member, run, check: u64::MAX - seq, result: Ok(Readiness::default()) });
+    }
+
+    fn transmit(&mut self, from: MemberId, to: MemberId, message: Vec<u8>) {
+        let Some(target) = self.index(to) else { return };
+        let (loss, doubled, delay) = self.network;
+        if self.cut.contains(&(from, to)) || self.random.percent(loss) {
+            return;
+        }
+        let copies = if self.random.percent(doubled) { 2 } else { 1 };
+        for _ in 0..copies {
+            let longest = if self.random.percent(95) { delay.min(50) } else { delay };
+            let delay = 200_000 + self.random.below(longest * MS + 1);
+            self.after(delay, Event::Deliver { to: target, from, message: message.clone() });
+        }
+    }
+
+    // ---- the clusters of the sites ---------------------------------------------------------------------------------
+
+    fn word(&mut self, member: usize, clock: Clock, word: &TicketWord) {
+        let id = self.places[member].id;
+        let until = match word.holding {
+            Holding::Held { until: Some(until), .. } => Some(clock.truth(until)),
+            _ => None,
+        };
+        let until = until.map(|until| {
+            let expire = self.script.group.ticket(&word.ticket).map_or(Duration::ZERO, |config| config.expire);
+            let from_now = self.now + expire.as_nanos() as u64;
+            if self.mutation == Some(Mutation::LeaseFromAnswer) { from_now } else { until }
+        });
+        let known = self.places[member].cluster.service(&word.ticket).grant.as_ref().map(|grant| grant.generation);
+        if known != Some(word.generation) || !matches!(word.holding, Holding::Held { .. }) {
+            self.note(|| format!("{id}: ticket {} {}: {:?}", word.ticket, word.generation, word.holding));
+        }
+        match self.places[member].cluster.hear(word, until) {
+            Next::Run => self.begin(member, &word.ticket, until),
+            Next::Stop(within) => self.stop(member, &word.ticket, within),
+            Next::Stopped => {
+                let version = self.places[member].cluster.service(&word.ticket).version;
+                self.after(2 * MS, Event::HasStopped { site: member, ticket: word.ticket.clone(), version });
+            }
+            Next::Nothing => {}
+        }
+    }
+
+    fn begin(&mut self, site: usize, ticket: &str, until: Option<u64>) {
+        let (now, id) = (self.now, self.places[site].id);
+        let service = self.places[site].cluster.service(ticket);
+        let stopping = service.stops_at.take().is_some();
+        let fresh = !service.active;
+        if let Some(grant) = service.grant.as_ref().filter(|_| until.is_some_and(|until| until <= now)) {
+            // The end has passed on the way.
+            let stop_time = grant.stop_time;
+            if service.active {
+                self.stop(site, ticket, stop_time);
+            }
+            return;
+        }
+        service.active = true;
+        service.version += 1;
+        let version = service.version;
+        if fresh {
+            self.checker.begins(now, ticket, id);
+            self.reach("services began");
+            self.note(|| format!("{id}: services of {ticket} begin"));
+        }
+        if let Some(until) = until.filter(|_| self.mutation != Some(Mutation::ClusterDoesNotEnforce)) {
+            self.at(until, Event::LeaseEnds { site, ticket: ticket.to_owned(), version });
+        }
+        if fresh || stopping {
+            let delay = self.random.below(300 * MS);
+            self.after(delay, Event::HasStarted { site, ticket: ticket.to_owned(), version });
+        }
+    }
+
+    fn stop(&mut self, site: usize, ticket: &str, within: Duration) {
+        let within = match self.mutation {
+            Some(Mutation::StopTimeDenied) => Duration::from_millis(self.script.stop_ms),
+            _ => within,
+        };
+        // The slowest clock of a node measures it.
+        let longest = within.as_nanos() as u64 * 100 / 98;
+        let takes = match self.random.below(3) {
+            0 => longest,
+            1 => self.random.below(longest + 1),
+            _ => self.random.below(longest / 8 + 1),
+        };
+        let now = self.now;
+        let service = self.places[site].cluster.service(ticket);
+        service.version += 1;
+        service.stops_at = Some(now + takes);
+        let (version, owes, run) =
+            (service.version, service.owes, self.places[site].process.as_ref().map(|process| process.run));
+        self.after(takes, Event::HasStopped { site, ticket: ticket.to_owned(), version });
+        if let (Some(Mutation::StopLies), Some(generation), Some(run)) = (self.mutation, owes, run) {
+            self.feed(site, run, Input::Stopped { ticket: ticket.to_owned(), generation });
+        }
+    }
+
+    fn has_stopped(&mut self, site: usize, ticket: String, version: u64) {
+        let (now, id) = (self.now, self.places[site].id);
+        let service = self.places[site].cluster.service(&ticket);
+        if service.version != version || service.active && service.stops_at.is_none() {
+            return;
+        }
+        if service.active {
+            service.active = false;
+            service.stops_at = None;
+            self.checker.ends(now, &ticket, id);
+            self.note(|| format!("{id}: services of {ticket} have stopped"));
+        }
+        let owes = self.places[site].cluster.service(&ticket).owes;
+        let run = self.places[site].process.as_ref().map(|process| process.run);
+        if let (Some(generation), Some(run)) = (owes, run) {
+            self.feed(site, run, Input::Stopped { ticket, generation });
+        }
+    }
+
+    // ---- what happens ----------------------------------------------------------------------------------------------
+
+    /// Something happens; true if the history is over.
+    fn happen(&mut self, event: Event) -> bool {
+        if let Some(member) = concerns(&event)
+            && self.places[member].paused_until > self.now
+        {
+            let until = self.places[member].paused_until;
+            self.at(until, event);
+            return false;
+        }
+        match event {
+            Event::Act(act) => self.act(self.script.acts[act].1.clone()),
+            Event::Heal => self.heal(),
+            Event::Look => {
+                if self.is_settled().is_ok() {
+                    return true;
+                }
+                self.after(1000 * MS, Event::Look);
+            }
+            Event::Wake { member, run } => {
+                let place = &mut self.places[member];
+                for process in [&mut place.process, &mut place.ghost].into_iter().flatten() {
+                    if process.run == run {
+                        process.wakes_at = None;
+                    }
+                }
+                self.feed(member, run, Input::Timer);
+            }
+            Event::Deliver { to, from, message } => {
+                let place = &self.places[to];
+                let runs: Vec<u64> = [&place.process, &place.ghost].into_iter().flatten().map(|p| p.run).collect();
+                for run in runs {
+                    self.feed(to, run, Input::Received { from, message: message.clone() });
+                }
+            }
+            Event::Stored { member, run, seq } => {
+                let place = &mut self.places[member];
+                if place.process.as_ref().is_some_and(|process| process.run == run) {
+                    place.store.finish(seq);
+                }
+                self.feed(member, run, Input::Done(seq));
+            }
+            Event::Checked { member, run, check, result } => {
+                if self.mutation == Some(Mutation::StoreLies) && check > u64::MAX / 2 {
+                    self.feed(member, run, Input::Done(u64::MAX - check));
+                } else {
+                    self.feed(member, run, Input::Checked { check, result });
+                }
+            }
+            Event::LeaseEnds { site, ticket, version } => {
+                let service = self.places[site].cluster.service(&ticket);
+                let ends = service.version == version && service.active && service.stops_at.is_none();
+                if let Some(grant) = service.grant.clone().filter(|_| ends) {
+                    self.reach("the cluster ended a lease");
+                    self.stop(site, &ticket, grant.stop_time);
+                }
+            }
+            Event::HasStopped { site, ticket, version } => self.has_stopped(site, ticket, version),
+            Event::HasStarted { site, ticket, version } => {
+                let able = self.places[site].cluster.able.get(&ticket).copied().unwrap_or(true);
+                let run = self.places[site].process.as_ref().map(|process| process.run);
+                let service = self.places[site].cluster.service(&ticket);
+                let generation = service.grant.as_ref().map(|grant| grant.generation);
+                if let (Some(generation), Some(run), true) = (generation, run, able && service.active) {
+                    if service.version != version {
+                        // A renewal came while it started.
+                        let version = service.version;
+                        self.after(50 * MS, Event::HasStarted { site, ticket: ticket.clone(), version });
+                    }
+                    self.feed(site, run, Input::Started { ticket, generation });
+                }
+            }
+            Event::GhostEnds { member, run } => {
+                if self.places[member].ghost.as_ref().is_some_and(|ghost| ghost.run == run) {
+                    self.places[member].ghost = None;
+                }
+            }
+        }
+        false
+    }
+
+    fn act(&mut self, act: Act) {
+        self.note(|| format!("{act:?}"));
+        match act {
+            Act::Cut { from, to } => _ = self.cut.insert((from, to)),
+            Act::Mend { from, to } => _ = self.cut.remove(&(from, to)),
+            Act::Network { loss, doubled, delay_ms } => self.network = (loss, doubled, delay_ms),
+            Act::PowerLoss(id) => self.lose_power(id),
+            Act::PowerBack(id) => {
+                let Some(member) = self.index(id).filter(|member| !self.places[*member].powered) else { return };
+                self.places[member].powered = true;
+                self.start(member);
+            }
+            Act::NewSpeaker { member, ghost_ms } => self.new_speaker(member, ghost_ms),
+            Act::Pause { member, ms } => {
+                let Some(member) = self.index(member) else { return };
+                self.reach("paused");
+                self.places[member].paused_until = self.now + ms * MS;
+            }
+            Act::Able { site, ticket, able } => {
+                let Some(member) = self.index(site) else { return };
+                self.places[member].cluster.able.insert(ticket, able);
+                if let Some(run) = self.places[member].process.as_ref().map(|process| process.run) {
+                    self.tell_abilities(member, run);
+                }
+            }
+            Act::Handler { site, fails } => {
+                if let Some(member) = self.index(site) {
+                    self.places[member].cluster.handler_fails = fails;
+                }
+            }
+            Act::Ask { at, request } => self.ask(at, request),
+        }
+    }
+
+    fn lose_power(&mut self, id: MemberId) {
+        let Some(member) = self.index(id).filter(|member| self.places[*member].powered) else { return };
+        self.reach("power lost");
+        let kept = self.random.below(self.places[member].store.pending() as u64 + 1) as usize;
+        let place = &mut self.places[member];
+        place.powered = false;
+        place.ghost = None;
+        place.paused_until = 0;
+        let run = place.process.take().map(|process| process.run);
+        // A disk may have written some of what it did not confirm.
+        place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
+        for ticket in place.cluster.lose_power() {
+            self.checker.ends(self.now, &ticket, id);
+        }
+        self.asked.retain(|(asked, _), _| Some(*asked) != run);
+    }
+
+    fn new_speaker(&mut self, id: MemberId, ghost_ms: u64) {
+        let Some(member) = self.index(id).filter(|member| self.places[*member].powered) else { return };
+        self.reach("another speaker");
+        let kept = self.random.below(self.places[member].store.pending() as u64 + 1) as usize;
+        let place = &mut self.places[member];
+        place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
+        place.paused_until = 0;
+        let old = place.process.take();
+        let run = old.as_ref().map(|process| process.run);
+        self.asked.retain(|(asked, _), _| Some(*asked) != run);
+        // An arbitrator is one process on one disk: it has no ghosts.
+        if let (Some(old), true, MemberKind::Site) = (old, ghost_ms > 0, self.places[member].kind) {
+            self.reach("a ghost");
+            self.after(ghost_ms * MS, Event::GhostEnds { member, run: old.run });
+            self.places[member].ghost = Some(old);
+        }
+        self.start(member);
+    }
+
+    fn ask(&mut self, at: MemberId, request: Request) {
+        let Some(member) = self.index(at) else { return };
+        let Some(process) = self.places[member].process.as_mut() else { return };
+        process.next_request += 1;
+        let (run, id) = (process.run, process.next_request);
+        self.asked.insert((run, id), request.clone());
+        if self.mutation == Some(Mutation::AcknowledgedAtOnce) {
+            self.acknowledged(&request, &Answer::Done);
+        }
+        let request = RequestEnvelope { who: "admin".to_owned(), at: UnixTime::from_millis(self.now as i64), request };
+        self.feed(member, run, Input::Request { id, request });
+    }
+
+    fn replied(&mut self, member: usize, run: u64, id: u64, reply: &Reply) {
+        if self.mutation == Some(Mutation::RepliesDropped) || !reply.is_final() {
+            let place = self.places[member].id;
+            return self.note(|| format!("{place} is told of request {id}: {reply:?}"));
+        }
+        let Some(request) = self.asked.remove(&(run, id)) else { return };
+        let place = self.places[member].id;
+        self.note(|| format!("{place} is told of {request:?}: {reply:?}"));
+        self.reach(match reply {
+            Reply::Done(_) => "request done",
+            _ => "request refused",
+        });
+        if let Reply::Done(answer) = reply {
+            self.acknowledged(&request, answer);
+        }
+    }
+
+    fn acknowledged(&mut self, request: &Request, answer: &Answer) {
+        match (request, answer) {
+            (Request::Attribute { ticket, site, name, value: Some(value) }, _) => {
+                self.kept.insert((ticket.clone(), *site, name.clone(), value.clone()));
+            }
+            (Request::Grant { ticket, .. }, Answer::Granted { generation, .. }) => {
+                let newest = self.granted.entry(ticket.clone()).or_default();
+                *newest = (*newest).max(*generation);
+            }
+            (Request::Move { .. }, Answer::Moved { .. }) => self.reach("moved"),
+            _ => {}
+        }
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------------
+
+    fn heal(&mut self) {
+        self.note(|| "all is mended".to_owned());
+        self.healed = true;
+        self.cut.clear();
+        self.network = (0, 0, 20);
+        for member in 0..self.places.len() {
+            let place = &mut self.places[member];
+            place.paused_until = 0;
+            place.cluster.handler_fails = false;
+            place.cluster.able.clear();
+            let id = place.id;
+            match place.process.as_ref().map(|process| process.run) {
+                Some(run) => self.tell_abilities(member, run),
+                None if self.script.settles => self.act(Act::PowerBack(id)),
+                None => {}
+            }
+        }
+        if self.script.settles {
+            let sites: Vec<MemberId> =
+                self.places.iter().filter(|p| p.kind == MemberKind::Site).map(|p| p.id).collect();
+            for site in sites {
+                self.ask(site, Request::Disclaim { site, ticket: None, on: false });
+                self.ask(site, Request::Observe { site, on: false });
+                for ticket in self.script.group.tickets.clone() {
+                    self.ask(site, Request::Disclaim { site, ticket: Some(ticket.name), on: false });
+                }
+            }
+            self.after(1000 * MS, Event::Look);
+        }
+    }
+
+    fn coordinator_status(&self) -> Option<Status> {
+        let processes = self.places.iter().filter_map(|place| place.process.as_ref());
+        let process = processes.filter(|process| process.core.is_coordinator()).last()?;
+        Some(process.core.status(process.clock.local(self.now)))
+    }
+
+    /// Whether all is well, or what is not.
+    fn is_settled(&self) -> Result<(), String> {
+        if let Some(request) = self.asked.values().next() {
+            return Err(format!("{request:?} was not answered"));
+        }
+        let status = self.coordinator_status().ok_or("nobody coordinates")?;
+        for ticket in &status.tickets {
+            let name = &ticket.name;
+            let sites = self.checker.sites_of(name);
+            if ticket.mode == TicketMode::Manual && ticket.holder.is_none() && ticket.moving.is_none() {
+                continue;
+            }
+            match (ticket.wanted, ticket.holder) {
+                (true, Some(holder)) if sites == [holder] && ticket.moving.is_none() => {}
+                (false, None) if sites.is_empty() => {}
+                _ => return Err(format!("ticket {name} runs at {sites:?}: {:?}", status.explain(name))),
+            }
+            if matches!(ticket.lease, LeaseStatus::Lost(_) | LeaseStatus::Ended | LeaseStatus::Unknown) {
+                return Err(format!("the lease of ticket {name} is {:?}", ticket.lease));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_the_end(&mut self) {
+        if let Err(what) = self.is_settled() {
+            return self.checker.breaks(Rule::Settles, self.now, what);
+        }
+        let Some(status) = self.coordinator_status() else { return };
+        for (ticket, site, name, value) in self.kept.clone() {
+            let known = status.tickets.iter().find(|known| known.name == ticket);
+            let there = known.is_some_and(|known| {
+                known.attributes.iter().any(|a| a.site == site && a.name == name && a.value == value)
+            });
+            if !there {
+                let what = format!("attribute {name} of ticket {ticket} at site {site} was acknowledged and is lost");
+                self.checker.breaks(Rule::NothingLost, self.now, what);
+            }
+        }
+        for (ticket, generation) in self.granted.clone() {
+            let known = status.tickets.iter().find(|known| known.name == ticket);
+            if known.is_none_or(|known| known.history.iter().all(|h| h.index < (generation & ((1 << 40) - 1)))) {
+                let what = format!("grant {generation} of ticket {ticket} was acknowledged and is lost");
+                self.checker.breaks(Rule::NothingLost, self.now, what);
+            }
+        }
+    }
+}
+
+/// The member whose process an event is for.
+fn concerns(event: &Event) -> Option<usize> {
+    match event {
+        Event::Wake { member, .. } | Event::Stored { member, .. } | Event::Checked { member, .. } => Some(*member),
+        Event::Deliver { to, .. } => Some(*to),
+        _ => None,
+    }
+}
