@@ -380,7 +380,7 @@ impl Member {
         let mut at = |moment: Instant| first = Some(first.map_or(moment, |first| first.min(moment)));
         for (name, hold) in grants(&self.table, self.local) {
             let said = self.site.said.get(name).map(|word| (word.generation, &word.holding));
-            if let (Some(until), Some((generation, Holding::Held { .. }))) =
+            if let (Some(until), Some((generation, Holding::Held { until: Some(_), .. }))) =
                 (self.site.leases.get(&hold.generation), said)
                 && generation == hold.generation
             {

@@ -16,6 +16,8 @@ use std::time::Duration;
 const MS: u64 = 1_000_000;
 /// How long after the last fault all must be well, in nanoseconds.
 const PATIENCE: u64 = 600 * 1000 * MS;
+/// No history needs more events than this.
+const MOST_EVENTS: u64 = 400_000;
 /// How far a clock of the mutation that drifts too much is off, in millionths.
 const WILD_DRIFT: i64 = 300_000;
 
@@ -170,6 +172,9 @@ impl World {
                 break;
             }
             self.now = self.now.max(next.at);
+            if self.order > MOST_EVENTS {
+                self.checker.breaks(Rule::Settles, self.now, format!("it never rests: {:?}", next.event));
+            }
             if self.happen(next.event) || self.checker.violation.is_some() {
                 break;
             }
@@ -279,12 +284,11 @@ impl World {
         let now = process.clock.local(self.now);
         process.core.handle(now, input, &mut effects);
         let clock = process.clock;
-        let wake = process.core.deadline().map(|deadline| clock.truth(deadline).max(self.now));
-        if wake != process.wakes_at {
+        // A moment that has come already is taken up a little later, as a process would.
+        let wake = process.core.deadline().map(|deadline| clock.truth(deadline).max(self.now + 1000));
+        if wake.is_some_and(|wake| process.wakes_at.is_none_or(|known| wake < known || known < self.now)) {
             process.wakes_at = wake;
             if let Some(wake) = wake {
-                // A moment that has come already is taken up a little later, as a process would.
-                let wake = if wake <= self.now { self.now + 1000 } else { wake };
                 self.at(wake, Event::Wake { member, run });
             }
         }
@@ -518,12 +522,13 @@ impl World {
             }
             Event::Wake { member, run } => {
                 let place = &mut self.places[member];
-                for process in [&mut place.process, &mut place.ghost].into_iter().flatten() {
-                    if process.run == run {
-                        process.wakes_at = None;
-                    }
+                let processes = [&mut place.process, &mut place.ghost].into_iter().flatten();
+                let due = processes.filter(|process| process.run == run);
+                // An earlier moment may have taken the place of this one.
+                let due = due.filter(|process| process.wakes_at.is_some_and(|at| at <= self.now));
+                if due.map(|process| process.wakes_at = None).count() > 0 {
+                    self.feed(member, run, Input::Timer);
                 }
-                self.feed(member, run, Input::Timer);
             }
             Event::Deliver { to, from, message } => {
                 let place = &self.places[to];
