@@ -279,6 +279,10 @@ impl Member {
 
     fn step(&mut self, ask: &mut Ask) -> Step {
         let request = ask.envelope.request.clone();
+        if self.table.group.is_none() {
+            // The group has yet to agree on what it is.
+            return Ok(None);
+        }
         if let Some(name) = request.ticket() {
             if !self.table.tickets.contains_key(name) {
                 return Err(Refusal::NoSuchTicket(name.to_owned()));

@@ -234,7 +234,7 @@ impl Member {
             if follower.in_flight.is_some_and(|(index, _)| index <= follower.matched) {
                 follower.in_flight = None;
             }
-        } else if follower.in_flight.is_none() || appended.index > 0 {
+        } else if follower.next > 0 || follower.in_flight.is_none() || appended.index > 0 {
             follower.next = if appended.index == 0 && follower.matched == 0 { 0 } else { appended.index + 1 };
             follower.in_flight = None;
         }
