@@ -61,7 +61,7 @@ pub enum Input {
         /// The grant.
         generation: u64,
     },
-    /// Everything that depends on this grant is active at this site.
+    /// Everything that depends on this grant is active at this site. A new speaker is told again.
     Started {
         /// The ticket.
         ticket: String,

@@ -74,3 +74,6 @@ pub use message::MAX_MESSAGE;
 pub use request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
 pub use status::{AttributeStatus, Candidate, LeaseStatus, MemberStatus, Status, TicketStatus};
 pub use table::{Cause, Happened, History, Move};
+
+#[cfg(test)]
+mod tests;

@@ -212,3 +212,28 @@ fn a_planned_move_interrupts_for_as_long_as_stop_and_start_take() {
     let outcome = same(&story(true, |_| {}, 60, acts), &[(19, &[1]), (25, &[2]), (59, &[2])]);
     assert!(outcome.margin.is_some_and(|margin| margin < 500_000), "{:?}", outcome.margin);
 }
+
+#[test]
+fn sixteen_members_share_three_hundred_tickets() {
+    let mut script = story(true, |_| {}, 60, vec![(20, Act::PowerLoss(A))]);
+    let member = |id: u32| MemberEntry {
+        id: MemberId(id),
+        name: format!("m{id}"),
+        kind: if id <= 4 { MemberKind::Site } else { MemberKind::Arbitrator },
+        addresses: Vec::new(),
+        key: None,
+    };
+    script.group.members = (1..=16).map(member).collect();
+    let ticket = script.group.tickets[0].clone();
+    let named = |number: u32| TicketConfig { name: format!("t{number}"), ..ticket.clone() };
+    script.group.tickets = (0..300).map(named).collect();
+    script.acts.retain(|(_, act)| !matches!(act, Act::Ask { .. }));
+    for number in 0..300 {
+        let request = Request::Grant { ticket: format!("t{number}"), site: A, force: false };
+        script.acts.insert(0, (6000, ask(B, request)));
+    }
+    let outcome = run(&script, None);
+    assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+    let running = |ms: u64| outcome.services.iter().filter(|(_, _, from, until)| *from <= ms && ms < *until).count();
+    assert_eq!((running(19_000), running(30_000), running(59_000)), (300, 0, 300));
+}

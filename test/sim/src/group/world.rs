@@ -258,6 +258,13 @@ impl World {
         }
         if is_site {
             self.tell_abilities(member, run);
+            let services = &self.places[member].cluster.services;
+            let running = services.iter().filter(|(_, service)| service.active && service.stops_at.is_none());
+            let running =
+                running.filter_map(|(name, s)| s.grant.as_ref().map(|grant| (name.clone(), grant.generation)));
+            for (ticket, generation) in running.collect::<Vec<_>>() {
+                self.feed(member, run, Input::Started { ticket, generation });
+            }
         }
         self.feed(member, run, Input::Timer);
     }
