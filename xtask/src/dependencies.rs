@@ -36,8 +36,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hakudo-fencing", &["hakudo-base", "hakudo-cib"]),
     ("hakudo-tickets", &["hakudo-base", "hakudo-cib"]),
     // The controller carries out the plan, an immutable value of the scheduler's; it never calls the scheduler.
-    ("hakudo-controller", &["hakudo-base", "hakudo-cib", "hakudo-fencing", "hakudo-membership", "hakudo-scheduler"]),
-    ("hakudo-link", &["hakudo-base", "hakudo-seal"]),
+    (
+        "hakudo-controller",
+        &["hakudo-base", "hakudo-cib", "hakudo-fencing", "hakudo-membership", "hakudo-scheduler", "hakudo-tickets"],
+    ),
+    ("hakudo-link", &["hakudo-base", "hakudo-seal", "hakudo-tickets"]),
+    ("hakudo-arbitrator", &["hakudo-base", "hakudo-link", "hakudo-tickets"]),
     ("hakudo-executor", CORE),
     (
         "hakudo-node",
@@ -47,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hakudo-controller",
             "hakudo-executor",
             "hakudo-fencing",
+            "hakudo-link",
             "hakudo-membership",
             "hakudo-scheduler",
             "hakudo-tickets",
@@ -57,11 +62,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "hakudo",
         &[
+            "hakudo-arbitrator",
             "hakudo-base",
             "hakudo-cib",
             "hakudo-controller",
             "hakudo-executor",
             "hakudo-fencing",
+            "hakudo-link",
             "hakudo-membership",
             "hakudo-node",
             "hakudo-scheduler",

@@ -7,6 +7,7 @@ use crate::request::{Change, ChangeOperation, ClusterState, NodeState, Refusal, 
 use crate::tickets::TicketOrder;
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
+use hakudo_tickets::RequestEnvelope;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -74,6 +75,10 @@ impl Controller {
                 let time = self.time().seconds();
                 self.want(client, Ok(Command::Ticket(Box::new(TicketOrder { ticket, change, force, user, time }))))
             }
+            Request::Tickets { ask } => {
+                let envelope = RequestEnvelope { who: user, at: self.time(), request: *ask };
+                self.want(client, Ok(Command::TicketAsk(Box::new(envelope))))
+            }
             Request::SetAttribute { node, name, value } => {
                 let node = self.find(&node);
                 self.want(client, node.map(|node| Command::Attribute { node, name, value }))
@@ -137,6 +142,19 @@ impl Controller {
     pub(crate) fn finished(&mut self, from: NodeId, number: u64, effects: &mut Vec<Effect>) {
         if let Some(client) = self.client_of(from, number) {
             reply(effects, client, Reply::Done);
+        }
+    }
+
+    /// The ticket group answered.
+    pub(crate) fn hear_ticket_answer(
+        &mut self,
+        node: NodeId,
+        number: u64,
+        answer: Box<hakudo_tickets::Reply>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(client) = self.client_of(node, number) {
+            reply(effects, client, Reply::Tickets { answer });
         }
     }
 

@@ -9,6 +9,7 @@ use crate::tickets::{TicketOrder, Tickets};
 use hakudo_base::agent::AgentCall;
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::ViewId;
+use hakudo_tickets::RequestEnvelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -73,6 +74,25 @@ pub(crate) struct Sync {
     pub(crate) status: Status,
 }
 
+/// What the group says of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TicketWordOrder {
+    /// The ticket.
+    pub(crate) ticket: String,
+    /// The grant.
+    pub(crate) generation: u64,
+    /// This site holds it; none where the group must be asked first.
+    pub(crate) held: Option<bool>,
+    /// The longest that a lease of it lasts, in milliseconds; none where it has no end.
+    pub(crate) lease_ms: Option<u64>,
+    /// It is set aside.
+    pub(crate) standby: bool,
+    /// Who holds it, by name.
+    pub(crate) holder: Option<String>,
+    /// This site's attributes of it.
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
 /// A step of the plan that the leader walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Step {
@@ -133,6 +153,7 @@ impl Command {
             Command::Change { change, .. } => {
                 SMALL + change.operations.iter().map(ChangeOperation::weight).sum::<usize>()
             }
+            Command::TicketStore(state) => SMALL + state.len(),
             Command::Results(reports) => SMALL * (1 + reports.len()),
             Command::Execute { orders, .. } => SMALL * (1 + orders.len()),
             _ => SMALL,
@@ -163,8 +184,69 @@ pub(crate) enum Command {
         /// What.
         change: Change,
     },
-    /// Change a ticket.
+    /// Change a ticket that is in no group.
     Ticket(Box<TicketOrder>),
+    /// The speaker's member of the ticket group must not forget this.
+    TicketStore(Vec<u8>),
+    /// Are all still here? The leader asks before it speaks for the site.
+    TicketConfirm,
+    /// The speaker is still here, and heard this question of the leader.
+    TicketConfirmed {
+        /// The leader's number of the command.
+        number: u64,
+    },
+    /// What the group says of a ticket.
+    TicketWord(Box<TicketWordOrder>),
+    /// The speaker's clock; it wants to know how long leases last.
+    TicketStamp {
+        /// Milliseconds.
+        stamp_ms: u64,
+    },
+    /// What was left of leases when a stamp was heard.
+    TicketLeases {
+        /// Whose stamp.
+        to: NodeId,
+        /// Which.
+        stamp_ms: u64,
+        /// Ticket, grant, milliseconds; none where there is no end.
+        leases: Vec<(String, u64, Option<u64>)>,
+    },
+    /// All nodes know until when a grant lasts: it counts.
+    TicketGranted {
+        /// The ticket.
+        ticket: String,
+        /// The grant.
+        generation: u64,
+        /// Seconds since 1970.
+        time: i64,
+    },
+    /// By the speaker's clock the lease of a grant is over.
+    TicketOver {
+        /// The ticket.
+        ticket: String,
+        /// The grant.
+        generation: u64,
+    },
+    /// A client asks the group.
+    TicketAsk(Box<RequestEnvelope>),
+    /// The group's answer.
+    TicketAnswer {
+        /// Where the client is.
+        node: NodeId,
+        /// That node's number of the command.
+        number: u64,
+        /// The answer.
+        reply: Box<hakudo_tickets::Reply>,
+    },
+    /// The group could not be asked.
+    TicketRefused {
+        /// Where the client is.
+        node: NodeId,
+        /// That node's number of the command.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
     /// The speaker's disk holds the configuration with this number, or refuses to.
     OnDisk {
         /// See [`Sync::generation`].
@@ -333,6 +415,7 @@ impl Command {
             self,
             Command::Change { .. }
                 | Command::Ticket(_)
+                | Command::TicketOver { .. }
                 | Command::Results(_)
                 | Command::Cleanup { .. }
                 | Command::Attribute { .. }

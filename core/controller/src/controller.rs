@@ -11,6 +11,8 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::replica::Replica;
 use crate::request::Event;
+use crate::tickets::leases::Leases;
+use crate::tickets::speaker::Speaker;
 use hakudo_base::{Instant, NodeId, Random, Severity, UnixTime};
 use hakudo_membership::{View, ViewId};
 use std::collections::BTreeMap;
@@ -43,6 +45,9 @@ pub struct Controller {
     pub(crate) leader: Leader,
     /// Ready on every node, at work only on the leader.
     pub(crate) fencing: Box<Fencing>,
+    /// At work only on the leader.
+    pub(crate) speaker: Box<Speaker>,
+    pub(crate) leases: Leases,
     pub(crate) clients: Clients,
     pub(crate) alerts: BTreeMap<String, (Severity, String)>,
     /// Actions of the running plan that did not end yet, as far as this node heard.
@@ -81,6 +86,8 @@ impl Controller {
             away: BTreeMap::new(),
             leader,
             fencing,
+            speaker: Box::default(),
+            leases: Leases::default(),
             clients: Clients::default(),
             alerts: BTreeMap::new(),
             actions_left: 0,
@@ -118,6 +125,7 @@ impl Controller {
                 self.retry_broadcast = Some(self.now + BROADCAST_AGAIN);
             }
             Input::Executor(input) => self.executor(input, effects),
+            Input::Tickets(input) => self.tickets(input, effects),
             Input::Planned { token, result } => self.planned(token, result, effects),
             Input::Persisted { token, result } => self.persisted(token, result),
             Input::Gone { client } => self.clients.gone(client),
@@ -134,6 +142,8 @@ impl Controller {
             self.node.deadline(),
             self.fence_deadline(),
             self.lead_deadline(),
+            self.lease_deadline(),
+            self.speaker.deadline(),
         ];
         parts.into_iter().flatten().min()
     }
@@ -146,10 +156,12 @@ impl Controller {
         self.tell_of_executor();
         self.fence_timer(effects);
         self.lead_timer();
+        self.lease_timer();
     }
 
     fn do_what_is_possible(&mut self, effects: &mut Vec<Effect>) {
         self.report_results();
+        self.tend_speaker(effects);
         self.lead(effects);
         self.broadcast(effects);
         self.answer_waiting(effects);

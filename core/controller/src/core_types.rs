@@ -7,6 +7,7 @@ use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::Document;
 use hakudo_membership::{Delivered, View};
 use hakudo_scheduler::Transition;
+use hakudo_tickets::{Check, Group, Readiness};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,8 @@ pub enum Input {
     Undelivered,
     /// From the executor of this node.
     Executor(ExecutorInput),
+    /// Of tickets that sites share.
+    Tickets(TicketInput),
     /// The answer to [`Effect::Plan`]; `Err` where the scheduler panicked, with what it said.
     Planned {
         /// The token of the question.
@@ -81,6 +84,52 @@ pub struct PersistedState {
     /// The tickets of this cluster.
     #[serde(default)]
     pub tickets: Tickets,
+}
+
+/// This cluster's place in a ticket group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketSetup {
+    /// The number of this site among the members.
+    pub local: u32,
+    /// The group.
+    pub group: Group,
+}
+
+/// What the controller is told of tickets that sites share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TicketInput {
+    /// The configuration of the group; none where this cluster is in no group (any more).
+    Group(Option<Box<TicketSetup>>),
+    /// A message of another member.
+    Message {
+        /// The member.
+        from: u32,
+        /// What it says.
+        bytes: Vec<u8>,
+    },
+    /// The answer to [`TicketEffect::Check`].
+    Checked {
+        /// The number of the question.
+        check: u64,
+        /// What was found, or why this site must not take the ticket.
+        result: Result<Readiness, String>,
+    },
+}
+
+/// What the controller asks for, for tickets that sites share.
+#[derive(Clone, Debug)]
+pub enum TicketEffect {
+    /// Send this to a member. It may be lost, doubled, late.
+    Send {
+        /// The member.
+        to: u32,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// This node speaks for the site from now on, or does not any more.
+    Speak(bool),
+    /// Find out whether this site may take a ticket.
+    Check(Box<Check>),
 }
 
 /// What the controller asks for, to be carried out in order.
@@ -147,6 +196,8 @@ pub enum Effect {
     },
     /// Tell membership to leave cleanly.
     Leave,
+    /// For tickets that sites share.
+    Tickets(TicketEffect),
     /// Something happened that people may want to know.
     Event(Event),
 }

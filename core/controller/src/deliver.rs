@@ -38,6 +38,21 @@ impl Controller {
             Command::Hello(_) | Command::Sync(_) | Command::Unfit { .. } => {}
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
             Command::Ticket(order) => self.hear_ticket(from, number, &order, effects),
+            Command::TicketStore(state) => self.hear_store(from, number, state, effects),
+            Command::TicketConfirm => self.hear_confirm_question(from, number),
+            Command::TicketConfirmed { number } => self.hear_confirmed(from, number),
+            Command::TicketWord(word) => self.hear_group_word(*word, effects),
+            Command::TicketStamp { stamp_ms } => self.hear_stamp(from, stamp_ms),
+            Command::TicketLeases { to, stamp_ms, leases } => self.hear_leases(from, to, stamp_ms, &leases, effects),
+            Command::TicketGranted { ticket, generation, time } => {
+                self.hear_granted(&ticket, generation, time, effects);
+            }
+            Command::TicketOver { ticket, generation } => self.hear_over(from, &ticket, generation, effects),
+            Command::TicketAsk(request) => self.hear_ticket_request((from, number), *request, effects),
+            Command::TicketAnswer { node, number, reply } => self.hear_ticket_answer(node, number, reply, effects),
+            Command::TicketRefused { node, number, reason } => {
+                self.hear_ticket_refused(node, number, reason, effects);
+            }
             Command::OnDisk { generation, failed } => self.on_disk(from, generation, failed, effects),
             Command::Planned { transition, actions, took_ms } => {
                 self.hear_plan(from, transition, actions, took_ms, effects)

@@ -93,6 +93,12 @@ impl Leader {
         }
     }
 
+    /// A number for a question to the scheduler.
+    pub(crate) fn next_token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+
     /// A seed for what the leader makes.
     pub(crate) fn seed(&mut self) -> u64 {
         self.random.next_u64()
@@ -136,8 +142,7 @@ impl Controller {
             self.end_walk();
         }
         if self.leader.walk.is_none() && self.leader.asked.is_none() && self.leader.news.take().is_some() {
-            self.leader.tokens += 1;
-            let token = self.leader.tokens;
+            let token = self.leader.next_token();
             self.leader.asked = Some(Asked { token, at: self.now });
             self.leader.look_again = None;
             let cib = self.cib();
@@ -147,7 +152,7 @@ impl Controller {
 
     /// Until when nothing is planned yet.
     fn waits_until(&self) -> Option<Instant> {
-        [self.unseen_until(), self.unready_until()].into_iter().flatten().max()
+        [self.unseen_until(), self.unready_until(), self.leases_untold_until()].into_iter().flatten().max()
     }
 
     /// Members whose executor is not there are waited for, for a while: what they run is not known.
@@ -207,6 +212,9 @@ impl Controller {
     }
 
     pub(crate) fn planned(&mut self, token: u64, result: Result<Box<Transition>, String>, effects: &mut Vec<Effect>) {
+        if self.what_if_answered(token, &result, effects) {
+            return;
+        }
         let Some(asked) = self.leader.asked.take_if(|asked| asked.token == token) else { return };
         let took_ms = u64::try_from(self.now.since(asked.at).as_millis()).unwrap_or(u64::MAX);
         let transition = match result {
@@ -217,6 +225,7 @@ impl Controller {
         if self.leader.news.is_some() {
             return;
         }
+        self.look_at_tickets(&transition.tickets, transition.synapses.is_empty(), effects);
         self.leader.transitions += 1;
         let walk = Walk::new(self.leader.transitions, transition);
         if self.goes_in_circles(&walk, effects) {

@@ -62,7 +62,7 @@ impl Replica {
     pub(crate) fn cib(&mut self, quorate: bool, leader: Option<(NodeId, &str)>) -> Document {
         let ids = &self.ids;
         let mut status = self.status.write(|node, name| cib_id(ids, node, name));
-        if let Some(tickets) = self.tickets.write() {
+        if let Some(tickets) = self.tickets.write(&self.status.tickets) {
             status.push(tickets);
         }
         let mut document = self.configuration.clone();
@@ -100,7 +100,7 @@ impl Replica {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        let tickets = self.tickets.write().map(|tickets| tickets.to_compact_xml()).unwrap_or_default();
+        let tickets = self.tickets.write(&BTreeMap::new()).map(|tickets| tickets.to_compact_xml()).unwrap_or_default();
         let written = self.configuration.root().to_compact_xml() + &tickets;
         let digest = written
             .bytes()
@@ -163,6 +163,16 @@ impl Replica {
         let changed = change(&mut self.tickets)?;
         self.generation += u64::from(changed);
         Ok(changed)
+    }
+
+    /// Keeps what the member of the ticket group must not forget.
+    pub(crate) fn store_member(&mut self, state: Vec<u8>) {
+        self.tickets.store_member(state);
+        self.generation += 1;
+    }
+
+    pub(crate) fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     fn look_at_configuration(&mut self) {

@@ -46,6 +46,11 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// Asks the ticket group (`hakudo ticket`).
+    Tickets {
+        /// What.
+        ask: Box<hakudo_tickets::Request>,
+    },
     /// Sets or removes a transient node attribute.
     SetAttribute {
         /// The node by name.
@@ -188,6 +193,11 @@ pub enum Reply {
     Events {
         /// Oldest first.
         events: Vec<Event>,
+    },
+    /// What the ticket group answers.
+    Tickets {
+        /// The answer.
+        answer: Box<hakudo_tickets::Reply>,
     },
     /// Not done, and nothing was changed.
     Refused {

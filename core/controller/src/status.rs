@@ -8,11 +8,14 @@
 
 mod fencing;
 mod history;
+mod tickets;
 mod write;
 
 pub(crate) use fencing::FencingHistory;
 pub(crate) use history::changes_state;
 pub(crate) use history::{Digests, History, Issued, Operation, Order, Outcome, Report};
+
+pub(crate) use tickets::GroupTicket;
 
 use hakudo_base::NodeId;
 use hakudo_cib::Element;
@@ -33,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) nodes: BTreeMap<NodeId, NodeStatus>,
     /// What was fenced.
     pub(crate) fencing: FencingHistory,
+    /// What the ticket group said last.
+    pub(crate) tickets: BTreeMap<String, GroupTicket>,
 }
 
 /// How far a node came in joining (`join` of `<node_state>`).

@@ -1,13 +1,14 @@
 //! Scripts: what a few controllers do when this and that happens, to be read aloud.
 
 mod changes;
-mod cluster;
+pub(crate) mod cluster;
 mod fencing;
 mod hazards;
 mod nodes;
 mod plans;
 mod replicas;
 mod safety;
+mod sites;
 mod tickets;
 
 use cluster::Cluster;

@@ -1,15 +1,20 @@
 //! Tickets as this cluster knows them: which are granted here, on standby, and their attributes.
 //!
-//! They are replicated like the configuration, and like it they are on disk: a cluster that loses power everywhere comes back
+//! Tickets that an administrator grants by hand are replicated like the configuration, and like it they are on disk: a cluster that loses power everywhere comes back
 //! knowing which tickets it held. They are shown as `<tickets>` of the status, where the scheduler reads them (Pacemaker
 //! Explained: "Multi-Site Clusters and Tickets").
 //!
-//! Two writers exist. Without a ticket group, an administrator grants and revokes here (`crm_ticket`). With one, only the
-//! group's word counts; the administrator still says standby, activate and attributes.
+//! Tickets of a group are granted by the group alone ([`speaker`]), and they are status; what the group's member here must
+//! not forget is on disk beside the others.
+
+pub(crate) mod leases;
+pub(crate) mod outlook;
+pub(crate) mod speaker;
 
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::request::{Refusal, RefusalKind, TicketChange};
+use crate::status::GroupTicket;
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
 use serde::{Deserialize, Serialize};
@@ -25,6 +30,9 @@ pub struct Tickets {
     pub(crate) number: u64,
     /// By name.
     states: BTreeMap<String, TicketState>,
+    /// What this cluster's member of the ticket group must not forget.
+    #[serde(default)]
+    member: Option<Vec<u8>>,
 }
 
 /// One ticket.
@@ -53,16 +61,28 @@ pub(crate) struct TicketOrder {
 }
 
 impl Tickets {
-    /// `<tickets>`; none where there is no ticket.
-    pub(crate) fn write(&self) -> Option<Element> {
-        if self.states.is_empty() {
+    /// `<tickets>`, where the group's word goes before what was done by hand; none where there is no ticket.
+    pub(crate) fn write(&self, of_group: &BTreeMap<String, GroupTicket>) -> Option<Element> {
+        let own = self.states.iter().filter(|(name, _)| !of_group.contains_key(*name));
+        let mut written: BTreeMap<&String, Element> = own.map(|(name, state)| (name, state.write(name))).collect();
+        written.extend(of_group.iter().map(|(name, state)| (name, state.write(name))));
+        if written.is_empty() {
             return None;
         }
         let mut tickets = Element::new("tickets");
-        for (name, state) in &self.states {
-            tickets.push(state.write(name));
-        }
+        written.into_values().for_each(|ticket| tickets.push(ticket));
         Some(tickets)
+    }
+
+    /// What the member of the group stored last.
+    pub(crate) fn member(&self) -> Option<&[u8]> {
+        self.member.as_deref()
+    }
+
+    /// Keeps what the member of the group must not forget.
+    pub(crate) fn store_member(&mut self, state: Vec<u8>) {
+        self.member = Some(state);
+        self.number += 1;
     }
 
     /// Carries a change out; false where there was nothing to change.
@@ -184,9 +204,22 @@ fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
 }
 
 impl Controller {
+    /// What the group decides nobody decides by hand.
+    fn not_of_group(&self, ticket: &str) -> Result<(), Refusal> {
+        let configured = self.speaker.setup.as_ref().is_some_and(|setup| setup.group.ticket(ticket).is_some());
+        if !configured && !self.replica.status.tickets.contains_key(ticket) {
+            return Ok(());
+        }
+        let reason = format!("ticket {ticket} belongs to a ticket group, which decides on it: use hakudo ticket");
+        Err(Refusal::new(RefusalKind::Usage, reason))
+    }
+
     /// A change of a ticket was delivered.
     pub(crate) fn hear_ticket(&mut self, from: NodeId, number: u64, order: &TicketOrder, effects: &mut Vec<Effect>) {
-        let changed = self.may_change(order.force).and_then(|()| self.replica.change_tickets(|all| all.apply(order)));
+        let changed = self
+            .may_change(order.force)
+            .and_then(|()| self.not_of_group(&order.ticket))
+            .and_then(|()| self.replica.change_tickets(|all| all.apply(order)));
         let changed = match changed {
             Ok(changed) => changed,
             Err(refusal) => return self.refused(from, number, refusal, effects),

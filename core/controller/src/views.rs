@@ -28,6 +28,7 @@ impl Controller {
         self.actions_left = 0;
         self.changed();
         self.node.drop_held();
+        self.silence(effects);
         self.away.retain(|node, _| view.members.contains(node));
         let leader = before.as_ref().map(View::leader);
         let former_view = before.as_ref().map(|view| view.id);
@@ -276,6 +277,7 @@ impl Controller {
         self.persist(effects);
         self.answer_changes(effects);
         self.add_missing_nodes();
+        self.leases_in_new_view();
         self.think_again("a new view");
     }
 }

@@ -10,6 +10,7 @@
 //! not taken for said to it.
 
 mod parts;
+pub mod setup;
 mod stream;
 mod task;
 

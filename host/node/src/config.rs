@@ -71,6 +71,9 @@ pub struct NodeConfig {
     /// The user as which the node process runs, where that is not the executor's: it may order agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_user: Option<u32>,
+    /// This cluster's part in a ticket group; none where it is in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tickets: Option<hakudo_link::setup::Own>,
     /// The file that this was read from.
     #[serde(skip)]
     pub file: PathBuf,
@@ -229,6 +232,7 @@ impl NodeConfig {
             fence_dirs: default_fence_dirs(),
             agent_path: Vec::new(),
             node_user: None,
+            tickets: None,
             file: PathBuf::new(),
         }
     }

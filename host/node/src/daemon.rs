@@ -13,12 +13,13 @@ use crate::local::{self, Asked};
 use crate::planner::{self, Answer, Question};
 use crate::recording::{Draft, Header, Recorder};
 use crate::storage::Storage;
+use crate::tickets::Tickets;
 use crate::wire::{self, Membership, Told};
 use anyhow::{Context, Result, bail};
 use hakudo_base::agent::ExecutorInput;
 use hakudo_base::{NodeId, Severity, UnixTime};
 use hakudo_controller::request::{Event, QuorumOverride, Refusal, RefusalKind, Reply, Request};
-use hakudo_controller::{Controller, Effect, Input};
+use hakudo_controller::{Controller, Effect, Input, TicketInput};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::mpsc::Sender;
@@ -51,6 +52,7 @@ struct Inbox {
     asked: mpsc::UnboundedReceiver<Asked>,
     persisted: mpsc::UnboundedReceiver<Persisted>,
     answers: mpsc::UnboundedReceiver<Answer>,
+    tickets: mpsc::UnboundedReceiver<TicketInput>,
 }
 
 struct Node {
@@ -61,6 +63,7 @@ struct Node {
     disk: Sender<Job>,
     planner: Sender<Question>,
     links: Links,
+    tickets: Tickets,
     clients: BTreeMap<u64, oneshot::Sender<Reply>>,
     next_client: u64,
     effects: Vec<Effect>,
@@ -101,6 +104,7 @@ impl Node {
         let planner = planner::start(answers_to)?;
         let (executor, executor_inputs) = hakudo_executor::Client::start(&config.executor_socket());
         local::serve(&config.socket(), &config.admin_group, asked_to)?;
+        let (tickets, ticket_inputs) = Tickets::start(config)?;
         let node = Self {
             config: config.clone(),
             controller: header.controller(),
@@ -109,13 +113,22 @@ impl Node {
             disk,
             planner,
             links: Links::new(config),
+            tickets,
             clients: BTreeMap::new(),
             next_client: 0,
             effects: Vec::new(),
             clock_offset: None,
             _lock: lock,
         };
-        Ok((node, Inbox { told, executor: executor_inputs, asked, persisted: persisted_queue, answers }))
+        let inbox = Inbox {
+            told,
+            executor: executor_inputs,
+            asked,
+            persisted: persisted_queue,
+            answers,
+            tickets: ticket_inputs,
+        };
+        Ok((node, inbox))
     }
 
     async fn run(mut self, mut inbox: Inbox) -> Result<()> {
@@ -138,6 +151,7 @@ impl Node {
                     let Answer { token, result } = answer.context(ended("planner"))?;
                     self.handle(Input::Planned { token, result })
                 }
+                input = inbox.tickets.recv() => self.handle(Input::Tickets(input.context(ended("tickets"))?)),
                 asked = inbox.asked.recv() => self.asked(asked.context(ended("local socket"))?),
                 () = tokio::time::sleep(timer.unwrap_or(Duration::MAX)), if timer.is_some() => self.handle(Input::Timer),
                 _ = reload.recv() => {
@@ -230,6 +244,7 @@ impl Node {
         let config = self.config.reload()?;
         self.membership.configure(config.membership()?, wire::addresses(&config)?);
         self.links.configure(&config);
+        self.tickets.configure(&config)?;
         let names = config.nodes.iter().map(|node| (NodeId(node.id), node.name.clone())).collect();
         tracing::info!("{} was read again: {} nodes", config.file.display(), config.nodes.len());
         self.config = config;
@@ -284,6 +299,7 @@ impl Node {
             Effect::Fenced(node) => self.membership.ask(hakudo_membership::Input::Fenced(node)),
             Effect::StopAtOnce { reset } => stop_at_once(reset),
             Effect::Leave => self.membership.ask(hakudo_membership::Input::Leave),
+            Effect::Tickets(effect) => self.tickets.carry_out(effect),
             Effect::Event(event) => self.record(event),
         }
     }

@@ -20,6 +20,7 @@ mod local;
 mod planner;
 pub mod recording;
 mod storage;
+mod tickets;
 mod wire;
 
 pub use daemon::run;

@@ -13,7 +13,7 @@ use hakudo_base::agent::ExecutorInput;
 use hakudo_base::{Instant, NodeId, UnixTime};
 use hakudo_cib::Document;
 use hakudo_controller::request::Request;
-use hakudo_controller::{Config, Controller, Effect, Input, PersistedState};
+use hakudo_controller::{Config, Controller, Effect, Input, PersistedState, TicketEffect, TicketInput};
 use hakudo_membership::{Delivered, View};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,7 @@ enum Told {
     Deliver(Delivered),
     Undelivered,
     Executor(ExecutorInput),
+    Tickets(TicketInput),
     /// The plan itself is left out: the scheduler makes it again.
     Planned {
         token: u64,
@@ -131,6 +132,7 @@ fn written(input: &Input) -> Told {
         Input::Deliver(delivered) => Told::Deliver(delivered.clone()),
         Input::Undelivered => Told::Undelivered,
         Input::Executor(input) => Told::Executor(input.clone()),
+        Input::Tickets(input) => Told::Tickets(input.clone()),
         Input::Planned { token, result } => Told::Planned { token: *token, failed: result.as_ref().err().cloned() },
         Input::Persisted { token, result } => Told::Persisted { token: *token, result: result.clone() },
         Input::Gone { client } => Told::Gone { client: *client },
@@ -177,6 +179,11 @@ fn digest(effects: &[Effect]) -> u64 {
             Effect::Fenced(node) => add(8, &[&node.0.to_le_bytes()]),
             Effect::Leave => add(9, &[]),
             Effect::StopAtOnce { reset } => add(11, &[&[u8::from(*reset)]]),
+            Effect::Tickets(TicketEffect::Send { to, bytes }) => add(12, &[&to.to_le_bytes(), bytes]),
+            Effect::Tickets(TicketEffect::Speak(speaks)) => add(13, &[&[u8::from(*speaks)]]),
+            Effect::Tickets(TicketEffect::Check(check)) => {
+                add(14, &[&check.check.to_le_bytes(), check.ticket.as_bytes()]);
+            }
             Effect::Event(event) => add(10, &[event.kind.as_bytes(), event.text.as_bytes()]),
         }
     }
@@ -344,6 +351,7 @@ impl Replay {
             Told::Deliver(delivered) => Input::Deliver(delivered),
             Told::Undelivered => Input::Undelivered,
             Told::Executor(input) => Input::Executor(input),
+            Told::Tickets(input) => Input::Tickets(input),
             Told::Planned { token, failed: Some(reason) } => Input::Planned { token, result: Err(reason) },
             Told::Planned { token, failed: None } => {
                 let asked = self.questions.remove(&token);
@@ -379,6 +387,14 @@ fn words(told: &Told) -> String {
         Told::Executor(ExecutorInput::Connected { .. }) => "the executor is there".into(),
         Told::Executor(ExecutorInput::Lost) => "the executor is lost".into(),
         Told::Executor(ExecutorInput::Result(result)) => format!("call {} gave {}", result.call, result.exit_code),
+        Told::Tickets(TicketInput::Group(Some(setup))) => format!("it is site {} of a ticket group", setup.local),
+        Told::Tickets(TicketInput::Group(None)) => "it is in no ticket group".into(),
+        Told::Tickets(TicketInput::Message { from, bytes }) => {
+            format!("a message of member {from} of the ticket group ({} bytes)", bytes.len())
+        }
+        Told::Tickets(TicketInput::Checked { check, result }) => {
+            format!("check {check} before a ticket is taken: {}", if result.is_ok() { "ready" } else { "not ready" })
+        }
         Told::Planned { token, failed: None } => format!("plan {token} is made"),
         Told::Planned { token, failed: Some(_) } => format!("plan {token} failed"),
         Told::Persisted { token, result: Ok(()) } => format!("state {token} is on disk"),

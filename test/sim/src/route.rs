@@ -239,6 +239,8 @@ impl World {
                 ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
+                // These clusters are in no ticket group.
+                ControllerEffect::Tickets(_) => {}
                 ControllerEffect::Event(event) => {
                     self.say(|| format!("n{} {}: {}", node + 1, event.kind, event.text));
                 }

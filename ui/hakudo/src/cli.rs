@@ -1,7 +1,7 @@
 //! The command line as a whole. Each command declares its own part.
 
 use crate::command::{
-    agent, cluster, completion, config, daemon, events, node, replay, resource, simulate, status, why,
+    agent, cluster, completion, config, daemon, events, node, replay, resource, simulate, status, ticket, why,
 };
 use crate::demo;
 use crate::exit::Outcome;
@@ -65,11 +65,16 @@ enum Command {
     Events(events::Arguments),
     /// Replay the recording of a node, to see what it knew and did
     Replay(replay::Arguments),
+    /// List, grant, move and explain tickets that sites share
+    #[command(subcommand)]
+    Ticket(ticket::Command),
     /// Make a cluster of machines, join one, leave it
     #[command(subcommand)]
     Cluster(cluster::Command),
     /// Run a cluster on this one machine, and make it fail
     Demo(demo::Arguments),
+    /// Vote on the tickets of sites, without being one
+    Arbitrator(daemon::Arbitrator),
     /// Run a process of a node (for service managers)
     #[command(subcommand)]
     Daemon(daemon::Command),
@@ -93,8 +98,10 @@ impl Cli {
             Command::Why(arguments) => why::run(&arguments, global, world),
             Command::Events(arguments) => events::run(&arguments, global, world),
             Command::Replay(arguments) => replay::run(&arguments, world),
+            Command::Ticket(command) => ticket::run(&command, global, world),
             Command::Cluster(command) => cluster::run(&command, global, world),
             Command::Demo(arguments) => demo::run(&arguments),
+            Command::Arbitrator(arguments) => daemon::arbitrate(&arguments),
             Command::Daemon(command) => daemon::run(&command),
             Command::Agent(arguments) => agent::run(&arguments),
             Command::Completion(arguments) => completion::run(&arguments, world),

@@ -167,6 +167,7 @@ pub(crate) fn unexpected(reply: &Reply) -> Failure {
         Reply::Events { .. } => "events",
         Reply::Refused { .. } => "a refusal",
         Reply::Unknown { .. } => "uncertainty",
+        Reply::Tickets { .. } => "an answer of a ticket group",
     };
     Failure::new(
         Exit::PROTOCOL,

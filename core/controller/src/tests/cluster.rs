@@ -1,7 +1,7 @@
 //! A cluster for tests: controllers joined by an ideal total order, with executors and disks that do what a script says.
 
 use crate::command::{Command, Message};
-use crate::core_types::{Config, Effect, Input, PersistedState};
+use crate::core_types::{Config, Effect, Input, PersistedState, TicketEffect};
 use crate::request::{Change, ChangeOperation, Reply, Request};
 use crate::{Controller, ExecutorInput, Known};
 use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ParameterDigests};
@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     /// Nodes whose program cannot read the configuration of others.
     pub(crate) illiterate: BTreeSet<u32>,
     written: Vec<(u32, u64, PersistedState)>,
+    /// What was sent to other members of the ticket group.
+    pub(crate) sent: Vec<(u32, Vec<u8>)>,
     pub(crate) log: String,
     clients: u64,
 }
@@ -70,6 +72,7 @@ impl Cluster {
             slow_disks: BTreeSet::new(),
             illiterate: BTreeSet::new(),
             written: Vec::new(),
+            sent: Vec::new(),
             log: String::new(),
             clients: 0,
         };
@@ -272,6 +275,12 @@ impl Cluster {
                 };
                 self.line(format_args!("n{number} answers client {client}: {text}"));
             }
+            Effect::Tickets(TicketEffect::Send { to, bytes }) => self.sent.push((to, bytes)),
+            Effect::Tickets(TicketEffect::Speak(speaks)) => {
+                let word = if speaks { "speaks for the site" } else { "does not speak any more" };
+                self.line(format_args!("n{number} {word}"));
+            }
+            Effect::Tickets(TicketEffect::Check(_)) => {}
             Effect::Fenced(node) => self.line(format_args!("n{number} tells membership that n{node} is dead")),
             Effect::StopAtOnce { reset } => self.line(format_args!("n{number} stops at once, reset: {reset}")),
             Effect::Leave => self.line(format_args!("n{number} leaves")),

@@ -1,7 +1,8 @@
 //! `hakudo daemon`: the processes of a node, as a service manager starts them.
 
 use crate::exit::{Exit, Failure, Outcome};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use hakudo_link::setup;
 use hakudo_node::config::{DEFAULT_FILE, NodeConfig};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
@@ -23,10 +24,52 @@ pub(crate) enum Command {
     },
 }
 
-/// Runs until the process is told to end. What happens is told on standard error; `HAKUDO_LOG` chooses how much.
-pub(crate) fn run(command: &Command) -> Outcome {
+/// A member of a ticket group that is no site.
+#[derive(Debug, Args)]
+pub(crate) struct Arbitrator {
+    /// The file that names the members and tickets of the group
+    #[arg(short, long, value_name = "FILE", default_value = setup::BOOTH_CONF)]
+    config: PathBuf,
+    /// The member that this is, as the file names it; found by the addresses of this machine otherwise
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
+    /// Where it keeps what it must not forget
+    #[arg(long, value_name = "FOLDER", default_value = hakudo_arbitrator::STATE_DIR)]
+    state_dir: PathBuf,
+    /// Where `hakudo ticket --socket` asks it
+    #[arg(long, value_name = "PATH", default_value = hakudo_arbitrator::SOCKET)]
+    listen: PathBuf,
+    /// A JSON file with what else this machine knows: further addresses, and keys of members
+    #[arg(long, value_name = "FILE")]
+    own: Option<PathBuf>,
+}
+
+/// Runs an arbitrator until it is told to end.
+pub(crate) fn arbitrate(arguments: &Arbitrator) -> Outcome {
+    tell_on_standard_error();
+    let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::CONFIG, error.to_string());
+    let own = match &arguments.own {
+        None => setup::Own::default(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| wrong(&format!("{}: {error}", file.display())))?;
+            serde_json::from_str(&text).map_err(|error| wrong(&format!("{}: {error}", file.display())))?
+        }
+    };
+    let own =
+        setup::Own { config: Some(arguments.config.clone()), member: arguments.member.clone().or(own.member), ..own };
+    let (state_dir, socket) = (arguments.state_dir.clone(), arguments.listen.clone());
+    let config = hakudo_arbitrator::Config { own, state_dir, socket };
+    hakudo_arbitrator::run(&config).map(|()| Exit::OK).map_err(|error| wrong(&format!("{error:#}")))
+}
+
+fn tell_on_standard_error() {
     let filter = EnvFilter::try_from_env("HAKUDO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+}
+
+/// Runs until the process is told to end. What happens is told on standard error; `HAKUDO_LOG` chooses how much.
+pub(crate) fn run(command: &Command) -> Outcome {
+    tell_on_standard_error();
     let (Command::Node { config } | Command::Executor { config }) = command;
     let wrong = |error: anyhow::Error| Failure::new(Exit::CONFIG, format!("{error:#}"));
     let configured = NodeConfig::load(config).map_err(wrong)?;

@@ -11,4 +11,5 @@ pub(crate) mod replay;
 pub(crate) mod resource;
 pub(crate) mod simulate;
 pub(crate) mod status;
+pub(crate) mod ticket;
 pub(crate) mod why;

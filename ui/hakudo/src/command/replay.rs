@@ -4,7 +4,7 @@ use crate::command::events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::world::World;
 use clap::Args;
-use hakudo_controller::Effect;
+use hakudo_controller::{Effect, TicketEffect};
 use hakudo_node::recording::{Replay, Step};
 use std::path::PathBuf;
 
@@ -90,6 +90,14 @@ fn words(effect: &Effect) -> String {
         Effect::Fenced(node) => format!("node {node} is known to be dead"),
         Effect::StopAtOnce { .. } => "stops at once: it was fenced".into(),
         Effect::Leave => "leaves".into(),
+        Effect::Tickets(TicketEffect::Send { to, bytes }) => {
+            format!("tells member {to} of the ticket group ({} bytes)", bytes.len())
+        }
+        Effect::Tickets(TicketEffect::Speak(true)) => "speaks for the site".into(),
+        Effect::Tickets(TicketEffect::Speak(false)) => "does not speak for the site any more".into(),
+        Effect::Tickets(TicketEffect::Check(check)) => {
+            format!("has ticket {} checked before it is taken", check.ticket)
+        }
         Effect::Event(event) => event.text.clone(),
     }
 }

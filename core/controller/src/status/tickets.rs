@@ -1,0 +1,53 @@
+//! Tickets of the group, as its member here said last.
+//!
+//! They are status and not configuration: what the group agreed to is on the disks of its members, and after a restart it
+//! is heard from there again before anything starts by it.
+
+use hakudo_cib::Element;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A ticket as the group gave it to this cluster, or did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupTicket {
+    /// The grant that this speaks of.
+    pub(crate) generation: u64,
+    /// This cluster may use it.
+    pub(crate) granted: bool,
+    /// The group granted it, and not all members know yet until when.
+    pub(crate) awaited: bool,
+    /// See `<ticket_state>`.
+    pub(crate) standby: bool,
+    /// When it was granted last, in seconds since 1970.
+    pub(crate) last_granted: Option<i64>,
+    /// Who holds it, by name.
+    pub(crate) holder: Option<String>,
+    /// This site's attributes of it.
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+impl GroupTicket {
+    /// `<ticket_state>`.
+    pub(crate) fn write(&self, name: &str) -> Element {
+        let flag = |is| if is { "true" } else { "false" };
+        let mut element = Element::new("ticket_state")
+            .with("id", name)
+            .with("standby", flag(self.standby))
+            .with("granted", flag(self.granted));
+        if let Some(time) = self.last_granted {
+            element.set("last-granted", &time.to_string());
+        }
+        for (name, value) in &self.attributes {
+            element.set(name, value);
+        }
+        if let Some(holder) = &self.holder {
+            element.set("owner", holder);
+        }
+        element
+    }
+
+    /// The group counts on this cluster to hold it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.granted || self.awaited
+    }
+}

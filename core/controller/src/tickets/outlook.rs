@@ -1,0 +1,174 @@
+//! What the group must know of this cluster: whether it could run what needs a ticket, whether it does, whether it has
+//! stopped it, and how long that may take. The scheduler says all of it, partly of plans that are made only to ask.
+
+use crate::controller::Controller;
+use crate::core_types::Effect;
+use hakudo_cib::{Document, Element};
+use hakudo_scheduler::{ActionKind, TicketUse, Transition};
+use hakudo_tickets::Input as MemberInput;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Plans that were asked for without meaning to carry them out.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook {
+    /// As if all tickets were granted here.
+    granted: Option<u64>,
+    /// As if none were any more.
+    lost: Option<u64>,
+}
+
+impl Controller {
+    /// Asks what would be if tickets were granted, and lost.
+    pub(crate) fn ask_what_if(&mut self, effects: &mut Vec<Effect>) {
+        if !self.speaker.speaks() {
+            return;
+        }
+        let names: Vec<String> =
+            self.speaker.setup.iter().flat_map(|setup| &setup.group.tickets).map(|t| t.name.clone()).collect();
+        let cib = self.cib();
+        let now = self.time().seconds();
+        for granted in [true, false] {
+            let token = self.leader.next_token();
+            let asked = if granted { &mut self.speaker.outlook.granted } else { &mut self.speaker.outlook.lost };
+            *asked = Some(token);
+            effects.push(Effect::Plan { token, cib: with_tickets(&cib, &names, granted), now });
+        }
+    }
+
+    /// Takes the answer to such a question; false where this is another one's.
+    pub(crate) fn what_if_answered(
+        &mut self,
+        token: u64,
+        result: &Result<Box<Transition>, String>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let outlook = &mut self.speaker.outlook;
+        if outlook.granted.take_if(|asked| *asked == token).is_some() {
+            if let Ok(transition) = result {
+                let held = |name: &String| self.replica.status.tickets.get(name).is_some_and(|state| state.granted);
+                let others: Vec<(String, TicketUse)> = transition
+                    .tickets
+                    .iter()
+                    .filter(|(name, _)| !held(name))
+                    .map(|(n, u)| (n.clone(), u.clone()))
+                    .collect();
+                self.say_able(others, effects);
+            }
+            return true;
+        }
+        if outlook.lost.take_if(|asked| *asked == token).is_some() {
+            if let Ok(transition) = result {
+                let stop_time = longest_way(transition);
+                for ticket in transition.tickets.keys().cloned() {
+                    self.tell_member(MemberInput::StopTime { ticket, stop_time }, effects);
+                }
+            }
+            return true;
+        }
+        false
+    }
+
+    /// What a plan that will be carried out says of tickets.
+    pub(crate) fn look_at_tickets(
+        &mut self,
+        uses: &BTreeMap<String, TicketUse>,
+        settled: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.speaker.speaks() {
+            return;
+        }
+        let states = self.replica.status.tickets.iter();
+        let states: Vec<(String, u64, bool, bool)> =
+            states.map(|(name, state)| (name.clone(), state.generation, state.granted, state.is_held())).collect();
+        for (ticket, generation, granted, held) in states {
+            let used = uses.get(&ticket).cloned().unwrap_or(TicketUse { active: false, started: true, able: Ok(()) });
+            if granted && used.started {
+                self.tell_member(MemberInput::Started { ticket: ticket.clone(), generation }, effects);
+            }
+            if !held && !used.active {
+                self.tell_member(MemberInput::Stopped { ticket: ticket.clone(), generation }, effects);
+            }
+            if granted && (settled || used.able.is_ok()) {
+                self.say_able([(ticket, used)], effects);
+            }
+        }
+        // Tickets that nothing depends on can be held anywhere.
+        let unused: Vec<String> = self
+            .speaker
+            .setup
+            .iter()
+            .flat_map(|setup| &setup.group.tickets)
+            .map(|ticket| ticket.name.clone())
+            .filter(|name| !uses.contains_key(name))
+            .collect();
+        for ticket in unused {
+            self.tell_member(MemberInput::Able { ticket, able: Ok(()) }, effects);
+        }
+        if settled {
+            self.ask_what_if(effects);
+        }
+    }
+
+    fn say_able(&mut self, uses: impl IntoIterator<Item = (String, TicketUse)>, effects: &mut Vec<Effect>) {
+        for (ticket, TicketUse { able, .. }) in uses {
+            self.tell_member(MemberInput::Able { ticket, able }, effects);
+        }
+    }
+}
+
+/// The document with these tickets granted and in use, or with none of them.
+fn with_tickets(cib: &Document, names: &[String], granted: bool) -> Document {
+    let mut document = cib.clone();
+    let status = document.root_mut().child_or_new("status");
+    status.remove_children(|child| child.name() == "tickets");
+    let mut tickets = Element::new("tickets");
+    for name in names {
+        let granted = if granted { "true" } else { "false" };
+        tickets.push(Element::new("ticket_state").with("id", name).with("granted", granted).with("standby", "false"));
+    }
+    status.push(tickets);
+    document
+}
+
+/// How long a plan may take if every action needs all of its time.
+fn longest_way(transition: &Transition) -> Duration {
+    let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
+    let own = |synapse: &hakudo_scheduler::Synapse| match &synapse.action.kind {
+        ActionKind::Pseudo | ActionKind::PseudoFencing { .. } => 0,
+        _ if synapse.action.task == "stonith" => transition.fencing_timeout_ms,
+        _ => synapse.action.attributes.get("CRM_meta_timeout").and_then(|text| text.parse().ok()).unwrap_or(0),
+    };
+    // A graph has no circle: after as many rounds as it has steps at most, nothing becomes later any more.
+    for _ in 0..=transition.synapses.len() {
+        let mut later = false;
+        for synapse in &transition.synapses {
+            let before = synapse.inputs.iter().filter_map(|input| ends.get(input)).max().copied().unwrap_or(0);
+            let end = before.saturating_add(own(synapse));
+            let known = ends.entry(synapse.action.id).or_insert(0);
+            if end > *known {
+                (*known, later) = (end, true);
+            }
+        }
+        if !later {
+            break;
+        }
+    }
+    Duration::from_millis(ends.values().max().copied().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::cluster::graph;
+
+    #[test]
+    fn the_longest_way_counts_what_waits_for_each_other() {
+        let mut transition = graph("1 stop a n1\n2 stop b n1 after 1\n3 stop c n2");
+        for (synapse, timeout) in transition.synapses.iter_mut().zip(["20000", "30000", "45000"]) {
+            synapse.action.attributes.insert("CRM_meta_timeout".to_owned(), timeout.to_owned());
+        }
+        assert_eq!(longest_way(&transition), Duration::from_secs(50));
+    }
+}
