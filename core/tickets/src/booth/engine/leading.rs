@@ -94,7 +94,7 @@ impl Leading {
     pub(super) fn deadline(&self, ticket: &config::Ticket) -> Option<Instant> {
         let waits = !self.committed && self.giving_up.is_none() && self.has_lease();
         let pending = if self.told_pending { self.commit_at } else { self.commit_at.min(self.since + ticket.timeout) };
-        let commit = waits.then_some(pending);
+        let commit = (waits && !self.doubtful).then_some(pending);
         let resend = (self.tries < ticket.retries).then_some(self.sent + ticket.timeout);
         let give_up_trying = (!self.has_lease()).then_some(self.since + ticket.timeout * (ticket.retries + 1));
         // When followers are to be asked, for the first time or again.
