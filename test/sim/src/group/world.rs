@@ -739,8 +739,10 @@ impl World {
 
     fn coordinator_status(&self) -> Option<Status> {
         let processes = self.places.iter().filter_map(|place| place.process.as_ref());
-        let process = processes.filter(|process| process.core.is_coordinator()).last()?;
-        Some(process.core.status(process.clock.local(self.now)))
+        let coordinators = processes.filter(|process| process.core.is_coordinator());
+        let told = coordinators.map(|process| process.core.status(process.clock.local(self.now)));
+        // One that has not heard yet that another was elected is of an earlier term.
+        told.max_by_key(|status| status.term)
     }
 
     /// Whether all is well, or what is not.
