@@ -289,3 +289,24 @@ fn a_primitive_that_nobody_could_reach_makes_the_bundle_invalid() {
     "#]]
     .assert_eq(&problems.concat());
 }
+
+#[test]
+fn the_range_of_addresses_has_an_end() {
+    let cluster = Cluster {
+        resources: r#"
+            <bundle id="web">
+              <docker image="web:1" replicas="3"/>
+              <network ip-range-start="10.0.254.9"/>
+              <primitive id="server" class="ocf" provider="heartbeat" type="nginx"/>
+            </bundle>"#,
+        ..Cluster::default()
+    };
+    let plan = cluster.plan();
+    let problems: Vec<String> =
+        plan.problems.iter().map(|problem| format!("{}: {}", problem.id, problem.message)).collect();
+    expect!["web: there are no addresses after 10.0.254.9 for replica 1 and those behind it"]
+        .assert_eq(&problems.join("\n"));
+    let addresses: Vec<&str> =
+        plan.model.resources().map(|(_, resource)| resource.id.as_str()).filter(|id| id.contains("-ip-")).collect();
+    assert_eq!(addresses, ["web-ip-10.0.254.9"]);
+}

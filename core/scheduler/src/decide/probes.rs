@@ -121,16 +121,36 @@ impl Planner {
 
     /// Puts probes before what must not happen while it is not known where a resource is active.
     pub(crate) fn order_probes(&mut self) {
+        let towards_restarts = self.towards_restarts();
         for resource in self.model.top.clone() {
-            self.order_probes_of(resource);
+            self.order_probes_of(resource, &towards_restarts);
         }
         self.order_probes_before_stops();
     }
 
-    fn order_probes_of(&mut self, resource: ResourceId) {
+    /// The actions from which relations lead to what is stopped or demoted where it is restarted. Hardly anything is, and
+    /// the way from each probe through all that comes after it is long.
+    fn towards_restarts(&self) -> Vec<bool> {
+        let indices = || (0..u32::try_from(self.actions.len()).unwrap_or(u32::MAX)).map(ActionIndex);
+        let mut unseen: Vec<ActionIndex> =
+            indices().filter(|after| self.undone_before(*after).next().is_some()).collect();
+        if !unseen.is_empty() {
+            // What is ordered on the way comes after a probe.
+            unseen.extend(indices().filter(|action| self.action(*action).task == Task::Monitor));
+        }
+        let mut towards = vec![false; self.actions.len()];
+        while let Some(action) = unseen.pop() {
+            if !std::mem::replace(&mut towards[action.index()], true) {
+                unseen.extend(self.action(action).before.iter().map(|input| input.action));
+            }
+        }
+        towards
+    }
+
+    fn order_probes_of(&mut self, resource: ResourceId, towards_restarts: &[bool]) {
         if !self.resource(resource).is_primitive() {
             for child in self.resource(resource).children.clone() {
-                self.order_probes_of(child);
+                self.order_probes_of(child, towards_restarts);
             }
             return;
         }
@@ -138,7 +158,7 @@ impl Planner {
             for at in (0..self.action(probe).after.len()).rev() {
                 let after = self.action(probe).after[at];
                 self.order_probe_before_starts(probe, after);
-                self.order_probe_before_restarts(probe, after.action);
+                self.order_probe_before_restarts(probe, after.action, towards_restarts);
             }
         }
     }
@@ -169,11 +189,11 @@ impl Planner {
     }
 
     /// Where a start waits for a probe, so does the stop of what will be restarted because of it, and so on from there.
-    fn order_probe_before_restarts(&mut self, probe: ActionIndex, after: ActionIndex) {
+    fn order_probe_before_restarts(&mut self, probe: ActionIndex, after: ActionIndex, towards_restarts: &[bool]) {
         let mut seen = BTreeSet::new();
         let mut unseen = vec![after];
         while let Some(after) = unseen.pop() {
-            if seen.insert(after) {
+            if towards_restarts.get(after.index()).is_none_or(|towards| *towards) && seen.insert(after) {
                 self.order_probe_before_restart(probe, after);
                 self.add_chained_restarts(probe, after, &mut unseen);
             }
@@ -181,20 +201,26 @@ impl Planner {
     }
 
     fn order_probe_before_restart(&mut self, probe: ActionIndex, after: ActionIndex) {
-        let (Some(own), Some(other)) = (self.action(probe).resource, self.action(after).resource) else { return };
-        let undone = match self.action(after).task {
-            Task::Start => Task::Stop,
-            Task::Promote => Task::Demote,
-            _ => return,
-        };
-        if other == own || !self.resource(other).is_primitive() {
+        if self.action(after).resource == self.action(probe).resource {
             return;
         }
-        for then in self.find_actions(other, undone.into(), None) {
-            if !self.action(then).is(ActionFlags::PSEUDO) {
-                self.relate(probe, then, Relation::ORDERED);
-            }
+        for then in self.undone_before(after).collect::<Vec<_>>() {
+            self.relate(probe, then, Relation::ORDERED);
         }
+    }
+
+    /// The real stops of what a start of a primitive starts, the demotions of what a promotion promotes.
+    fn undone_before(&self, action: ActionIndex) -> impl Iterator<Item = ActionIndex> + '_ {
+        let subject = self.action(action);
+        let undone = match subject.task {
+            Task::Start => Some(Task::Stop),
+            Task::Promote => Some(Task::Demote),
+            _ => None,
+        };
+        let primitive = subject.resource.filter(|resource| self.resource(*resource).is_primitive());
+        let key = primitive.zip(undone).map(|(resource, undone)| (resource, OpKey::from(undone)));
+        let all = key.and_then(|key| self.actions_with_key.get(&key)).into_iter().flatten().copied();
+        all.filter(|action| !self.action(*action).is(ActionFlags::PSEUDO))
     }
 
     /// What is restarted after an action: what its relations imply, and the instances of what it is of. Those related last

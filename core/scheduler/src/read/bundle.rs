@@ -169,6 +169,10 @@ impl Planner {
             u32::try_from(instances.len()).unwrap_or(u32::MAX)
         };
         let addresses = assign_addresses(&id, count, &mut launch);
+        if let (Some(first), Some(without)) = (&launch.first_address, addresses.iter().position(Option::is_none)) {
+            let message = format!("there are no addresses after {first} for replica {without} and those behind it");
+            self.problem(&id, message);
+        }
         for (number, address) in (0..count).zip(addresses) {
             let child = instances.get(number as usize).copied();
             let Some(replica) = self.read_replica(bundle, &launch, number, address, child) else {
@@ -412,19 +416,13 @@ fn read_counts(technology: &Element) -> BundleSettings {
     }
 }
 
-/// The addresses of the replicas, one after the other; notes how the containers name each other.
+/// The addresses of the replicas, one after the other, as far as they go; notes how the containers name each other.
 fn assign_addresses(bundle: &str, count: u32, launch: &mut Launch) -> Vec<Option<String>> {
-    let mut last: Option<String> = None;
+    let mut next = launch.first_address.clone();
     let mut addresses = Vec::new();
     for number in 0..count {
-        let Some(first) = &launch.first_address else {
-            addresses.push(None);
-            continue;
-        };
-        let address = match &last {
-            Some(last) => next_address(last),
-            None => Some(first.clone()),
-        };
+        let address = next.take();
+        next = address.as_deref().and_then(next_address);
         if let Some(address) = &address {
             let name = format!("{bundle}-{number}");
             let _ = if launch.add_host {
@@ -433,7 +431,6 @@ fn assign_addresses(bundle: &str, count: u32, launch: &mut Launch) -> Vec<Option
                 write!(launch.names, " --hosts-entry={address}={name}")
             };
         }
-        last.clone_from(&address);
         addresses.push(address);
     }
     addresses
