@@ -93,6 +93,9 @@ pub struct TicketSetup {
     pub local: u32,
     /// The group.
     pub group: Group,
+    /// How long this site needs at most to stop what depends on a ticket, in milliseconds, where somebody knows better than
+    /// the timeouts of its resources.
+    pub stop_time_ms: BTreeMap<String, u64>,
 }
 
 /// What the controller is told of tickets that sites share.

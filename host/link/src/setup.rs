@@ -17,7 +17,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Where booth.conf is unless said otherwise.
 pub const BOOTH_CONF: &str = "/etc/booth/booth.conf";
@@ -44,8 +43,8 @@ pub struct Own {
     /// The members' public keys, by the names of booth.conf: 64 hexadecimal digits each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub public_keys: BTreeMap<String, String>,
-    /// How long the holder of a ticket needs at most to stop what depends on it, in milliseconds, by ticket. The scheduler's
-    /// word counts for the others.
+    /// How long this site needs at most to stop what depends on a ticket, in milliseconds, by ticket: it must be true. For
+    /// the others it is the sum of the timeouts of what waits for each other.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stop_time_ms: BTreeMap<String, u64>,
 }
@@ -83,7 +82,12 @@ pub fn read(own: &Own) -> Result<Setup> {
     let local_host = file.members.iter().map(|member| member.host.to_string()).find(|host| id(host) == local);
     let credentials = credentials(&file, &group, own)?;
     let others = group.members.iter().filter(|member| member.id != local);
-    let peers = others.map(|member| (NodeId(member.id.0), member.addresses.clone())).collect();
+    // Further addresses are this machine's own knowledge, and nothing that the group must agree on.
+    let all = |member: &MemberEntry| {
+        let further = own.addresses.get(&member.name).into_iter().flatten();
+        member.addresses.iter().chain(further).cloned().collect()
+    };
+    let peers = others.map(|member| (NodeId(member.id.0), all(member))).collect();
     let listen =
         if own.listen.is_empty() { vec![listen(local_host.as_deref(), file.port)] } else { own.listen.clone() };
     let settings = Settings { local: NodeId(local.0), group: group.name.clone(), credentials, peers, listen };
@@ -109,14 +113,13 @@ fn group(file: &booth::Group, own: &Own, config: &Path) -> Result<Group> {
             booth::Host::Address(address) => SocketAddr::new(*address, file.port).to_string(),
             booth::Host::Name(name) => format!("{name}:{}", file.port),
         };
-        let further = own.addresses.get(&host).into_iter().flatten().cloned();
         MemberEntry {
             id: id(&host),
             kind: match member.kind {
                 booth::Kind::Site => MemberKind::Site,
                 booth::Kind::Arbitrator => MemberKind::Arbitrator,
             },
-            addresses: std::iter::once(address).chain(further).collect(),
+            addresses: vec![address],
             key: None,
             name: host,
         }
@@ -125,14 +128,14 @@ fn group(file: &booth::Group, own: &Own, config: &Path) -> Result<Group> {
         name: file.name.clone().or(stem).unwrap_or_else(|| "booth".to_owned()),
         version: 0,
         members: members.collect(),
-        tickets: file.tickets.iter().map(|ticket| self::ticket(file, ticket, own)).collect::<Result<_>>()?,
+        tickets: file.tickets.iter().map(|ticket| self::ticket(file, ticket)).collect::<Result<_>>()?,
         heartbeat: None,
     };
     group.check().with_context(|| format!("in {}", config.display()))?;
     Ok(group)
 }
 
-fn ticket(file: &booth::Group, ticket: &booth::Ticket, own: &Own) -> Result<TicketConfig> {
+fn ticket(file: &booth::Group, ticket: &booth::Ticket) -> Result<TicketConfig> {
     let weights = file.members.iter().enumerate().filter_map(|(index, member)| {
         let weight = i64::from(ticket.weight(index));
         (weight != 0).then(|| (id(&member.host.to_string()), weight))
@@ -152,7 +155,6 @@ fn ticket(file: &booth::Group, ticket: &booth::Ticket, own: &Own) -> Result<Tick
         },
         prerequisites: ticket.prerequisites.iter().map(prerequisite).collect::<Result<_>>()?,
         handler: handler.map(|(path, arguments)| Handler { path: path.clone(), arguments: arguments.to_vec() }),
-        stop_time: own.stop_time_ms.get(&ticket.name).map(|ms| Duration::from_millis(*ms)),
         ..TicketConfig::new(&ticket.name)
     })
 }
@@ -244,6 +246,7 @@ fn secret(place: &Path) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     /// Reads a booth.conf with a key, in a folder of its own.
     fn read_text(name: &str, text: &str, own: Own) -> Result<Setup> {

@@ -60,7 +60,11 @@ impl Tickets {
             }
         }
         (self.config, self.site) = (config, group.name_of(local));
-        self.tell(TicketInput::Group(Some(Box::new(TicketSetup { local: local.0, group }))));
+        self.tell(TicketInput::Group(Some(Box::new(TicketSetup {
+            local: local.0,
+            group,
+            stop_time_ms: own.stop_time_ms.clone(),
+        }))));
         Ok(())
     }
 

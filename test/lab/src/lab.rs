@@ -38,7 +38,19 @@ pub(crate) struct Plan {
     pub(crate) links: u8,
     /// The node that has little room for its configuration.
     pub(crate) small_disk: Option<&'static str>,
+    /// So many clusters of so many nodes each share a ticket, with an arbitrator; none where there is one cluster only.
+    pub(crate) sites: Option<u8>,
 }
+
+/// A cluster of the lab: with others it is a site.
+#[derive(Debug)]
+struct Site {
+    name: String,
+    nodes: Vec<String>,
+}
+
+/// The machine that only votes on tickets.
+pub(crate) const ARBITRATOR: &str = "arbitrator";
 
 /// A running cluster. Everything of it is gone when it is dropped.
 #[derive(Debug)]
@@ -47,6 +59,9 @@ pub(crate) struct Lab {
     pub(crate) machines: Vec<Machine>,
     pub(crate) network: Network,
     small_disk: Option<&'static str>,
+    sites: Vec<Site>,
+    /// The site that is asked and changed.
+    chosen: usize,
 }
 
 impl Lab {
@@ -57,18 +72,24 @@ impl Lab {
             fs::remove_dir_all(&directory)?;
         }
         fs::create_dir_all(&directory)?;
-        let names: Vec<String> = (1..=plan.nodes).map(|number| format!("n{number}")).collect();
+        let sites = sites(plan);
+        let mut names: Vec<String> = sites.iter().flat_map(|site| site.nodes.clone()).collect();
+        names.extend(plan.sites.map(|_| ARBITRATOR.to_owned()));
         let network = Network::new(&names, plan.links)?;
         let machines = names
             .iter()
             .map(|name| Machine::new(name, network.namespace(name), directory.join(name), program.to_owned()));
         let machines = machines.collect();
-        let mut lab = Self { directory, machines, network, small_disk: plan.small_disk };
+        let mut lab = Self { directory, machines, network, small_disk: plan.small_disk, sites, chosen: 0 };
         lab.write_files(program)?;
         for name in &names {
             lab.power_on(name)?;
         }
-        lab.members(names.len())?;
+        for site in 0..lab.sites.len() {
+            lab.chosen = site;
+            lab.members(lab.names().len())?;
+        }
+        lab.chosen = 0;
         Ok(lab)
     }
 
@@ -88,8 +109,14 @@ impl Lab {
         fs::write(&key, [7; 32])?;
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
         fs::create_dir_all(self.directory.join("power"))?;
+        if self.sites.len() > 1 {
+            fs::write(self.directory.join("booth.conf"), self.booth_conf()?)?;
+        }
         for machine in &self.machines {
             fs::create_dir_all(machine.directory())?;
+            if machine.name == ARBITRATOR {
+                continue;
+            }
             let text = serde_json::to_string_pretty(&self.node_config(machine)?)?;
             fs::write(machine.directory().join("cluster.json"), text)?;
             let text = format!(
@@ -104,14 +131,16 @@ impl Lab {
     }
 
     fn node_config(&self, machine: &Machine) -> Result<Value> {
+        let site = self.sites.iter().find(|site| site.nodes.contains(&machine.name));
+        let site = site.with_context(|| format!("{} is of no site", machine.name))?;
         let mut nodes = Vec::new();
-        for (number, node) in (1..).zip(&self.machines) {
+        for (number, node) in (1..).zip(&site.nodes) {
             let addresses: Result<Vec<_>> =
-                (0..self.network.links()).map(|link| self.network.address(&node.name, link)).collect();
-            nodes.push(json!({ "id": number, "name": node.name, "addresses": addresses? }));
+                (0..self.network.links()).map(|link| self.network.address(node, link)).collect();
+            nodes.push(json!({ "id": number, "name": node, "addresses": addresses? }));
         }
-        Ok(json!({
-            "cluster_name": "lab",
+        let mut config = json!({
+            "cluster_name": site.name,
             "node": machine.name,
             "nodes": nodes,
             "key_file": self.directory.join("key"),
@@ -120,6 +149,41 @@ impl Lab {
             "ocf_roots": ["/usr/lib/ocf", self.directory.join("ocf")],
             "fence_dirs": [self.directory.join("fence")],
             "agent_path": [self.directory.join("bin")],
+        });
+        if self.sites.len() > 1 {
+            config["tickets"] = self.ticket_config(&self.network.address(&site.nodes[0], 0)?.to_string())?;
+        }
+        Ok(config)
+    }
+
+    /// Two or more sites, which booth names by one address each, and the arbitrator.
+    fn booth_conf(&self) -> Result<String> {
+        let mut text = format!("authfile = {}\n", self.directory.join("key").display());
+        for site in &self.sites {
+            text.push_str(&format!("site = {}\n", self.network.address(&site.nodes[0], 0)?));
+        }
+        let arbitrator = self.network.address(ARBITRATOR, 0)?;
+        let (expire, timeout) = (crate::scenarios::EXPIRE.as_secs(), 300);
+        Ok(format!(
+            "{text}arbitrator = {arbitrator}\nticket = T\nexpire = {expire}\ntimeout = {timeout}ms\nretries = 3\n"
+        ))
+    }
+
+    /// What a member knows beside booth.conf: all addresses of each site.
+    fn ticket_config(&self, member: &str) -> Result<Value> {
+        let mut addresses = serde_json::Map::new();
+        for site in &self.sites {
+            let of_nodes: Result<Vec<_>> =
+                site.nodes.iter().map(|node| Ok(self.network.address(node, 0)?.to_string())).collect();
+            let of_nodes = of_nodes?;
+            addresses.insert(of_nodes[0].clone(), json!(of_nodes[1..]));
+        }
+        Ok(json!({
+            "config": self.directory.join("booth.conf"),
+            "member": member,
+            "listen": ["0.0.0.0:9929"],
+            "addresses": addresses,
+            "stop_time_ms": { "T": u64::try_from(crate::scenarios::STOP_TIME.as_millis())? },
         }))
     }
 
@@ -136,9 +200,14 @@ impl Lab {
             .with_context(|| format!("there is no node {node}"))
     }
 
-    /// The names of all nodes.
+    /// The names of all nodes of the cluster, or of the site that was chosen.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.machines.iter().map(|machine| machine.name.clone()).collect()
+        self.sites[self.chosen].nodes.clone()
+    }
+
+    /// From now on this site is asked and changed.
+    pub(crate) fn choose(&mut self, site: usize) {
+        self.chosen = site;
     }
 
     /// Switches a machine on, and starts hakudo on it.
@@ -153,6 +222,9 @@ impl Lab {
         }
         fs::create_dir_all(run)?;
         machine.boot()?;
+        if node == ARBITRATOR {
+            return self.start_arbitrator();
+        }
         if small_disk == Some(node) {
             let state = machine.directory().join("state").display().to_string();
             machine.run(&["mkdir", "-p", &state])?;
@@ -160,6 +232,21 @@ impl Lab {
         }
         machine.start("executor")?;
         machine.start("node")
+    }
+
+    /// Starts the process that only votes.
+    pub(crate) fn start_arbitrator(&mut self) -> Result<()> {
+        let member = self.network.address(ARBITRATOR, 0)?.to_string();
+        let own = self.directory.join("arbitrator.json");
+        let mut config = self.ticket_config(&member)?;
+        config.as_object_mut().context("an object")?.remove("config");
+        fs::write(&own, serde_json::to_string(&config)?)?;
+        let conf = self.directory.join("booth.conf").display().to_string();
+        let machine = self.machine(ARBITRATOR)?;
+        let state = machine.directory().join("state").display().to_string();
+        let socket = machine.directory().join("run/arbitrator.sock").display().to_string();
+        let own = own.display().to_string();
+        machine.start_with("arbitrator", &["-c", &conf, "--own", &own, "--state-dir", &state, "--listen", &socket])
     }
 
     /// Pulls the plug: links first, as the power of the interfaces goes with the machine.
@@ -338,7 +425,11 @@ impl Lab {
     /// What is worth to be read after a failure.
     pub(crate) fn report(&mut self) -> String {
         let mut report = String::new();
-        for node in self.names() {
+        let nodes: Vec<String> = self.sites.iter().flat_map(|site| site.nodes.clone()).collect();
+        for node in nodes.into_iter().chain([ARBITRATOR.to_owned()]) {
+            if self.machine(&node).is_err() {
+                continue;
+            }
             match self.state(&node) {
                 Ok(state) => report.push_str(&format!("--- {node}: {state:?}\n")),
                 Err(error) => report.push_str(&format!("--- {node}: {error:#}\n")),
@@ -346,7 +437,7 @@ impl Lab {
             for event in self.events(&node).unwrap_or_default().iter().rev().take(30).rev() {
                 report.push_str(&format!("{} {} {}\n", event.time_ms, event.kind, event.text));
             }
-            for part in ["boot", "node", "executor"] {
+            for part in ["boot", "node", "executor", "arbitrator"] {
                 let text =
                     fs::read_to_string(self.directory.join(&node).join(format!("{part}.log"))).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();
@@ -365,6 +456,18 @@ impl Drop for Lab {
         self.machines.clear();
         // Files that stay do no harm to the next run, which takes another directory.
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The clusters of a plan: one, or a few sites.
+fn sites(plan: &Plan) -> Vec<Site> {
+    let nodes = |prefix: &str| (1..=plan.nodes).map(|number| format!("{prefix}{number}")).collect();
+    match plan.sites {
+        None => vec![Site { name: "lab".into(), nodes: nodes("n") }],
+        Some(count) => {
+            let names = ('a'..).take(count.into()).map(String::from);
+            names.map(|name| Site { nodes: nodes(&name), name }).collect()
+        }
     }
 }
 

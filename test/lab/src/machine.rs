@@ -81,17 +81,34 @@ impl Machine {
         Ok(())
     }
 
+    /// Starts a verb of hakudo with these words.
+    pub(crate) fn start_with(&mut self, verb: &str, words: &[&str]) -> Result<()> {
+        let mut command = self.inside()?;
+        command.arg(&self.program).arg(verb).args(words);
+        command.stdin(Stdio::null()).stdout(self.log(verb)?).stderr(self.log(verb)?);
+        let child = command.spawn().with_context(|| format!("the {verb} of {} does not start", self.name))?;
+        self.parts.push(child);
+        Ok(())
+    }
+
     /// Kills a part of hakudo, and nothing else.
     pub(crate) fn kill(&mut self, part: &str) -> Result<()> {
-        let wanted = [self.program.as_os_str().as_encoded_bytes(), b"daemon", part.as_bytes()];
+        self.signal(&["daemon", part], Signal::KILL)?;
+        self.bury();
+        Ok(())
+    }
+
+    /// Sends a signal to the process whose command line begins with these words.
+    pub(crate) fn signal(&mut self, words: &[&str], signal: Signal) -> Result<()> {
+        let program = self.program.as_os_str().as_encoded_bytes();
+        let wanted: Vec<&[u8]> = std::iter::once(program).chain(words.iter().map(|word| word.as_bytes())).collect();
         let processes = self.processes()?;
         let found = processes.into_iter().find(|pid| {
             let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-            command.split(|byte| *byte == 0).take(wanted.len()).eq(wanted)
+            command.split(|byte| *byte == 0).take(wanted.len()).eq(wanted.iter().copied())
         });
-        let pid = found.with_context(|| format!("there is no {part} on {}", self.name))?;
-        kill_process(pid, Signal::KILL)?;
-        self.bury();
+        let pid = found.with_context(|| format!("there is no {} on {}", words.join(" "), self.name))?;
+        kill_process(pid, signal)?;
         Ok(())
     }
 

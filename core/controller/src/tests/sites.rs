@@ -8,7 +8,7 @@ use hakudo_base::UnixTime;
 use hakudo_tickets::{
     Effect as MemberEffect, Group, Input as MemberInput, Member, MemberEntry, MemberId, MemberKind, TicketConfig,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const A: u32 = 1;
@@ -59,7 +59,7 @@ fn site(local: u32) -> Cluster {
     cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
     cluster.run();
     for node in [1, 2] {
-        let setup = TicketSetup { local, group: group() };
+        let setup = TicketSetup { local, group: group(), stop_time_ms: BTreeMap::new() };
         cluster.input(node, Input::Tickets(TicketInput::Group(Some(Box::new(setup)))));
     }
     cluster.run();

@@ -61,6 +61,8 @@ impl Controller {
             if let Ok(transition) = result {
                 let stop_time = longest_way(transition);
                 for ticket in transition.tickets.keys().cloned() {
+                    let known = self.speaker.setup.as_ref().and_then(|setup| setup.stop_time_ms.get(&ticket));
+                    let stop_time = known.map_or(stop_time, |ms| Duration::from_millis(*ms));
                     self.tell_member(MemberInput::StopTime { ticket, stop_time }, effects);
                 }
             }

@@ -113,11 +113,10 @@ impl Controller {
                 self.speaker.member = Some(Box::new(member));
                 self.no_alert("tickets");
                 effects.push(Effect::Tickets(TicketEffect::Speak(true)));
-                self.tell_member(MemberInput::Timer, effects);
-                let known: Vec<(String, Lease)> = self.known_leases();
-                for (ticket, lease) in known {
+                for (ticket, lease) in self.known_leases() {
                     self.tell_speaker_of_lease(&ticket, lease, effects);
                 }
+                self.tell_member(MemberInput::Timer, effects);
             }
             Err(error) => {
                 // Tried again with another configuration, or in another view.
@@ -272,7 +271,8 @@ impl Controller {
             self.say_stamp();
             self.told_of_grant(&ticket, generation, self.local);
         }
-        if differs {
+        // Whoever does not hold it is asked whether all is stopped, as often as it is said.
+        if differs || held == Some(false) {
             self.think_again(&format!("the group spoke of ticket {ticket}"));
         }
     }

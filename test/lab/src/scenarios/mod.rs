@@ -6,6 +6,7 @@ mod database;
 mod links;
 mod parts;
 mod power;
+mod sites;
 
 use crate::lab::{Lab, Plan};
 use anyhow::Result;
@@ -25,7 +26,9 @@ pub(crate) struct Scenario {
 const IPADDR2: &str = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2";
 const NGINX: &str = "/usr/sbin/nginx";
 const IPTABLES: &str = "/usr/sbin/iptables";
-const USUAL: Plan = Plan { nodes: 3, links: 1, small_disk: None };
+const USUAL: Plan = Plan { nodes: 3, links: 1, small_disk: None, sites: None };
+const SITES: Plan = Plan { nodes: 2, sites: Some(2), ..USUAL };
+pub(crate) use sites::{EXPIRE, STOP_TIME};
 
 /// All of them, the simple ones first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -61,6 +64,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         plan: Plan { small_disk: Some(parts::SMALL_DISK), ..USUAL },
         play: parts::disk_full,
     },
+    Scenario { name: "site-power-cut", needs: &[], plan: SITES, play: sites::power_cut },
+    Scenario { name: "site-cut-off", needs: &[IPTABLES], plan: SITES, play: sites::cut_off },
+    Scenario { name: "site-node-hangs", needs: &[], plan: SITES, play: sites::node_hangs },
+    Scenario { name: "site-cannot-run-it", needs: &[], plan: SITES, play: sites::cannot_run_it },
+    Scenario { name: "site-planned-move", needs: &[], plan: SITES, play: sites::planned_move },
 ];
 
 /// Why a scenario can not be played on this machine.

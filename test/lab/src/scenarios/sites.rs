@@ -1,0 +1,211 @@
+//! Two sites of two nodes each and an arbitrator: the service runs where the ticket is, and never at both.
+
+use super::{FENCING, SERVICE, web};
+use crate::lab::{ARBITRATOR, Lab};
+use crate::shell;
+use anyhow::{Context, Result, bail, ensure};
+use hakudo_controller::request::{ChangeOperation, Reply, Request};
+use hakudo_tickets::{MemberId, Outcome, Reply as Answer, Request as Ask, Status};
+use rustix::process::Signal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The lease of the ticket.
+pub(crate) const EXPIRE: Duration = Duration::from_secs(4);
+/// How long a site needs at most to stop what depends on it.
+pub(crate) const STOP_TIME: Duration = Duration::from_secs(2);
+/// What a takeover may cost beyond lease and time to stop.
+const SLACK: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(40);
+const NEEDS: &str = r#"<rsc_ticket id="web-T" rsc="web" ticket="T" loss-policy="stop"/>"#;
+const A: usize = 0;
+const B: usize = 1;
+
+/// Who had the service's address when: the last sight of it at the one site and the first at the other.
+struct Watch {
+    at_a: Option<Instant>,
+    at_b: Option<Instant>,
+    both: bool,
+}
+
+fn ask(lab: &mut Lab, node: &str, ask: Ask) -> Result<Outcome> {
+    match lab.ask(node, &Request::Tickets { ask: Box::new(ask) })? {
+        Reply::Tickets { answer } => match *answer {
+            Answer::Done(outcome) => Ok(outcome),
+            other => bail!("the group answers {other:?}"),
+        },
+        other => bail!("{node} answers {other:?}"),
+    }
+}
+
+fn status(lab: &mut Lab, node: &str) -> Result<Status> {
+    match ask(lab, node, Ask::Status)? {
+        Outcome::Status(status) => Ok(*status),
+        other => bail!("no status: {other:?}"),
+    }
+}
+
+/// The number of a site in the group.
+fn member(lab: &mut Lab, site: &str) -> Result<MemberId> {
+    let address = lab.network.address(&format!("{site}1"), 0)?.to_string();
+    let status = status(lab, "a1")?;
+    let found = status.members.iter().find(|member| member.name == address);
+    found.map(|member| member.id).with_context(|| format!("no member {address}"))
+}
+
+/// Both sites have the service, and the first has the ticket.
+fn prepare(lab: &mut Lab) -> Result<()> {
+    for site in [A, B] {
+        lab.choose(site);
+        lab.configure(FENCING, &web(), NEEDS)?;
+    }
+    lab.choose(A);
+    shell::wait_for("a coordinator of the group", PATIENCE, || {
+        Ok(status(lab, "a1")?.coordinator.and(status(lab, "b1")?.coordinator).map(drop))
+    })?;
+    let site = member(lab, "a")?;
+    shell::wait_for("the ticket at the first site", PATIENCE, || {
+        ask(lab, "a1", Ask::Grant { ticket: "T".into(), site, force: false }).map(Some)
+    })?;
+    wait_for_service(lab, A).map(drop)
+}
+
+/// Waits until a node of the site has the address.
+fn wait_for_service(lab: &mut Lab, site: usize) -> Result<String> {
+    lab.choose(site);
+    shell::wait_for("the service", PATIENCE, || Ok(lab.holders(SERVICE)?.first().cloned()))
+}
+
+/// Watches both sites while something happens.
+fn watching<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Result<(T, Watch)> {
+    let namespaces = |names: [&str; 2]| names.map(|node| lab.network.namespace(node));
+    let (of_a, of_b) = (namespaces(["a1", "a2"]), namespaces(["b1", "b2"]));
+    let (over, looked) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (result, watch) = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut watch = Watch { at_a: None, at_b: None, both: false };
+            loop {
+                let last = over.load(Ordering::Relaxed);
+                // First where it should be gone: what is seen there afterwards is later than what is seen here.
+                let b = super::holders(&of_b) > 0;
+                let a = super::holders(&of_a) > 0;
+                if a {
+                    watch.at_a = Some(Instant::now());
+                }
+                if b {
+                    watch.at_b.get_or_insert_with(Instant::now);
+                }
+                watch.both |= a && b;
+                looked.store(true, Ordering::Relaxed);
+                if last {
+                    return watch;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        while !looked.load(Ordering::Relaxed) && !watcher.is_finished() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let result = during(lab);
+        over.store(true, Ordering::Relaxed);
+        (result, watcher.join())
+    });
+    let Ok(watch) = watch else { bail!("the watcher died") };
+    ensure!(!watch.both, "{SERVICE} was at both sites at the same time");
+    Ok((result?, watch))
+}
+
+/// The second site takes over, in time, and only after the first has stopped.
+fn taken_over(begun: Instant, watch: &Watch) -> Result<String> {
+    let (Some(last), Some(first)) = (watch.at_a, watch.at_b) else { bail!("the service was not seen at both sites") };
+    ensure!(first > last, "the margin is negative");
+    let took = first - begun;
+    let most = (EXPIRE + STOP_TIME).mul_f64(1.05) + SLACK;
+    ensure!(took <= most, "the takeover took {took:?}, and {most:?} is the most");
+    Ok(format!("taken over after {} ms, margin {} ms", took.as_millis(), (first - last).as_millis()))
+}
+
+pub(super) fn power_cut(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let (begun, watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        for node in ["a1", "a2"] {
+            lab.power_off(node)?;
+            // Its addresses go with its power.
+            shell::run(&["sh", "-c", &lab.network.down_command(node)])?;
+        }
+        wait_for_service(lab, B)?;
+        Ok(begun)
+    })?;
+    taken_over(begun, &watch)
+}
+
+/// The link between the sites is cut, and the arbitrator is restarted meanwhile: it must not forget what it promised.
+pub(super) fn cut_off(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let (begun, watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        lab.network.partition(&[&["a1", "a2"], &["b1", "b2", ARBITRATOR]])?;
+        thread::sleep(Duration::from_millis(500));
+        lab.machine(ARBITRATOR)?.signal(&["arbitrator"], Signal::KILL)?;
+        lab.start_arbitrator()?;
+        wait_for_service(lab, B)?;
+        Ok(begun)
+    })?;
+    let note = taken_over(begun, &watch)?;
+    lab.network.join()?;
+    thread::sleep(EXPIRE);
+    lab.choose(A);
+    ensure!(lab.holders(SERVICE)?.is_empty(), "the first site serves again, although the ticket is at the second");
+    wait_for_service(lab, B)?;
+    Ok(note)
+}
+
+/// The process of the node that serves hangs: the other node of the site ends it and goes on, and the ticket stays.
+pub(super) fn node_hangs(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let holder = wait_for_service(lab, A)?;
+    let (took, watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        lab.machine(&holder)?.signal(&["daemon", "node"], Signal::STOP)?;
+        shell::wait_for("the service on the other node", PATIENCE, || {
+            Ok(lab.holders(SERVICE)?.first().filter(|now| **now != holder).cloned())
+        })?;
+        let took = begun.elapsed();
+        thread::sleep(EXPIRE + STOP_TIME);
+        Ok(took)
+    })?;
+    ensure!(watch.at_b.is_none(), "the ticket moved, although its site went on");
+    Ok(format!("served by the other node after {} ms", took.as_millis()))
+}
+
+/// Neither node of the site can run the service any more: the site gives the ticket up by itself.
+pub(super) fn cannot_run_it(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let (begun, watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        lab.choose(A);
+        let ban = r##"<rsc_location id="nowhere" rsc="web"><rule id="nowhere-rule" score="-INFINITY">
+            <expression id="nowhere-any" attribute="#uname" operation="defined"/></rule></rsc_location>"##;
+        lab.change(ChangeOperation::Create { parent: "//constraints".into(), xml: ban.into() })?;
+        wait_for_service(lab, B)?;
+        Ok(begun)
+    })?;
+    taken_over(begun, &watch)
+}
+
+pub(super) fn planned_move(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let to = member(lab, "b")?;
+    let (outcome, watch) = watching(lab, |lab| {
+        let outcome = ask(lab, "a2", Ask::Move { ticket: "T".into(), to, dry_run: false })?;
+        wait_for_service(lab, B)?;
+        Ok(outcome)
+    })?;
+    let (Some(last), Some(first)) = (watch.at_a, watch.at_b) else { bail!("the service was not seen at both sites") };
+    let Outcome::Moved { interruption: Some(said), .. } = outcome else { bail!("the move ended with {outcome:?}") };
+    let away = first - last;
+    ensure!(away < Duration::from_secs(1), "the service was away for {away:?}");
+    Ok(format!("away for {} ms, said to be {} ms", away.as_millis(), said.as_millis()))
+}
