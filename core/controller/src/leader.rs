@@ -255,7 +255,7 @@ impl Controller {
     fn goes_in_circles(&mut self, walk: &Walk, effects: &mut Vec<Effect>) -> bool {
         let Some(circle) = self.leader.rounds.circle(&walk.fingerprint()) else { return false };
         let text = format!("{circle}: nothing is done until something changes");
-        if !self.alerts.get("plan").is_some_and(|(_, known)| *known == text) {
+        if self.alerts.get("plan").is_none_or(|(_, known)| *known != text) {
             effects.push(Effect::Event(self.event("plan-circles", Severity::Error, text.clone())));
             self.say_alert("plan", Some((Severity::Error, text)));
         }

@@ -5,7 +5,6 @@ use crate::model::NodeIndex;
 use crate::planner::Planner;
 use crate::values;
 use hakudo_cib::{Document, Element};
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -54,8 +53,8 @@ pub(crate) struct ResourceHistory {
 pub(crate) struct NodeHistory {
     pub(crate) state: Arc<Element>,
     pub(crate) resources: Vec<Arc<ResourceHistory>>,
-    /// The places of the resources in the order of their ids, once one is looked for: only what failed or migrated is.
-    by_id: OnceCell<Vec<usize>>,
+    /// The places of the resources in the order of their ids.
+    by_id: Vec<usize>,
 }
 
 /// Where an entry stands: node state, resource, entry.
@@ -235,13 +234,8 @@ impl ResourceHistory {
 impl NodeHistory {
     /// The first history of a resource of this id.
     fn of(&self, id: &str) -> Option<&ResourceHistory> {
-        let sorted = self.by_id.get_or_init(|| {
-            let mut places: Vec<usize> = (0..self.resources.len()).collect();
-            places.sort_by(|a, b| self.resources[*a].id.cmp(&self.resources[*b].id));
-            places
-        });
-        let first = sorted.partition_point(|place| *self.resources[*place].id < *id);
-        sorted.get(first).map(|place| &*self.resources[*place]).filter(|history| *history.id == *id)
+        let first = self.by_id.partition_point(|place| *self.resources[*place].id < *id);
+        self.by_id.get(first).map(|place| &*self.resources[*place]).filter(|history| *history.id == *id)
     }
 }
 
@@ -260,8 +254,11 @@ impl Planner {
                     entries: shared_children(element, "lrm_rsc_op").map(Entry::read).collect(),
                 })
             });
-            let resources = resources.collect();
-            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id: OnceCell::new() });
+            let resources: Vec<Arc<ResourceHistory>> = resources.collect();
+            let mut by_id: Vec<usize> = (0..resources.len()).collect();
+            // Mostly they are in order already.
+            by_id.sort_by(|a, b| resources[*a].id.cmp(&resources[*b].id));
+            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id });
             let name = state.attribute("uname").unwrap_or_default().to_owned();
             self.histories_of.entry(name).or_default().push(place);
         }

@@ -272,8 +272,8 @@ fn exit(refusal: &Refusal) -> Exit {
 pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
     let mut group = Group::of(global, world)?;
     match command {
-        Command::List(shown) => show(&group, shown, |group| list(group), world),
-        Command::Peers(shown) => show(&group, shown, |group| peers(group), world),
+        Command::List(shown) => show(&group, shown, list, world),
+        Command::Peers(shown) => show(&group, shown, peers, world),
         Command::Explain(Explain { ticket, shown }) => {
             group.ticket(ticket)?;
             group.status.tickets.retain(|known| known.name == *ticket);
