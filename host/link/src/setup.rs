@@ -263,7 +263,7 @@ mod tests {
     }
 
     const TEXT: &str = "authfile = KEY\nsite = 127.0.0.11\nsite = 127.0.0.12\narbitrator = 127.0.0.13\n\
-        ticket = T\nexpire = 10\nacquire-after = 2\nweights = 5,3\nbefore-acquire-handler = /bin/check it\n";
+        ticket = T\nexpire = 10\ntimeout = 1\nretries = 3\nacquire-after = 2\nweights = 5,3\nbefore-acquire-handler = /bin/check it\n";
 
     #[test]
     fn a_member_is_made_from_booths_file() {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::client::Client;
-use hakudo_controller::request::{ChangeOperation, ClusterState, NodeState, Reply, Request};
+use hakudo_controller::request::{ChangeOperation, ClusterState, NodeState, Reply, Request, TicketChange};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -12,10 +12,12 @@ const CIB: &str = r#"<cib><configuration>
         <nvpair id="o-x" name="x" value="1"/></cluster_property_set></crm_config>
     <nodes><node id="1" uname="n1"/><node id="2" uname="N2">
         <instance_attributes id="nodes-2"><nvpair id="p" name="data" value="LATEST"/></instance_attributes></node></nodes>
-    <resources><clone id="db-clone"><primitive id="db"/></clone></resources><constraints/>
+    <resources><clone id="db-clone"><primitive id="db"/></clone></resources>
+    <constraints><rsc_ticket id="db-T" rsc="db" ticket="T"/></constraints>
     </configuration><status><node_state id="1" uname="n1"><transient_attributes id="1">
         <instance_attributes id="status-1"><nvpair id="s" name="master-db" value="100"/></instance_attributes>
-    </transient_attributes></node_state></status></cib>"#;
+    </transient_attributes></node_state><tickets><ticket_state id="T" standby="true" granted="true" fresh="yes"/>
+    <ticket_state id="U" standby="false" granted="false"/></tickets></status></cib>"#;
 
 #[derive(Clone, Default)]
 struct Written(Rc<RefCell<Vec<u8>>>);
@@ -178,4 +180,37 @@ fn wrong_command_lines_are_refused() {
     }
     let mut world = World::of_process();
     assert!(run(&[OsString::from("hakudo")], &mut world).is_none());
+}
+
+#[test]
+fn tickets_are_shown_and_changed() {
+    assert_eq!(shows("crm_ticket -l"), (0, "T\tgranted [standby]\nU\trevoked          \n".into()));
+    assert_eq!(
+        shows("crm_ticket -L -t T"),
+        (0, "T\tgranted [standby] (standby=true, granted=true, fresh=yes)\n".into())
+    );
+    assert_eq!(shows("crm_ticket -w"), (0, "T\nU\n".into()));
+    assert_eq!(
+        shows("crm_ticket -t U -q"),
+        (0, "State XML:\n\n<ticket_state id=\"U\" standby=\"false\" granted=\"false\"/>\n".into())
+    );
+    assert_eq!(
+        shows("crm_ticket -t T -c"),
+        (0, "Constraints XML:\n\n<rsc_ticket id=\"db-T\" rsc=\"db\" ticket=\"T\"/>\n".into())
+    );
+    assert_eq!(shows("crm_ticket -t T -G granted"), (0, "true\n".into()));
+    assert_eq!(shows("crm_ticket -t T -G nothing -d none"), (0, "none\n".into()));
+    assert_eq!(shows("crm_ticket -t T -G nothing").0, Exit::NO_SUCH.0);
+    assert_eq!(shows("crm_ticket -t V -q").0, Exit::NO_SUCH.0);
+    assert_eq!(shows("crm_ticket -g").0, Exit::USAGE.0);
+    for line in ["crm_ticket -t T -r", "crm_ticket -t U -g"] {
+        assert_eq!(shows(line).0, 4, "{line} needs --force");
+    }
+    let ticket = |change, force| Some(Request::Ticket { ticket: "T".into(), change, force });
+    assert_eq!(sets("crm_ticket -t T -g --force"), ticket(TicketChange::Grant, false));
+    assert_eq!(sets("crm_ticket -t T -r --force"), ticket(TicketChange::Revoke, false));
+    assert_eq!(sets("crm_ticket -t T -s"), ticket(TicketChange::Standby, false));
+    let set = TicketChange::Set { name: "fresh".into(), value: "no".into() };
+    assert_eq!(sets("crm_ticket -t T -S fresh -v no"), ticket(set, false));
+    assert_eq!(sets("crm_ticket -t T -C -f"), ticket(TicketChange::Forget, true));
 }
