@@ -100,3 +100,14 @@ fn what_runs_already_becomes_no_second_copy_by_being_started_once_more() {
          at 3580 cut n2 n7 link 0\nat 3580 cut n7 n2 link 0\nheal 4137\n",
     );
 }
+
+#[test]
+fn a_plan_made_while_a_change_waits_for_its_disks_is_another_ones() {
+    check(
+        "seed 12303\nvotes 1 1 1\nlinks 1\nfencing shared\npromotable r0 monitor 2000\nprimitive r1 monitor 1000\n\
+         network delay 438 1262 loss 0 twice 0\nat 5731 forge n2\nat 5738 forge n2\n\
+         at 6026 network delay 134 37307 loss 27 twice 9\nat 6172 forge n3\nat 6253 forge n1\nat 6260 forge n1\n\
+         at 6267 forge n1\nat 7253 forge n1\nat 7253 ask n3 meta r1 target-role Stopped\nat 8534 split n1\n\
+         at 8534 ask n3 node-option n3 standby on\nat 8707 join\nat 9007 ask n3 node-option n3 standby off\nheal 9033\n",
+    );
+}

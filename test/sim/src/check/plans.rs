@@ -1,7 +1,7 @@
 //! A plan that was carried out in full, with nothing else happening meanwhile, makes the next plan empty.
 //!
 //! What was carried out is judged by the agents that really ran. Whatever may rightly change the scheduler's mind is a
-//! disturbance, and ends the comparison: a fault, a request, an agent's failure or surprising answer, a new view, an
+//! disturbance, and ends the comparison: a fault, a request, another configuration than before, an agent's failure or surprising answer, a new view, an
 //! executor that is back without memory (a plan made while it was away has its node's copies as they were before, the next
 //! one probes them: Pacemaker does so too after a resource's history is gone). So is any
 //! probe of a promotable resource: a node's promotion score counts only where the state of the copy there is known, so the
@@ -81,7 +81,12 @@ impl Plans {
         on_paper: impl FnOnce(&Carried) -> Vec<Step>,
     ) -> Verdict {
         let carried_out = self.last.take().filter(|last| {
-            last.view == view && last.left.is_empty() && last.made > 0 && last.recheck_by.is_none_or(|by| now < by)
+            let configuration = |cib: &Document| cib.section(&["configuration"]).cloned();
+            last.view == view
+                && last.left.is_empty()
+                && last.made > 0
+                && last.recheck_by.is_none_or(|by| now < by)
+                && configuration(&last.cib) == configuration(cib)
         });
         if let Some(before) = carried_out.filter(|_| !steps.is_empty()) {
             let known: BTreeSet<String> = on_paper(&before).into_iter().map(|step| step.name).collect();
