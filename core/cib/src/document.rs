@@ -94,11 +94,6 @@ impl Element {
         self.position
     }
 
-    /// Remembers where the element stood in the text.
-    pub fn set_position(&mut self, position: Position) {
-        self.position = position;
-    }
-
     /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|a| &*a.name == name).map(|a| &*a.value)
@@ -305,11 +300,6 @@ impl Document {
     /// The elements along `path` from the root, for instance `["configuration", "resources"]`.
     pub fn section(&self, path: &[&str]) -> Option<&Element> {
         path.iter().try_fold(self.root(), |element, name| element.child(name))
-    }
-
-    /// The elements along `path` from the root, to be changed.
-    pub fn section_mut(&mut self, path: &[&str]) -> Option<&mut Element> {
-        path.iter().try_fold(self.root_mut(), |element, name| element.child_mut(name))
     }
 
     /// Every element that has an `id`, by it. Where several have the same, the first one counts.

@@ -55,6 +55,8 @@ pub(crate) struct Hello {
     pub(crate) ready: bool,
     /// The cluster it comes from had begun to act.
     pub(crate) started: bool,
+    /// Its process was never part of a cluster: what happened before, only its executor knows.
+    pub(crate) restarted: bool,
     /// What was fenced there.
     pub(crate) fencing: FencingHistory,
 }

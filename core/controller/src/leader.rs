@@ -227,7 +227,7 @@ impl Controller {
         }
         self.look_at_tickets(&transition.tickets, transition.synapses.is_empty(), effects);
         self.leader.transitions += 1;
-        let walk = Walk::new(self.leader.transitions, transition);
+        let walk = Walk::new(self.leader.transitions, transition, self.replica.options().node_action_limit);
         if self.goes_in_circles(&walk, effects) {
             return;
         }

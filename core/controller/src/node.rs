@@ -301,6 +301,7 @@ impl Controller {
     /// A node's executor told anew what it knows.
     pub(crate) fn executor_is_back(&mut self, from: NodeId, mut status: NodeStatus, through: u64) {
         let name = self.name(from);
+        let fatal_start = self.replica.options().start_failure_is_fatal;
         let old = self.replica.status.node_mut(from, &name);
         let since: Vec<(u64, Issued, i64)> = old
             .issued
@@ -315,6 +316,7 @@ impl Controller {
         status.learn_attributes(&remembered);
         status.last_call = status.last_call.max(old.last_call);
         let member_since = old.member_since;
+        status.count_unheard_failures(Some(old), fatal_start);
         *old = status;
         self.away.remove(&from);
         self.no_alert(&self.about_executor(from));
@@ -336,7 +338,7 @@ fn remember(status: &mut NodeStatus, known: &Known) {
     let asked = known.result.as_ref().map_or(0, |result| result.finished);
     status.note_issued(known.call.call, note.issued(&known.call), asked);
     if let Some(result) = &known.result {
-        // Failures were counted when they were reported; the attributes know of them.
+        // Whether a failure was counted already, only those know who heard of it.
         let attributes = status.attributes.clone();
         status.result(result, false);
         status.attributes = attributes;

@@ -16,6 +16,9 @@ pub(crate) struct Options {
     pub(crate) goes_on: bool,
     /// `fencing-reaction`: a node that hears of its own fencing resets its machine (`panic`) instead of stopping (`stop`).
     pub(crate) panics: bool,
+    /// `node-action-limit`: so many actions are on their way to a node at once; none where the executor's own limit is enough
+    /// (twice its cores, which 0 stands for).
+    pub(crate) node_action_limit: Option<usize>,
     /// `fencing-enabled`.
     pub(crate) fencing: bool,
 }
@@ -34,6 +37,9 @@ impl Options {
             dc_deadtime: duration("dc-deadtime", 20_000),
             goes_on: text("no-quorum-policy", "").is_some_and(goes_on),
             panics: text("fencing-reaction", "fence-reaction").is_some_and(|word| word.eq_ignore_ascii_case("panic")),
+            node_action_limit: text("node-action-limit", "")
+                .and_then(|text| text.parse().ok())
+                .filter(|limit| *limit > 0),
             fencing: flag("fencing-enabled", "stonith-enabled"),
         }
     }
@@ -67,6 +73,7 @@ mod tests {
                <cluster_property_set id='cib-bootstrap-options'>
                  <nvpair id='2' name='dc-deadtime' value='7s'/>
                  <nvpair id='3' name='cluster-recheck-interval' value='0'/>
+                 <nvpair id='5' name='node-action-limit' value='3'/>
                  <nvpair id='4' name='stonith-enabled' value='off'/>
                </cluster_property_set>
              </crm_config></configuration></cib>",
@@ -75,6 +82,7 @@ mod tests {
         let options = Options::read(&cib);
         assert_eq!(options.dc_deadtime, Duration::from_secs(7));
         assert_eq!(options.recheck_interval, None);
+        assert_eq!(options.node_action_limit, Some(3));
         assert!(!options.fencing && options.start_failure_is_fatal);
     }
 }

@@ -128,6 +128,7 @@ impl Controller {
             lost: self.replica.status.unsafe_nodes().map(|(node, status)| (node, status.clone())).collect(),
             ready: self.node.is_connected(),
             started: self.started,
+            restarted: self.alive_since.is_none(),
             fencing: self.replica.status.fencing.clone(),
             name,
         }
@@ -179,13 +180,18 @@ impl Controller {
         self.replica.generation += 1;
         self.away.clear();
         let mut lost = Vec::new();
+        let fatal_start = self.replica.options().start_failure_is_fatal;
         for (node, mut hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
+            let known = self.replica.status.nodes.get(&node);
             // A process that was started anew on a machine that goes on: its executor remembers what runs, and the others
             // what agents said and how often they failed.
             let restarted = hello.former.is_none() && !hello.status.resources.is_empty();
-            if let Some(known) = self.replica.status.nodes.get(&node).filter(|_| restarted) {
+            if let Some(known) = known.filter(|_| restarted) {
                 hello.status.learn_attributes(&known.attributes);
+            }
+            if hello.restarted {
+                hello.status.count_unheard_failures(known, fatal_start);
             }
             let before = self.replica.status.nodes.insert(node, hello.status).filter(|status| status.in_view);
             let member_since = before.map_or_else(|| self.epoch(), |status| status.member_since);

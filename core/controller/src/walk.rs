@@ -37,6 +37,7 @@ pub(crate) struct Walk {
     /// For each step the lane in which it waits for a place.
     lane: Vec<usize>,
     load: Load,
+    per_node: Option<usize>,
     /// Steps that wait for nothing but a free place: higher priority first, then in the order of the graph. Where one of
     /// a lane finds no place, no other of that lane does, so that thousands that wait cost nothing.
     ready: Vec<BTreeSet<Place>>,
@@ -58,7 +59,8 @@ struct Flight {
 }
 
 impl Walk {
-    pub(crate) fn new(number: u64, transition: Box<Transition>) -> Self {
+    /// At most `per_node` resource actions are on their way to a node at once.
+    pub(crate) fn new(number: u64, transition: Box<Transition>, per_node: Option<usize>) -> Self {
         let steps = &transition.synapses;
         let index: BTreeMap<ActionId, usize> = steps.iter().enumerate().map(|(at, s)| (s.action.id, at)).collect();
         let mut dependents: BTreeMap<ActionId, Vec<usize>> = BTreeMap::new();
@@ -85,6 +87,7 @@ impl Walk {
             lanes,
             lane,
             load: Load::default(),
+            per_node,
             ready,
             flying: BTreeMap::new(),
             stopped_below: None,
@@ -112,7 +115,7 @@ impl Walk {
             if is_point(action) {
                 self.leave_lane(at);
                 self.end(at, State::Done);
-            } else if self.load.admits(self.lanes[self.lane[at]], &self.transition) {
+            } else if self.load.admits(self.lanes[self.lane[at]], &self.transition, self.per_node) {
                 self.load.add(self.lanes[self.lane[at]]);
                 self.leave_lane(at);
                 self.state[at] = State::Flying;
@@ -324,12 +327,12 @@ impl Load {
         *migrations -= usize::from(lane.is_migration);
     }
 
-    fn admits(&self, lane: Lane, transition: &Transition) -> bool {
+    fn admits(&self, lane: Lane, transition: &Transition, per_node: Option<usize>) -> bool {
         let Some(performer) = lane.performer else { return true };
         let (actions, migrations) = self.nodes.get(&performer).copied().unwrap_or_default();
         let room = match transition.batch_limit {
-            0 => actions < PER_NODE,
-            limit => self.all < limit as usize,
+            0 => actions < per_node.unwrap_or(PER_NODE),
+            limit => self.all < limit as usize && per_node.is_none_or(|limit| actions < limit),
         };
         room && !(lane.is_migration && transition.migration_limit.is_some_and(|limit| migrations >= limit as usize))
     }

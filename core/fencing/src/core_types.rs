@@ -109,11 +109,6 @@ pub enum Input {
     },
     /// A call of [`Effect::Run`] ended.
     Result(AgentResult),
-    /// A node that can run agents is lost: nothing that runs on it will be heard of. Also told by [`Input::Members`].
-    NodeLost {
-        /// The node, by name.
-        name: String,
-    },
 }
 
 /// A run of a fence agent, to be carried out by a node's executor.

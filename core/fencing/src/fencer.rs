@@ -84,11 +84,6 @@ impl Fencer {
             Input::Timer => {}
             Input::Configure { cib, now: time } => self.configure(Configuration::read(&cib, time), effects),
             Input::Members { nodes, monitored } => self.set_members(now, nodes, monitored, effects),
-            Input::NodeLost { name } => {
-                let nodes = self.nodes.iter().filter(|node| **node != name).cloned().collect();
-                let monitored = std::mem::take(&mut self.monitored);
-                self.set_members(now, nodes, monitored, effects);
-            }
             Input::Resign => self.resign(),
             Input::Fence(request) => self.request(now, request, effects),
             Input::Confirm { target, user } => self.confirm(now, &target, &user, effects),
@@ -115,12 +110,6 @@ impl Fencer {
         let calls = self.calls.values().map(|call| call.until);
         let failures = self.failures.values().filter_map(|f| f.gave_up.as_ref().map(|gave_up| gave_up.until));
         operations.chain(calls).chain(failures).min()
-    }
-
-    /// Targets that could not be fenced, with the reason, for people.
-    pub fn unfenced(&self) -> impl Iterator<Item = (&str, &str)> {
-        let fencing = self.failures.iter().filter(|((_, on), _)| !on);
-        fencing.filter_map(|((target, _), f)| f.gave_up.as_ref().map(|g| (target.as_str(), g.reason.as_str())))
     }
 
     /// Requests are the next leader's business. What was learnt of agents and devices stays.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -170,14 +171,49 @@ impl Link {
                 },
                 order = self.orders.recv() => match order {
                     Some(order) => {
-                        let frame = self.command_of(order);
-                        protocol::write_frame(&mut writer, &frame).await?;
+                        let command = self.command_of(order);
+                        match protocol::encode_frame(&command) {
+                            Ok(frame) if frame.len() <= protocol::LONGEST_COMMAND => writer.write_all(&frame).await?,
+                            Ok(frame) => self.refuse(command, frame.len()),
+                            Err(error) => {
+                                tracing::error!(%error, "a command cannot be written");
+                                self.refuse(command, usize::MAX);
+                            }
+                        }
                     }
                     None => {
                         drop(reading);
                         return Ok(());
                     }
                 },
+            }
+        }
+    }
+
+    /// Answers a command that is too long for the executor.
+    fn refuse(&mut self, command: Command, length: usize) {
+        let size = match length >> 20 {
+            megabytes if length < usize::MAX => format!("{megabytes} MiB"),
+            _ => format!("more than {} MiB", protocol::MAX_FRAME >> 20),
+        };
+        let longest = protocol::LONGEST_COMMAND >> 20;
+        match command {
+            Command::Execute { call, .. } => {
+                let reason = format!(
+                    "not run: {} of {} has {size} of parameters, and an executor takes at most {longest} MiB",
+                    call.operation, call.resource
+                );
+                let result = not_run(&call, ExecutionStatus::Invalid, reason);
+                let _ = self.inputs.send(ExecutorInput::Result(result));
+            }
+            Command::Metadata { query, .. } | Command::ListAgents { query, .. } => {
+                if let Some(answer) = self.questions.remove(&query) {
+                    let _ = answer
+                        .send(Err(format!("the question has {size}, and an executor takes at most {longest} MiB")));
+                }
+            }
+            Command::Hello { .. } | Command::Attach { .. } | Command::Cancel { .. } | Command::Forget { .. } => {
+                tracing::error!("a command of {size} is not sent: an executor takes at most {longest} MiB");
             }
         }
     }
@@ -277,11 +313,16 @@ async fn connect(path: &Path, epoch: &AtomicU64) -> io::Result<UnixStream> {
 }
 
 fn not_connected(call: &AgentCall, path: &Path) -> AgentResult {
+    let reason = format!("the executor at {} cannot be reached", path.display());
+    not_run(call, ExecutionStatus::NotConnected, reason)
+}
+
+fn not_run(call: &AgentCall, status: ExecutionStatus, exit_reason: String) -> AgentResult {
     AgentResult {
         call: call.call,
-        status: ExecutionStatus::NotConnected,
+        status,
         exit_code: exit_code::UNKNOWN,
-        exit_reason: format!("the executor at {} cannot be reached", path.display()),
+        exit_reason,
         output: String::new(),
         exec_time_ms: 0,
         queue_time_ms: 0,

@@ -17,6 +17,9 @@ pub const VERSION: u32 = 4;
 /// the meta-data of an agent.
 pub const MAX_FRAME: usize = 4 << 20;
 
+/// The longest frame of a command, in bytes: what is remembered of a call, with its result, must fit into a frame too.
+pub const LONGEST_COMMAND: usize = MAX_FRAME - PART;
+
 /// How much of what is remembered is put into one frame, in bytes; a single call may be longer.
 const PART: usize = 1 << 20;
 

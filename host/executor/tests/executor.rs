@@ -449,6 +449,22 @@ async fn an_older_epoch_is_refused() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_too_long_is_refused_and_nothing_else() {
+    let lab = Lab::new();
+    lab.agent("Fine", "echo $1 >> $TEST_DIRECTORY/runs");
+    let (mut node, _) = lab.connect().await;
+    for size in [3 << 20, 5 << 20] {
+        let mut long = node.call("ocf", "Fine", "r", "start");
+        long.parameters.insert("p".into(), "x".repeat(size));
+        let result = node.run(long).await;
+        assert_eq!(result.status, ExecutionStatus::Invalid);
+        assert!(result.exit_reason.contains("takes at most 3 MiB"), "{}", result.exit_reason);
+    }
+    assert_eq!(node.ocf("Fine", "start").await.exit_code, 0);
+    assert_eq!(lab.read("runs"), "start\n");
+}
+
+#[tokio::test]
 async fn an_executor_and_its_node_tell_each_other_their_epochs() {
     let lab = Lab::new();
     lab.agent("Fine", "echo $1 >> $TEST_DIRECTORY/runs");

@@ -323,7 +323,7 @@ impl NodeStatus {
         if leaves_history(&issued.task) {
             self.record(&issued, result, failed);
             if failed {
-                self.count(&issued, result, fatal_start);
+                self.count(&issued, result.finished, fatal_start);
             }
         }
         Some(Outcome { issued, failed, first })
@@ -375,7 +375,7 @@ impl NodeStatus {
 
     /// Which failures count, and how much: those of starts, stops, promotions, demotions and recurring operations; not
     /// those of probes and notifications.
-    fn count(&mut self, issued: &Issued, result: &AgentResult, fatal_start: bool) {
+    fn count(&mut self, issued: &Issued, time: i64, fatal_start: bool) {
         let count = match (&*issued.task, issued.interval_ms) {
             _ if issued.ignore_failure => FailCount::Unchanged,
             ("start", 0) if fatal_start => FailCount::Infinity,
@@ -385,7 +385,33 @@ impl NodeStatus {
             _ => FailCount::More,
         };
         let operation = operation_name(&issued.task, issued.interval_ms);
-        self.count_failure(&issued.resource, &operation, count, result.finished);
+        self.count_failure(&issued.resource, &operation, count, time);
+    }
+
+    /// Counts the failures that an executor remembers and that nobody has heard of: they happened while it was alone. `before`
+    /// is what was known of the node until now.
+    pub(crate) fn count_unheard_failures(&mut self, before: Option<&NodeStatus>, fatal_start: bool) {
+        let failures = self.resources.values().filter_map(|history| history.operations.get("last_failure_0"));
+        let unheard = failures.filter(|failure| match before {
+            Some(before) => !before.has_heard_of(failure),
+            None => failure.issued.interval_ms > 0,
+        });
+        for failure in unheard.cloned().collect::<Vec<_>>() {
+            self.count(&failure.issued, failure.last_rc_change, fatal_start);
+        }
+    }
+
+    /// This failure was reported, or what was reported of the operation later is known to have ended the same way. One that
+    /// runs only once is reported once: where nobody waits for it, it was.
+    fn has_heard_of(&self, failure: &Operation) -> bool {
+        if failure.issued.interval_ms == 0 && !self.issued.contains_key(&failure.call) {
+            return true;
+        }
+        let history = self.resources.get(&failure.issued.resource);
+        let of_call =
+            history.into_iter().flat_map(|history| history.operations.values().filter(|o| o.call == failure.call));
+        let newest = of_call.max_by_key(|operation| operation.last_rc_change);
+        newest.is_some_and(|newest| (newest.status, newest.exit_code) == (failure.status, failure.exit_code))
     }
 
     /// A recurring operation is no longer wanted: forgets it, and gives its calls.

@@ -1,7 +1,7 @@
 //! What comes at the wrong moment: from a former view, a former leader, a former life of a node, or too late. None of it
 //! may be taken for something of today, and nothing that may still run may be forgotten.
 
-use super::cluster::{Cluster, add};
+use super::cluster::{Cluster, add, add_monitored};
 use super::part;
 use crate::ExecutorInput;
 use crate::command::Command;
@@ -413,6 +413,35 @@ fn a_node_that_was_fenced_while_it_was_away_stops_when_it_is_back() {
         cluster.view(&[1, 2, 3]);
         assert_eq!(cluster.log.matches("n3 stops at once, ").count(), stops, "{}", cluster.log);
         assert_eq!(cluster.machines[&3].controller.cluster_state().ready, restarted);
+    }
+}
+
+#[test]
+fn failures_that_only_the_executor_saw_are_counted_once() {
+    for (restarts, in_time) in [(true, true), (false, true), (false, false)] {
+        let mut cluster = Cluster::settled(2);
+        cluster.ask(1, add_monitored("A"));
+        cluster.run();
+        cluster.plans(&["1 start A n2\n2 monitor/10000 A n2 after 1"]);
+        cluster.nudge();
+        cluster.input(2, Input::Executor(ExecutorInput::Lost));
+        let known = &mut cluster.machines.get_mut(&2).unwrap().known;
+        let monitor = known.values_mut().find(|known| known.call.interval_ms > 0).unwrap();
+        let result = monitor.result.as_mut().unwrap();
+        (result.exit_code, result.finished) = (7, result.finished + 60);
+        let known: Vec<_> = known.values().cloned().collect();
+        if restarts {
+            cluster.restart(2, true);
+            cluster.view(&[1, 2]);
+        }
+        for _ in 0..2 {
+            let known = if in_time { known.clone() } else { Vec::new() };
+            cluster.input(2, Input::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
+            cluster.run();
+        }
+        let state = part(&mut cluster, "node_state", "2");
+        let counted = state.contains(r#"name="fail-count-A#monitor_10000" value="1""#);
+        assert_eq!(counted, in_time, "{state}");
     }
 }
 

@@ -230,7 +230,8 @@ proptest! {
                 Happening::Lost(node) => {
                     members.remove(NODES[node]);
                     world.running.retain(|(run, _)| run.on != NODES[node]);
-                    world.give(&mut fencer, Input::NodeLost { name: NODES[node].to_owned() })?;
+                    let nodes = members.clone();
+                    world.give(&mut fencer, Input::Members { nodes, monitored: BTreeMap::new() })?;
                 }
                 Happening::Fence(target, action, delay, user) => {
                     let target = NODES[target].to_owned();

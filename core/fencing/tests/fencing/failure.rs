@@ -8,14 +8,14 @@ fn a_lost_node_is_replaced() {
     let d1 = device("d1", "fence_port", "pcmk_host_list=n1");
     check(
         &resources(&[d1]),
-        "nodes n2 n3 d1@n3\n fence n1 off\n lost n3\n lost n2",
+        "nodes n2 n3 d1@n3\n fence n1 off\n nodes n2 d1@n3\n nodes",
         expect![[r#"
         nodes n2 n3 d1@n3
         fence n1 off
             0 d1 on n3: off nodename=n1 port=n1 within 60s
-        lost n3
+        nodes n2 d1@n3
             0 d1 on n2: off nodename=n1 port=n1 within 60s
-        lost n2
+        nodes
             0 failed 1: off of n1: off of n1 failed: d1 on n3: the executor there cannot be reached: the node was lost; d1 on n2: the executor there cannot be reached: the node was lost; d1: no node is left that could run it
     "#]],
     );

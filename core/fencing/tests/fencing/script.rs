@@ -1,7 +1,7 @@
 //! A small language: lines of what happens, and what the core does about it.
 //!
 //! `nodes n1 n2 d1@n2` (members, and where monitors run) · `config` (the configuration again, as given) ·
-//! `fence n1 reboot [delay 5|at once] [by alice]` · `confirm n1 alice` · `lost n2` · `resign` · `wait 5` (seconds) · and for the
+//! `fence n1 reboot [delay 5|at once] [by alice]` · `confirm n1 alice` · `resign` · `wait 5` (seconds) · and for the
 //! oldest run of a device that has not ended: `ok d1 [output]`, `fail d1 [reason]`, `code d1 2`, `hang d1`, `absent d1`.
 //! Metadata are answered by themselves, from the agents below.
 
@@ -105,7 +105,6 @@ impl Stage {
                 self.give(Input::Confirm { target: (*target).to_owned(), user: (*user).to_owned() });
             }
             ["resign"] => self.give(Input::Resign),
-            ["lost", name] => self.give(Input::NodeLost { name: (*name).to_owned() }),
             ["wait", seconds] => self.wait(Duration::from_secs_f64(seconds.parse().expect("seconds"))),
             [word, device, rest @ ..] => self.end(word, device, &rest.join(" ")),
             _ => panic!("what is {line:?}?"),

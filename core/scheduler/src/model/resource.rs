@@ -403,9 +403,4 @@ impl Resource {
     pub fn meta(&self, name: &str) -> Option<&str> {
         self.meta.get(name).map(String::as_str)
     }
-
-    /// The id to show: with the instance number only where instances differ.
-    pub fn shown_id(&self) -> &str {
-        if self.unique { &self.id } else { &self.config_id }
-    }
 }
