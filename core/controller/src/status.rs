@@ -63,7 +63,8 @@ pub(crate) struct NodeStatus {
     pub(crate) online: bool,
     /// `join`.
     pub(crate) join: Join,
-    /// It should be a member: it did not say goodbye and was not fenced (`expected`).
+    /// It should be a member: it did not say goodbye and was not fenced (`expected`). Who was told that it may go is not
+    /// expected as long as it is still here; where it is lost then, it may not have heard that, and is expected again.
     pub(crate) expected: bool,
     /// The epoch of the view in which it became a member last: its present life, or the one that ended when it was lost. It
     /// grows from life to life. Fencing that began before was that of a former life.
@@ -137,10 +138,19 @@ impl Status {
     /// The node is gone without a word: it may still run what it ran, until it is fenced.
     pub(crate) fn lost(&mut self, node: NodeId) {
         if let Some(status) = self.known_mut(node) {
+            status.expected |= status.in_view;
             status.in_view = false;
             status.online = false;
             status.join = Join::Down;
         }
+    }
+
+    /// The node is gone, from a view of this `epoch` in which the members had not agreed yet, as far as is known here. It may
+    /// have heard more, and have gone to work.
+    pub(crate) fn may_have_joined(&mut self, node: NodeId, name: &str, epoch: u64) {
+        let status = self.node_mut(node, name);
+        status.expected = true;
+        status.member_since = status.member_since.max(epoch);
     }
 
     /// The node runs nothing any more: it was fenced, or it left cleanly.

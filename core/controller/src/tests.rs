@@ -4,6 +4,7 @@ mod changes;
 pub(crate) mod cluster;
 mod fencing;
 mod hazards;
+mod leaving;
 mod nodes;
 mod plans;
 mod replicas;

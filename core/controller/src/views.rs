@@ -20,6 +20,7 @@ impl Controller {
     /// A view was installed.
     pub(crate) fn enter(&mut self, view: View, effects: &mut Vec<Effect>) {
         let before = self.view.replace(view.clone());
+        let had_agreed = self.synced;
         let together = self.synced && view.members == view.together;
         self.synced = together;
         self.hellos.clear();
@@ -33,7 +34,7 @@ impl Controller {
         let leader = before.as_ref().map(View::leader);
         let former_view = before.as_ref().map(|view| view.id);
         let former = before.map(|view| view.members).unwrap_or_default();
-        self.say_goodbye(&former, &view, effects);
+        self.say_goodbye(&former, former_view.filter(|_| !had_agreed), &view, effects);
         self.keep_alerts_that_stand();
         self.report_view(&former, &view, effects);
         self.compare_epochs(effects);
@@ -80,8 +81,9 @@ impl Controller {
     }
 
     /// Members of the former view that are not in this one: they left cleanly, or they are lost. Who is in this one and did
-    /// not come along began anew in between.
-    fn say_goodbye(&mut self, former: &[NodeId], view: &View, effects: &mut Vec<Effect>) {
+    /// not come along began anew in between. Where the former one ended before its members agreed, as far as is known here, it
+    /// is `open`.
+    fn say_goodbye(&mut self, former: &[NodeId], open: Option<ViewId>, view: &View, effects: &mut Vec<Effect>) {
         for node in former.iter().filter(|node| view.members.contains(node) && !view.together.contains(node)) {
             self.replica.status.lost(*node);
         }
@@ -92,6 +94,9 @@ impl Controller {
                 continue;
             }
             self.replica.status.lost(*node);
+            if let Some(open) = open {
+                self.replica.status.may_have_joined(*node, &name, open.epoch);
+            }
             if self.replica.status.nodes.get(node).is_some_and(|status| status.expected) {
                 let mut event =
                     self.event("node-lost", Severity::Error, format!("{name} is lost and not known to be dead"));

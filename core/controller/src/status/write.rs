@@ -29,7 +29,9 @@ impl NodeStatus {
             .with("crmd", if self.online { "online" } else { "offline" })
             .with("join", if self.join == Join::Member { "member" } else { "down" })
             .with("expected", if self.expected { "member" } else { "down" });
-        if !self.attributes.is_empty() {
+        // What a node was told that failed or is lost (that it is to leave, for one) does not make it any safer.
+        let failed = self.expected && !self.online;
+        if !self.attributes.is_empty() && !failed {
             element.push(self.write_attributes(id));
         }
         if !self.resources.is_empty() || self.online {
