@@ -167,14 +167,18 @@ pub(crate) struct TakeOver {
 }
 
 /// The group, as the member that is asked sees it.
-struct Group {
+pub(crate) struct Group {
     client: Client,
-    status: Status,
+    pub(crate) status: Status,
 }
 
 impl Group {
     fn of(global: &Global, world: &World) -> Result<Self, Failure> {
-        let source: Source = global.source(world);
+        Self::at(&global.source(world))
+    }
+
+    /// The group as the member at this socket sees it.
+    pub(crate) fn at(source: &Source) -> Result<Self, Failure> {
         let mut client = source.client("ticket")?;
         let status = match ask(&mut client, Ask::Status)? {
             Did::Status(status) => *status,
@@ -188,13 +192,18 @@ impl Group {
         Ok(Self { client, status })
     }
 
-    fn name(&self, member: MemberId) -> String {
+    /// Asks the group, whose refusal is an answer.
+    pub(crate) fn ask(&mut self, what: Ask) -> Result<Result<Did, Refusal>, Failure> {
+        answered(&mut self.client, what)
+    }
+
+    pub(crate) fn name(&self, member: MemberId) -> String {
         let known = self.status.members.iter().find(|known| known.id == member);
         known.map_or_else(|| format!("member {member}"), |member| member.name.clone())
     }
 
     /// The member of this name or address; the one that is asked where none is named.
-    fn member(&self, name: Option<&str>) -> Result<MemberId, Failure> {
+    pub(crate) fn member(&self, name: Option<&str>) -> Result<MemberId, Failure> {
         let Some(name) = name else { return Ok(self.status.local) };
         let is = |address: &String| address == name || address.rsplit_once(':').is_some_and(|(host, _)| host == name);
         let found = self.status.members.iter().find(|member| member.name == name || member.addresses.iter().any(is));
@@ -246,15 +255,19 @@ impl Group {
     }
 }
 
-/// Asks the group and waits for its last word.
+/// Asks the group and waits for its last word, which is no refusal.
 fn ask(client: &mut Client, ask: Ask) -> Result<Did, Failure> {
+    answered(client, ask)?.map_err(|refusal| Failure::new(exit(&refusal), refusal.to_string()))
+}
+
+fn answered(client: &mut Client, ask: Ask) -> Result<Result<Did, Refusal>, Failure> {
     let answer = match client.ask(&Request::Tickets { ask: Box::new(ask) })? {
         Reply::Tickets { answer } => *answer,
         other => return Err(unexpected(&other)),
     };
     match answer {
-        Answer::Done(did) => Ok(did),
-        Answer::Refused(refusal) => Err(Failure::new(exit(&refusal), refusal.to_string())),
+        Answer::Done(did) => Ok(Ok(did)),
+        Answer::Refused(refusal) => Ok(Err(refusal)),
         Answer::Progress(step) => Err(Failure::new(Exit::PROTOCOL, format!("the group answers only: {step}"))),
     }
 }

@@ -48,6 +48,15 @@ fn run_line(line: &str) -> (u8, String, Option<Request>) {
             let reply = match serde_json::from_slice(&body).unwrap() {
                 Request::Cib => Reply::Cib { xml: CIB.into() },
                 Request::Cluster => Reply::Cluster(Box::new(state())),
+                Request::Tickets { ask } if *ask == hakudo_tickets::Request::Status => {
+                    let status = hakudo_tickets::Outcome::Status(Box::new(group()));
+                    Reply::Tickets { answer: Box::new(hakudo_tickets::Reply::Done(status)) }
+                }
+                Request::Tickets { ask } => {
+                    let answer = answer_of_group(&ask);
+                    changed = Some(Request::Tickets { ask });
+                    Reply::Tickets { answer: Box::new(answer) }
+                }
                 change => {
                     changed = Some(change);
                     Reply::Done
@@ -213,4 +222,96 @@ fn tickets_are_shown_and_changed() {
     let set = TicketChange::Set { name: "fresh".into(), value: "no".into() };
     assert_eq!(sets("crm_ticket -t T -S fresh -v no"), ticket(set, false));
     assert_eq!(sets("crm_ticket -t T -C -f"), ticket(TicketChange::Forget, true));
+}
+
+/// Two sites and an arbitrator; the first one is asked, and holds T.
+fn group() -> hakudo_tickets::Status {
+    use hakudo_tickets::{
+        AttributeStatus, LeaseStatus, MemberId, MemberKind, MemberStatus, Status, TicketMode, TicketStatus,
+    };
+    let member = |id, name: &str, kind| MemberStatus {
+        id: MemberId(id),
+        name: name.into(),
+        kind,
+        addresses: vec![format!("{name}:9929")],
+        heard: None,
+        received: 5,
+        sent: 7,
+        malformed: 0,
+        config_differs: false,
+        absent: false,
+        observes: false,
+        disclaims: false,
+    };
+    let ticket = |name: &str, holder: Option<u32>| TicketStatus {
+        name: name.into(),
+        mode: TicketMode::Automatic,
+        holder: holder.map(MemberId),
+        generation: 1,
+        lease: if holder.is_some() { LeaseStatus::Unlimited } else { LeaseStatus::None },
+        wanted: holder.is_some(),
+        revoked: false,
+        standby: false,
+        moving: None,
+        candidates: Vec::new(),
+        attributes: vec![AttributeStatus { site: MemberId(1), name: "fresh".into(), value: "yes".into(), set: 0 }],
+        failures: Default::default(),
+        history: Vec::new(),
+        expire: std::time::Duration::from_secs(10),
+    };
+    Status {
+        group: "g".into(),
+        version: 1,
+        config: 1,
+        local: MemberId(1),
+        coordinator: Some(MemberId(1)),
+        term: (0, 1),
+        committed: 1,
+        members: vec![
+            member(1, "192.0.2.1", MemberKind::Site),
+            member(2, "192.0.2.2", MemberKind::Site),
+            member(3, "192.0.2.3", MemberKind::Arbitrator),
+        ],
+        tickets: vec![ticket("T", Some(1)), ticket("U", None)],
+    }
+}
+
+fn answer_of_group(ask: &hakudo_tickets::Request) -> hakudo_tickets::Reply {
+    use hakudo_tickets::{MemberId, Outcome, Refusal, Reply as Answer, Request as Ask};
+    match ask {
+        Ask::Grant { ticket, .. } if ticket == "T" => {
+            Answer::Refused(Refusal::AlreadyGranted { ticket: "T".into(), holder: MemberId(1) })
+        }
+        Ask::Revoke { ticket, .. } if ticket == "U" => Answer::Done(Outcome::NotHeld),
+        _ => Answer::Done(Outcome::Done),
+    }
+}
+
+#[test]
+fn booths_clients_ask_the_group() {
+    use hakudo_tickets::{MemberId, Request as Ask};
+    assert_eq!(
+        shows("booth list"),
+        (0, "ticket: T, leader: 192.0.2.1, expires: INF\nticket: U, leader: NONE\n".into())
+    );
+    assert!(shows("booth client peers").1.starts_with("site         192.0.2.2, last recv: "));
+    assert_eq!(shows("booth grant").0, 1, "no ticket is named, and there are two");
+    assert_eq!(shows("booth grant -s 192.0.2.3 T").0, 1, "an arbitrator");
+    let asked = |line: &str| {
+        let (exit, _, request) = run_line(line);
+        match request {
+            Some(Request::Tickets { ask }) => (exit, *ask),
+            other => panic!("{line}: {other:?}"),
+        }
+    };
+    let grant = |ticket: &str, site, force| Ask::Grant { ticket: ticket.into(), site: MemberId(site), force };
+    assert_eq!(asked("booth grant -t T"), (1, grant("T", 1, false)));
+    assert_eq!(asked("booth grant -F -s other U"), (0, grant("U", 2, true)));
+    assert_eq!(asked("booth revoke U"), (0, Ask::Revoke { ticket: "U".into(), force: false }));
+    assert_eq!(shows("geostore get -t T fresh"), (0, "yes\n".into()));
+    assert_eq!(shows("geostore get -t T stale").0, 1);
+    assert_eq!(shows("geostore delete -t T stale").0, 1);
+    let attribute =
+        Ask::Attribute { ticket: "T".into(), site: MemberId(2), name: "fresh".into(), value: Some("no".into()) };
+    assert_eq!(asked("geostore set -t T -s 192.0.2.2 fresh no"), (0, attribute));
 }
