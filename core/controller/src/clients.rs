@@ -255,9 +255,14 @@ impl Controller {
         ))
     }
 
+    /// No other part of this cluster can be quorate now, whatever the administrator said of fencing.
+    pub(crate) fn is_alone_in_its_right(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.exclusive) || self.rivals().is_empty()
+    }
+
     /// Nodes that are not here and may be alive: lost ones, and members of former times that were not seen since this side was
     /// started.
-    fn rivals(&self) -> Vec<String> {
+    pub(crate) fn rivals(&self) -> Vec<String> {
         let status = &self.replica.status;
         let lost = status.unsafe_nodes().map(|(node, _)| self.name(node));
         let unseen =

@@ -418,6 +418,8 @@ impl Command {
             Command::Change { .. }
                 | Command::Ticket(_)
                 | Command::TicketOver { .. }
+                | Command::TicketAnswer { .. }
+                | Command::TicketRefused { .. }
                 | Command::Results(_)
                 | Command::Cleanup { .. }
                 | Command::Attribute { .. }

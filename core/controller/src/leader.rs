@@ -225,7 +225,7 @@ impl Controller {
         if self.leader.news.is_some() {
             return;
         }
-        self.look_at_tickets(&transition.tickets, transition.synapses.is_empty(), effects);
+        self.look_at_tickets(&transition, effects);
         self.leader.transitions += 1;
         let walk = Walk::new(self.leader.transitions, transition, self.replica.options().node_action_limit);
         if self.goes_in_circles(&walk, effects) {

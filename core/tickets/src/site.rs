@@ -201,7 +201,11 @@ impl Member {
                 _ => None,
             };
             match (before.and_then(until), until(&word)) {
-                (Some(_), Some(until)) if before.is_some_and(|before| same_but_for_the_end(before, &word)) => {
+                // That there is an end, or none any more, is a word of its own.
+                (Some(known), Some(until))
+                    if known.is_some() == until.is_some()
+                        && before.is_some_and(|before| same_but_for_the_end(before, &word)) =>
+                {
                     self.out.push(Effect::Lease { ticket: name.clone(), generation: word.generation, until });
                 }
                 _ => {

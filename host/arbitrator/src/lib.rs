@@ -7,7 +7,7 @@
 mod client;
 mod storage;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use client::Asked;
 use hakudo_base::{Instant, NodeId, Severity, UnixTime};
 use hakudo_link::setup::{self, Own, Setup};
@@ -61,6 +61,7 @@ struct Arbitrator {
 impl Arbitrator {
     fn start(config: &Config) -> Result<Self> {
         let Setup { local, group, settings, .. } = setup::read(&config.own)?;
+        ensure!(!group.is_site(local), "{} is a site of the group, and no arbitrator", group.name_of(local));
         let storage = Storage::open(&config.state_dir)?;
         let stored = storage.load()?;
         let mut seed = [0u8; 8];

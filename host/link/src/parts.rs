@@ -28,6 +28,11 @@ pub(crate) fn cut(number: u32, message: &[u8]) -> Vec<Vec<u8>> {
     (0..count).zip(message.chunks(PART)).map(part).collect()
 }
 
+/// It is one part of several.
+pub(crate) fn is_piece(part: &[u8]) -> bool {
+    part.first() == Some(&PIECE)
+}
+
 /// Puts the parts of the newest message together. They come by a stream, in order; one that is missing ends the message.
 #[derive(Debug, Default)]
 pub(crate) struct Gathering {

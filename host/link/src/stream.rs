@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// A connection that could not be made is tried again so much later.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Nobody waits longer for a connection, or for the other end to take something.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A stream over which nothing comes for so long is closed.
+const IDLE: Duration = Duration::from_secs(120);
 /// So many messages wait for a connection; more are dropped, the newest first.
 const WAITING: usize = 512;
 
@@ -26,7 +28,7 @@ pub(crate) struct Frame {
 pub(crate) type Outgoing = mpsc::Sender<Vec<u8>>;
 
 /// A stream to an address, made when there is something to send and again when it breaks.
-pub(crate) fn to(address: SocketAddr, frames: mpsc::UnboundedSender<Frame>) -> Outgoing {
+pub(crate) fn to(address: SocketAddr, frames: mpsc::Sender<Frame>) -> Outgoing {
     let (outgoing, mut queue) = mpsc::channel(WAITING);
     let back = outgoing.downgrade();
     tokio::spawn(async move {
@@ -50,11 +52,12 @@ pub(crate) fn to(address: SocketAddr, frames: mpsc::UnboundedSender<Frame>) -> O
 }
 
 /// A stream that somebody made to here.
-pub(crate) fn from(stream: TcpStream, frames: mpsc::UnboundedSender<Frame>) {
+pub(crate) fn from(stream: TcpStream, frames: mpsc::Sender<Frame>, place: OwnedSemaphorePermit) {
     let (outgoing, mut queue) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let ended = serve(stream, None, &mut queue, outgoing, &frames).await;
         tracing::debug!("a stream from outside ended: {ended:?}");
+        drop(place);
     });
 }
 
@@ -64,23 +67,23 @@ async fn serve(
     first: Option<Vec<u8>>,
     queue: &mut mpsc::Receiver<Vec<u8>>,
     back: Outgoing,
-    frames: &mpsc::UnboundedSender<Frame>,
+    frames: &mpsc::Sender<Frame>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();
     let read = async {
         loop {
-            let length = reader.read_u32().await? as usize;
+            let length = tokio::time::timeout(IDLE, reader.read_u32()).await?? as usize;
             if length > SEALED {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes")));
             }
             let mut bytes = Vec::new();
             // As it comes, and not all of it at once: who names a length has not shown yet that it has so much to say.
-            (&mut reader).take(length as u64).read_to_end(&mut bytes).await?;
+            tokio::time::timeout(PATIENCE, (&mut reader).take(length as u64).read_to_end(&mut bytes)).await??;
             if bytes.len() < length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            if frames.send(Frame { bytes, back: back.clone() }).is_err() {
+            if frames.send(Frame { bytes, back: back.clone() }).await.is_err() {
                 return Ok(());
             }
         }

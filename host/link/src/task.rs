@@ -11,7 +11,7 @@ use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The longest datagram: it fits every path without fragments.
 const DATAGRAM: usize = 1200;
@@ -23,6 +23,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 const WAITING: usize = 64;
 /// They are of no use any more after this.
 const STALE: Duration = Duration::from_secs(2);
+/// So many streams from outside are served at an address, and so many of their messages wait.
+const STREAMS: usize = 64;
+const FRAMES: usize = 64;
 /// Names are looked up again so often.
 const LOOK_UP: Duration = Duration::from_secs(60);
 
@@ -64,9 +67,9 @@ pub(crate) struct Task {
     /// None while another node speaks for this member.
     sessions: Option<Sessions>,
     peers: BTreeMap<NodeId, Peer>,
-    frames: mpsc::UnboundedSender<Frame>,
+    frames: mpsc::Sender<Frame>,
     found: mpsc::UnboundedSender<(NodeId, BTreeSet<SocketAddr>)>,
-    came: (mpsc::UnboundedReceiver<Frame>, mpsc::UnboundedReceiver<(NodeId, BTreeSet<SocketAddr>)>),
+    came: (mpsc::Receiver<Frame>, mpsc::UnboundedReceiver<(NodeId, BTreeSet<SocketAddr>)>),
     begun: StdInstant,
     /// How many messages were sent.
     messages: u32,
@@ -91,7 +94,7 @@ impl Task {
             sockets.push(Arc::new(socket));
             listeners.push(listener);
         }
-        let (frames, frames_came) = mpsc::unbounded_channel();
+        let (frames, frames_came) = mpsc::channel(FRAMES);
         let (found, found_came) = mpsc::unbounded_channel();
         let task = Self {
             settings,
@@ -226,7 +229,7 @@ impl Task {
     fn send_part(&mut self, to: NodeId, part: Vec<u8>) {
         let (Some(sessions), Some(peer)) = (&mut self.sessions, self.peers.get_mut(&to)) else { return };
         match sessions.seal(to, &part) {
-            Some(sealed) => self.transmit(to, &sealed),
+            Some(sealed) => self.transmit(to, &sealed, parts::is_piece(&part)),
             None => {
                 peer.waiting.push_back((StdInstant::now(), part));
                 if peer.waiting.len() > WAITING {
@@ -245,7 +248,7 @@ impl Task {
         }
         if let Some(opening) = sessions.opening(now, to, peer.is_silent(), &self.settings.group) {
             peer.asked = Some(StdInstant::now());
-            self.transmit(to, &opening);
+            self.transmit(to, &opening, false);
         }
     }
 
@@ -265,9 +268,10 @@ impl Task {
     }
 
     /// Sends something sealed by all ways that may be needed.
-    fn transmit(&mut self, to: NodeId, sealed: &[u8]) {
+    /// Parts of one message go by stream alone, so that none overtakes another.
+    fn transmit(&mut self, to: NodeId, sealed: &[u8], in_parts: bool) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        let long = sealed.len() > DATAGRAM;
+        let long = in_parts || sealed.len() > DATAGRAM;
         if !long {
             let spoke_from = peer.datagram.iter().map(|(_, from)| from).filter(|from| !peer.addresses.contains(from));
             for address in peer.addresses.iter().chain(spoke_from) {
@@ -331,7 +335,7 @@ impl Task {
         let fresh = waiting.into_iter().filter(|(at, _)| at.elapsed() < STALE);
         for (_, bytes) in fresh.collect::<Vec<_>>() {
             if let Some(sealed) = self.sessions.as_mut().and_then(|sessions| sessions.seal(to, &bytes)) {
-                self.transmit(to, &sealed);
+                self.transmit(to, &sealed, parts::is_piece(&bytes));
             }
         }
     }
@@ -381,10 +385,16 @@ async fn read(socket: Arc<UdpSocket>, datagrams: mpsc::Sender<(Arc<UdpSocket>, S
     }
 }
 
-async fn accept(listener: TcpListener, frames: mpsc::UnboundedSender<Frame>) {
+async fn accept(listener: TcpListener, frames: mpsc::Sender<Frame>) {
+    let places = Arc::new(Semaphore::new(STREAMS));
     while !frames.is_closed() {
         match listener.accept().await {
-            Ok((stream, _)) => stream::from(stream, frames.clone()),
+            // One too many is closed at once: members that are heard by datagrams need none.
+            Ok((stream, _)) => {
+                if let Ok(place) = places.clone().try_acquire_owned() {
+                    stream::from(stream, frames.clone(), place);
+                }
+            }
             Err(error) => {
                 tracing::warn!("a connection could not be taken: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -3,7 +3,7 @@
 //! The group is decided on in the controller of the node that speaks for the site. Here is what touches the world.
 
 use crate::config::NodeConfig;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use hakudo_base::NodeId;
 use hakudo_controller::{TicketEffect, TicketInput, TicketSetup};
 use hakudo_link::setup::{self, Setup};
@@ -51,6 +51,7 @@ impl Tickets {
             return Ok(());
         };
         let Setup { local, group, settings, config } = setup::read(own)?;
+        ensure!(group.is_site(local), "{} is an arbitrator of the group, and no site", group.name_of(local));
         match &self.link {
             Some(link) => link.configure(settings),
             None => {

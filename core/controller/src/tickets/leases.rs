@@ -81,7 +81,8 @@ impl Controller {
     pub(crate) fn leases_in_new_view(&mut self) {
         let held = self.held_tickets();
         self.leases.known.retain(|name, lease| held.contains(&(name.clone(), lease.generation)));
-        (self.leases.untold, self.leases.patience, self.leases.ask_at) = (BTreeSet::new(), None, None);
+        (self.leases.untold, self.leases.patience) = (BTreeSet::new(), None);
+        (self.leases.ask_at, self.leases.over_at) = (None, None);
         if held.is_empty() {
             return;
         }
@@ -129,7 +130,9 @@ impl Controller {
         effects: &mut Vec<Effect>,
     ) {
         if to == self.local {
-            for (name, generation, left) in leases {
+            // Only the leader knows for certain that there is no end: others may not have heard of one yet.
+            let of_leader = self.view.as_ref().is_some_and(|view| view.leader() == from);
+            for (name, generation, left) in leases.iter().filter(|(_, _, left)| of_leader || left.is_some()) {
                 let until = left.map(|left| Instant::from_millis(stamp_ms) + Duration::from_millis(left));
                 let lease = Lease { generation: *generation, until };
                 self.leases.know(name, lease);
@@ -187,7 +190,7 @@ impl Controller {
         if nobody_knows {
             self.leases.untold.clear();
         }
-        if self.leases.over_at.is_some_and(|again| again > self.now) {
+        if !nobody_knows && self.leases.over_at.is_some_and(|again| again > self.now) {
             return;
         }
         let (now, mut over) = (self.now, Vec::new());

@@ -16,6 +16,8 @@ pub(crate) struct Outlook {
     granted: Option<u64>,
     /// As if none were any more.
     lost: Option<u64>,
+    /// How long starting all of them may take.
+    start_time: Duration,
 }
 
 impl Controller {
@@ -46,6 +48,8 @@ impl Controller {
         let outlook = &mut self.speaker.outlook;
         if outlook.granted.take_if(|asked| *asked == token).is_some() {
             if let Ok(transition) = result {
+                // What starts here has to stop here one day: until it runs, its times for starting stand for those.
+                self.speaker.outlook.start_time = longest_way(transition);
                 let held = |name: &String| self.replica.status.tickets.get(name).is_some_and(|state| state.granted);
                 let others: Vec<(String, TicketUse)> = transition
                     .tickets
@@ -59,7 +63,7 @@ impl Controller {
         }
         if outlook.lost.take_if(|asked| *asked == token).is_some() {
             if let Ok(transition) = result {
-                let stop_time = longest_way(transition);
+                let stop_time = longest_way(transition).max(self.speaker.outlook.start_time);
                 for ticket in transition.tickets.keys().cloned() {
                     let known = self.speaker.setup.as_ref().and_then(|setup| setup.stop_time_ms.get(&ticket));
                     let stop_time = known.map_or(stop_time, |ms| Duration::from_millis(*ms));
@@ -72,15 +76,19 @@ impl Controller {
     }
 
     /// What a plan that will be carried out says of tickets.
-    pub(crate) fn look_at_tickets(
-        &mut self,
-        uses: &BTreeMap<String, TicketUse>,
-        settled: bool,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn look_at_tickets(&mut self, transition: &Transition, effects: &mut Vec<Effect>) {
         if !self.speaker.speaks() {
             return;
         }
+        // What nobody has looked for, or a lost node may run, may be active.
+        let looks = |synapse: &hakudo_scheduler::Synapse| {
+            let action = &synapse.action;
+            let once = action.attributes.get("CRM_meta_interval").is_none_or(|interval| interval == "0");
+            action.task == "stonith" || action.task == "monitor" && once
+        };
+        let all_is_known = !transition.synapses.iter().any(looks) && self.rivals().is_empty();
+        let uses = &transition.tickets;
+        let settled = transition.synapses.is_empty();
         let states = self.replica.status.tickets.iter();
         let states: Vec<(String, u64, bool, bool)> =
             states.map(|(name, state)| (name.clone(), state.generation, state.granted, state.is_held())).collect();
@@ -89,7 +97,7 @@ impl Controller {
             if granted && used.started {
                 self.tell_member(MemberInput::Started { ticket: ticket.clone(), generation }, effects);
             }
-            if !held && !used.active {
+            if !held && !used.active && all_is_known {
                 self.tell_member(MemberInput::Stopped { ticket: ticket.clone(), generation }, effects);
             }
             if granted && (settled || used.able.is_ok()) {

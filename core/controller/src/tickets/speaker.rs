@@ -36,6 +36,9 @@ pub(crate) struct Speaker {
     /// Requests that the group has not answered: the node and its number of the command.
     asked: BTreeMap<u64, (NodeId, u64)>,
     requests: u64,
+    /// Checks that go on, by our number of them: the member's.
+    checking: BTreeMap<u64, u64>,
+    checks: u64,
     /// What the member said last of each ticket.
     words: BTreeMap<String, TicketWord>,
     /// Which nodes know until when a new grant lasts.
@@ -69,7 +72,11 @@ impl Controller {
             TicketInput::Message { from, bytes } => {
                 self.tell_member(MemberInput::Received { from: MemberId(from), message: bytes }, effects);
             }
-            TicketInput::Checked { check, result } => self.tell_member(MemberInput::Checked { check, result }, effects),
+            TicketInput::Checked { check, result } => {
+                if let Some(check) = self.speaker.checking.remove(&check) {
+                    self.tell_member(MemberInput::Checked { check, result }, effects);
+                }
+            }
         }
     }
 
@@ -83,12 +90,13 @@ impl Controller {
             self.say(Command::TicketRefused { node, number, reason });
         }
         let setup = self.speaker.setup.take();
-        *self.speaker = Speaker { setup, requests: self.speaker.requests, ..Speaker::default() };
+        let Speaker { requests, checks, .. } = *self.speaker;
+        *self.speaker = Speaker { setup, requests, checks, ..Speaker::default() };
     }
 
     /// Begins to speak, or ends it, as it is this node's turn or not; and goes on with what was waited for.
     pub(crate) fn tend_speaker(&mut self, effects: &mut Vec<Effect>) {
-        let turn = self.leads() && self.synced && self.quorate() && self.may_change(false).is_ok();
+        let turn = self.leads() && self.synced && self.quorate() && self.is_alone_in_its_right();
         match (&self.speaker.setup, turn) {
             (Some(setup), true) if !self.speaker.speaks() => {
                 let (local, group) = (MemberId(setup.local), setup.group.clone());
@@ -151,15 +159,20 @@ impl Controller {
 
     /// Tells the member something and does what it asks for.
     pub(crate) fn tell_member(&mut self, input: MemberInput, effects: &mut Vec<Effect>) {
-        let Some(member) = &mut self.speaker.member else { return };
-        let mut wanted = Vec::new();
-        member.handle(self.now, input, &mut wanted);
-        for effect in wanted {
-            self.member_wants(effect, effects);
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let Some(member) = &mut self.speaker.member else { return };
+            let mut wanted = Vec::new();
+            member.handle(self.now, input, &mut wanted);
+            // What is answered at once is told after all of this is under way: the member counts on the order.
+            for effect in wanted {
+                inputs.extend(self.member_wants(effect, effects));
+            }
         }
     }
 
-    fn member_wants(&mut self, wanted: MemberEffect, effects: &mut Vec<Effect>) {
+    /// Does what the member asks for, or begins to; an answer that is there already is given back.
+    fn member_wants(&mut self, wanted: MemberEffect, effects: &mut Vec<Effect>) -> Option<MemberInput> {
         match wanted {
             MemberEffect::Send { to, message } => {
                 effects.push(Effect::Tickets(TicketEffect::Send { to: to.0, bytes: message }));
@@ -184,16 +197,17 @@ impl Controller {
             MemberEffect::Check(check) => {
                 if check.handler.is_none() && check.lag.is_none() {
                     let ready = Ok(hakudo_tickets::Readiness::default());
-                    self.tell_member(MemberInput::Checked { check: check.check, result: ready }, effects);
-                } else {
-                    effects.push(Effect::Tickets(TicketEffect::Check(Box::new(check))));
+                    return Some(MemberInput::Checked { check: check.check, result: ready });
                 }
+                // A check that a former member asked for must not answer this one.
+                self.speaker.checks += 1;
+                self.speaker.checking.insert(self.speaker.checks, check.check);
+                let check = hakudo_tickets::Check { check: self.speaker.checks, ..check };
+                effects.push(Effect::Tickets(TicketEffect::Check(Box::new(check))));
             }
             MemberEffect::Reply { id, reply } => {
-                if !reply.is_final() {
-                    return;
-                }
-                if let Some((node, number)) = self.speaker.asked.remove(&id) {
+                let asked = if reply.is_final() { self.speaker.asked.remove(&id) } else { None };
+                if let Some((node, number)) = asked {
                     self.say(Command::TicketAnswer { node, number, reply: Box::new(reply) });
                 }
             }
@@ -202,13 +216,17 @@ impl Controller {
                 effects.push(Effect::Event(self.event("ticket-group", severity, text)));
             }
         }
+        None
     }
 
     /// An event with the members' names instead of their numbers.
     fn in_names(&self, event: &hakudo_tickets::Event) -> String {
         let mut text = event.to_string();
         let members = self.speaker.member.iter().flat_map(|member| &member.group().members);
-        for member in members.collect::<Vec<_>>().into_iter().rev() {
+        let mut members: Vec<_> = members.collect();
+        // Longer numbers first: one may begin with another.
+        members.sort_by_key(|member| std::cmp::Reverse(member.id));
+        for member in members {
             text = text.replace(&format!("member {}", member.id), &member.name);
         }
         text

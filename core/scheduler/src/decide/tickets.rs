@@ -150,7 +150,9 @@ impl Planner {
             let entry: &mut TicketUse = uses.entry(constraint.ticket.clone()).or_insert(unused);
             let promoted = constraint.role == Role::Promoted;
             entry.active |= self.any_active(constraint.resource, promoted);
-            entry.started &= self.all_run(constraint.resource, &|part| is_active(part, promoted));
+            entry.started &= self.all_run(constraint.resource, &|part| {
+                is_active(part, promoted) && part.pending_task.is_none() && !part.start_pending
+            });
             if entry.able.is_ok() && !self.all_run(constraint.resource, &|part| will_be_active(part, promoted)) {
                 let what = if promoted { "be promoted" } else { "run" };
                 entry.able = Err(format!("{} cannot {what} on any node here", self.resource(constraint.resource).id));
