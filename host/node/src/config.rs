@@ -465,7 +465,7 @@ mod tests {
         check(
             r#"{"cluster_name": "c", "node": "a", "nodez": []}"#,
             &expect![
-                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path`, `node_user` at line 1 column 42"
+                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path`, `node_user`, `tickets` at line 1 column 42"
             ],
         );
     }
