@@ -15,7 +15,7 @@ pub(crate) use fencing::FencingHistory;
 pub(crate) use history::changes_state;
 pub(crate) use history::{Digests, History, Issued, Operation, Order, Outcome, Report};
 
-pub(crate) use tickets::GroupTicket;
+pub(crate) use tickets::{GroupTicket, ticket_state};
 
 use hakudo_base::NodeId;
 use hakudo_cib::Element;

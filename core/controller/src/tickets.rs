@@ -14,7 +14,7 @@ pub(crate) mod speaker;
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::request::{Refusal, RefusalKind, TicketChange};
-use crate::status::GroupTicket;
+use crate::status::{GroupTicket, ticket_state};
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
 use serde::{Deserialize, Serialize};
@@ -108,18 +108,7 @@ impl Tickets {
 
 impl TicketState {
     fn write(&self, name: &str) -> Element {
-        let flag = |is| if is { "true" } else { "false" };
-        let mut element = Element::new("ticket_state")
-            .with("id", name)
-            .with("standby", flag(self.standby))
-            .with("granted", flag(self.granted));
-        if let Some(time) = self.last_granted {
-            element.set("last-granted", &time.to_string());
-        }
-        for (name, value) in &self.attributes {
-            element.set(name, value);
-        }
-        element
+        ticket_state(name, self.granted, self.standby, self.last_granted, &self.attributes)
     }
 }
 

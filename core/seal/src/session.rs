@@ -10,16 +10,12 @@
 //! in under the new keys. Only then does the session count, and only then is a new run of the peer believed. So a
 //! recording changes nothing, and a peer that was restarted is taken up after one and a half round trips. What was answered
 //! is remembered for each run by itself, so that recordings of ended runs do not take the place of the one that lives.
-//!
-//! Randomness follows from the seed: SHA-256 over the seed, the number of the run, and a counter.
 
+use crate::handshake::{Entropy, Handshake, Keys, Sealing};
 use crate::keys::{Credentials, MAX_NAME, Secret};
+use crate::replay::ReplayWindow;
 use hakudo_base::{Instant, NodeId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use snow::params::{CipherChoice, DHChoice, HashChoice};
-use snow::resolvers::{CryptoResolver, DefaultResolver};
-use snow::types::{Cipher, Dh, Hash, Random};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -31,12 +27,6 @@ const DATA: u8 = 3;
 const DATA_HEADER: usize = 14;
 /// Version, kind, from, to.
 const OPEN_HEADER: usize = 10;
-const PATTERN_SHARED: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
-const PATTERN_PAIRS: &str = "Noise_KK_25519_ChaChaPoly_BLAKE2s";
-/// The longest message of a handshake, in bytes.
-const LONGEST_HANDSHAKE: usize = 1200;
-/// How many counters behind the newest one are still told apart.
-const REPLAY_WINDOW: u64 = 2048;
 /// A session is replaced after this long, or this many datagrams.
 const REKEY_AFTER: Duration = Duration::from_secs(3600);
 const REKEY_PACKETS: u64 = 1 << 28;
@@ -47,15 +37,6 @@ const HANDSHAKE_LIFETIME: Duration = Duration::from_secs(10);
 const ANSWERED_RUNS: usize = 32;
 /// How many ended runs of a peer are remembered, so that recordings of their handshakes are not even answered.
 const RETIRED_RUNS: usize = 16;
-
-/// How datagrams are protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sealing {
-    /// Encrypted and authenticated.
-    Noise,
-    /// A checksum. For simulations only.
-    Checksum,
-}
 
 /// What became of a datagram.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,212 +107,6 @@ struct Answer {
     boot: u64,
     session: u32,
     cluster_name: String,
-}
-
-/// Random bytes that follow from a seed.
-#[derive(Clone)]
-pub struct Entropy {
-    secret: [u8; 32],
-    counter: u64,
-}
-
-impl Entropy {
-    /// The generator of the run with number `runs`.
-    pub fn new(seed: [u8; 32], runs: u64) -> Self {
-        let secret =
-            Sha256::new().chain_update(b"hakudo membership").chain_update(seed).chain_update(runs.to_le_bytes());
-        Self { secret: secret.finalize().into(), counter: 0 }
-    }
-
-    fn block(&mut self) -> [u8; 32] {
-        self.counter += 1;
-        Sha256::new().chain_update(self.secret).chain_update(self.counter.to_le_bytes()).finalize().into()
-    }
-
-    /// Any number.
-    pub fn next_u64(&mut self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.block();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-
-    /// A generator that goes its own way.
-    fn fork(&mut self) -> Self {
-        Self { secret: self.block(), counter: 0 }
-    }
-}
-
-impl Random for Entropy {
-    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
-        for chunk in dest.chunks_mut(32) {
-            let block = self.block();
-            chunk.iter_mut().zip(block).for_each(|(to, from)| *to = from);
-        }
-        Ok(())
-    }
-}
-
-/// The default primitives, with our randomness.
-struct Resolver(Entropy);
-
-impl CryptoResolver for Resolver {
-    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
-        Some(Box::new(self.0.clone()))
-    }
-
-    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        DefaultResolver.resolve_dh(choice)
-    }
-
-    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
-    }
-
-    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
-    }
-}
-
-/// A handshake on its way, on either side.
-enum Handshake {
-    Noise(Box<snow::HandshakeState>),
-    Checksum,
-}
-
-impl Handshake {
-    fn new(sealing: Sealing, secret: &Secret, prologue: &[u8], entropy: Entropy, opens: bool) -> Option<Self> {
-        if sealing == Sealing::Checksum {
-            return Some(Handshake::Checksum);
-        }
-        let pattern = match secret {
-            Secret::Shared(_) => PATTERN_SHARED,
-            Secret::Pair { .. } => PATTERN_PAIRS,
-        };
-        let builder = snow::Builder::with_resolver(pattern.parse().ok()?, Box::new(Resolver(entropy)));
-        let builder = match secret {
-            Secret::Shared(key) => builder.psk(0, key.bytes()).ok()?,
-            Secret::Pair { private, peer } => {
-                builder.local_private_key(private.bytes()).ok()?.remote_public_key(&peer.0).ok()?
-            }
-        };
-        let builder = builder.prologue(prologue).ok()?;
-        let state = if opens { builder.build_initiator() } else { builder.build_responder() };
-        state.ok().map(|state| Handshake::Noise(Box::new(state)))
-    }
-
-    fn write(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Handshake::Noise(state) => {
-                let mut out = vec![0; LONGEST_HANDSHAKE];
-                let length = state.write_message(payload, &mut out).ok()?;
-                out.truncate(length);
-                Some(out)
-            }
-            Handshake::Checksum => Some([&fnv1a(payload).to_le_bytes(), payload].concat()),
-        }
-    }
-
-    fn read(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Handshake::Noise(state) => {
-                let mut out = vec![0; LONGEST_HANDSHAKE];
-                let length = state.read_message(bytes, &mut out).ok()?;
-                out.truncate(length);
-                Some(out)
-            }
-            Handshake::Checksum => {
-                let (sum, payload) = bytes.split_first_chunk::<8>()?;
-                (fnv1a(payload) == u64::from_le_bytes(*sum)).then(|| payload.to_vec())
-            }
-        }
-    }
-
-    fn finish(self) -> Option<Keys> {
-        match self {
-            Handshake::Noise(state) => {
-                state.into_stateless_transport_mode().ok().map(|keys| Keys::Noise(Box::new(keys)))
-            }
-            Handshake::Checksum => Some(Keys::Checksum),
-        }
-    }
-}
-
-enum Keys {
-    Noise(Box<snow::StatelessTransportState>),
-    Checksum,
-}
-
-impl Keys {
-    /// Appends the sealed payload to `out`, which holds the header.
-    fn seal(&self, counter: u64, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        match self {
-            Keys::Noise(keys) => {
-                let header = out.len();
-                out.resize(header + payload.len() + 16, 0);
-                keys.write_message(counter, payload, out.get_mut(header..)?).ok().map(|_| ())
-            }
-            Keys::Checksum => {
-                out.extend((fnv1a(payload) ^ counter).to_le_bytes());
-                out.extend(payload);
-                Some(())
-            }
-        }
-    }
-
-    fn open(&self, counter: u64, sealed: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Keys::Noise(keys) => {
-                let mut out = vec![0; sealed.len()];
-                let length = keys.read_message(counter, sealed, &mut out).ok()?;
-                out.truncate(length);
-                Some(out)
-            }
-            Keys::Checksum => {
-                let (sum, payload) = sealed.split_first_chunk::<8>()?;
-                (fnv1a(payload) ^ counter == u64::from_le_bytes(*sum)).then(|| payload.to_vec())
-            }
-        }
-    }
-}
-
-/// Which counters were seen: the newest, and a bit for each of those right behind it.
-struct ReplayWindow {
-    /// One above the newest.
-    end: u64,
-    seen: [u64; (REPLAY_WINDOW / 64) as usize],
-}
-
-impl ReplayWindow {
-    fn new() -> Self {
-        Self { end: 0, seen: [0; (REPLAY_WINDOW / 64) as usize] }
-    }
-
-    fn slot(&mut self, counter: u64) -> (&mut u64, u64) {
-        let bit = counter % REPLAY_WINDOW;
-        (&mut self.seen[(bit / 64) as usize], 1 << (bit % 64))
-    }
-
-    fn is_new(&mut self, counter: u64) -> bool {
-        if counter >= self.end {
-            return true;
-        }
-        let (word, bit) = self.slot(counter);
-        let unseen = *word & bit == 0;
-        unseen && self.end - counter <= REPLAY_WINDOW
-    }
-
-    fn mark(&mut self, counter: u64) {
-        if counter >= self.end {
-            // Forget what falls out of the window.
-            let first = self.end.max(counter.saturating_sub(REPLAY_WINDOW - 1));
-            for passed in first..=counter {
-                let (word, bit) = self.slot(passed);
-                *word &= !bit;
-            }
-            self.end = counter.saturating_add(1);
-        }
-        let (word, bit) = self.slot(counter);
-        *word |= bit;
-    }
 }
 
 struct Session {
@@ -695,11 +470,6 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     }
 }
 
-/// FNV-1a: tells apart by accident, not by intent.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
 fn foreign(node: NodeId, cluster_name: String) -> Rejection {
     Rejection::Foreign { node, cluster_name: cluster_name.chars().take(MAX_NAME).collect() }
 }
@@ -867,20 +637,5 @@ mod tests {
         b.use_credentials(pairs(12, &[(A, 13)]));
         assert!(b.seal(A, b"word").is_none(), "who has another pair now is another one");
         assert!(meet(&mut thief, &mut b));
-    }
-
-    #[test]
-    fn the_window_takes_each_counter_once() {
-        let mut window = ReplayWindow::new();
-        for counter in [0, 5, 3, 2047, 2048, 1, 4000, 2500] {
-            assert!(window.is_new(counter), "{counter}");
-            window.mark(counter);
-            assert!(!window.is_new(counter), "{counter}");
-        }
-        assert!(!window.is_new(6), "too old to tell");
-        assert!(window.is_new(3999));
-        window.mark(1 << 40);
-        assert!(!window.is_new(4000));
-        assert!(window.is_new((1 << 40) - 2047));
     }
 }

@@ -8,7 +8,9 @@ use hakudo_base::NodeId;
 use hakudo_controller::{TicketEffect, TicketInput, TicketSetup};
 use hakudo_link::setup::{self, Setup};
 use hakudo_link::{Link, Received};
+use hakudo_tickets::booth::text;
 use hakudo_tickets::{Check, Handler, Readiness};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -87,15 +89,10 @@ impl Tickets {
     }
 
     /// What booth's handlers are told. The ticket is not granted yet, so that it does not expire either.
-    fn environment(&self, check: &Check) -> Vec<(&'static str, String)> {
+    fn environment(&self, check: &Check) -> BTreeMap<&'static str, String> {
         let name = self.config.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        vec![
-            ("BOOTH_TICKET", check.ticket.clone()),
-            ("BOOTH_LOCAL", self.site.clone()),
-            ("BOOTH_CONF_PATH", self.config.display().to_string()),
-            ("BOOTH_CONF_NAME", name),
-            ("BOOTH_TICKET_EXPIRES", "0".to_owned()),
-        ]
+        let path = self.config.display().to_string();
+        text::handler_environment(&check.ticket, &self.site, &path, &name, None)
     }
 
     fn tell(&self, input: TicketInput) {
@@ -113,7 +110,7 @@ async fn pass_on(mut received: mpsc::UnboundedReceiver<Received>, inputs: mpsc::
 }
 
 /// Runs the program, or all of a folder in the order of their names until one fails (booth: `before-acquire-handler`).
-async fn run_check(handler: Option<&Handler>, environment: &[(&str, String)]) -> Result<Readiness, String> {
+async fn run_check(handler: Option<&Handler>, environment: &BTreeMap<&str, String>) -> Result<Readiness, String> {
     if let Some(Handler { path, arguments }) = handler {
         for program in programs(Path::new(path))? {
             run_program(&program, arguments, environment).await?;
@@ -134,9 +131,9 @@ fn programs(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(programs)
 }
 
-async fn run_program(program: &Path, arguments: &[String], environment: &[(&str, String)]) -> Result<(), String> {
+async fn run_program(program: &Path, arguments: &[String], environment: &BTreeMap<&str, String>) -> Result<(), String> {
     let mut command = Command::new(program);
-    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    command.args(arguments).envs(environment);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let name = program.display();
     let mut child = command.spawn().map_err(|error| format!("the check {name} cannot be run: {error}"))?;
@@ -158,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_says_yes_or_no_by_its_exit_code() {
-        let environment = [("BOOTH_TICKET", "T".to_owned())];
+        let environment = BTreeMap::from([("BOOTH_TICKET", "T".to_owned())]);
         let script = |text: &'static str| handler("/bin/sh", &["-c", text]);
         let result = run_check(Some(&script("test \"$BOOTH_TICKET\" = T")), &environment).await;
         assert_eq!(result, Ok(Readiness::default()));

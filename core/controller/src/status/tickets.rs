@@ -29,17 +29,7 @@ pub(crate) struct GroupTicket {
 impl GroupTicket {
     /// `<ticket_state>`.
     pub(crate) fn write(&self, name: &str) -> Element {
-        let flag = |is| if is { "true" } else { "false" };
-        let mut element = Element::new("ticket_state")
-            .with("id", name)
-            .with("standby", flag(self.standby))
-            .with("granted", flag(self.granted));
-        if let Some(time) = self.last_granted {
-            element.set("last-granted", &time.to_string());
-        }
-        for (name, value) in &self.attributes {
-            element.set(name, value);
-        }
+        let mut element = ticket_state(name, self.granted, self.standby, self.last_granted, &self.attributes);
         if let Some(holder) = &self.holder {
             element.set("owner", holder);
         }
@@ -50,4 +40,24 @@ impl GroupTicket {
     pub(crate) fn is_held(&self) -> bool {
         self.granted || self.awaited
     }
+}
+
+/// `<ticket_state>`, whoever granted the ticket.
+pub(crate) fn ticket_state(
+    name: &str,
+    granted: bool,
+    standby: bool,
+    last_granted: Option<i64>,
+    attributes: &BTreeMap<String, String>,
+) -> Element {
+    let flag = |is| if is { "true" } else { "false" };
+    let mut element =
+        Element::new("ticket_state").with("id", name).with("standby", flag(standby)).with("granted", flag(granted));
+    if let Some(time) = last_granted {
+        element.set("last-granted", &time.to_string());
+    }
+    for (name, value) in attributes {
+        element.set(name, value);
+    }
+    element
 }
