@@ -10,9 +10,11 @@
 //! The checker (`check`) looks at the services alone.
 
 mod check;
+mod clock;
 mod cluster;
 pub mod generate;
 mod mutation;
+mod queue;
 pub mod script;
 mod store;
 #[cfg(test)]

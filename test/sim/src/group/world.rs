@@ -1,11 +1,13 @@
 //! The world: members with their clocks, stores and clusters, the network between them, and what happens next.
 
 use super::check::Checker;
+use super::clock::Clock;
 use super::cluster::{Cluster, Next};
+use super::queue::Queued;
 use super::script::{Act, Script};
 use super::store::Store;
 use super::{Mutation, Outcome, Rule};
-use hakudo_base::{Instant, Random, UnixTime};
+use hakudo_base::{Random, UnixTime};
 use hakudo_tickets::{
     Effect, Event as CoreEvent, Holding, Input, LeaseStatus, Member, MemberId, MemberKind, Outcome as Answer,
     Readiness, Reply, Request, RequestEnvelope, Status, TicketMode, TicketWord,
@@ -20,27 +22,6 @@ const PATIENCE: u64 = 600 * 1000 * MS;
 const MOST_EVENTS: u64 = 400_000;
 /// How far a clock of the mutation that drifts too much is off, in millionths.
 const WILD_DRIFT: i64 = 300_000;
-
-/// A clock that started at any number and is a little too fast or slow.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    offset: u64,
-    millionths: i64,
-}
-
-impl Clock {
-    fn local(self, truth: u64) -> Instant {
-        let passed = i128::from(truth) * i128::from(1_000_000 + self.millionths) / 1_000_000;
-        Instant::from_nanos(self.offset + u64::try_from(passed).unwrap_or(0))
-    }
-
-    /// The first true moment at which the clock shows this.
-    fn truth(self, local: Instant) -> u64 {
-        let passed = i128::from(local.as_nanos().saturating_sub(self.offset));
-        let rate = i128::from(1_000_000 + self.millionths);
-        u64::try_from((passed * 1_000_000 + rate - 1) / rate).unwrap_or(u64::MAX)
-    }
-}
 
 /// One run of a member's process.
 struct Process {
@@ -64,7 +45,7 @@ struct Place {
 }
 
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     Act(usize),
     Heal,
     Look,
@@ -76,29 +57,6 @@ enum Event {
     HasStopped { site: usize, ticket: String, version: u64 },
     HasStarted { site: usize, ticket: String, version: u64 },
     GhostEnds { member: usize, run: u64 },
-}
-
-struct Queued {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (other.at, other.order).cmp(&(self.at, self.order))
-    }
 }
 
 pub(crate) struct World {

@@ -1,8 +1,10 @@
 //! One ticket: what is promised to whom, votes, and the way to the lead.
 
+mod election;
+
 use super::leading::Leading;
-use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body, fulfilled};
-use crate::booth::config::{self, Kind, Mode, When};
+use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body};
+use crate::booth::config::{self, Kind, Mode};
 use crate::booth::text;
 use crate::booth::wire::{Command, Flags, Leader, Message, Outcome, Reason, SiteId, TicketBody};
 use crate::drift;
@@ -59,7 +61,7 @@ pub(super) enum Role {
 
 /// A message that is repeated to those who did not answer.
 #[derive(Debug)]
-struct Farewell {
+pub(super) struct Farewell {
     message: Message,
     silent: Members,
     left: u32,
@@ -154,15 +156,15 @@ impl Ticket {
     }
 
     /// Renewals raise the term of a promise; what is on disk stays, so that a renewal writes nothing.
-    fn reserved_of(&self, promise: Promise) -> u32 {
+    pub(super) fn reserved_of(&self, promise: Promise) -> u32 {
         promise.term - promise.term % TERMS
     }
 
-    fn is_manual(&self) -> bool {
+    pub(super) fn is_manual(&self) -> bool {
         self.config.mode == Mode::Manual
     }
 
-    fn expire(&self) -> Duration {
+    pub(super) fn expire(&self) -> Duration {
         self.config.expire
     }
 
@@ -220,22 +222,22 @@ impl Ticket {
         self.send_all(context, &message);
     }
 
-    fn send_all(&self, context: &mut Context, message: &Message) {
+    pub(super) fn send_all(&self, context: &mut Context, message: &Message) {
         let others: Vec<SiteId> = context.others().map(|peer| peer.id).collect();
         others.into_iter().for_each(|to| context.send(to, message.clone()));
     }
 
-    fn answer(&self, context: &mut Context, to: SiteId, command: Command, request: Command) {
+    pub(super) fn answer(&self, context: &mut Context, to: SiteId, command: Command, request: Command) {
         let message = self.message_of(context, command, Some(request));
         context.send(to, message);
     }
 
-    fn reject(&self, context: &mut Context, to: SiteId, request: Command, outcome: Outcome) {
+    pub(super) fn reject(&self, context: &mut Context, to: SiteId, request: Command, outcome: Outcome) {
         let message = Message { outcome, ..self.message_of(context, Command::Reject, Some(request)) };
         context.send(to, message);
     }
 
-    fn say_farewell(&mut self, context: &mut Context, message: Message) {
+    pub(super) fn say_farewell(&mut self, context: &mut Context, message: Message) {
         self.send_all(context, &message);
         let silent = context.others().map(|peer| peer.id).collect();
         let next = context.now.monotonic + self.config.timeout;
@@ -278,7 +280,7 @@ impl Ticket {
     }
 
     /// How long a lease that `from` just spoke of can last at most, by the clock here.
-    fn lease_of(&self, context: &mut Context, from: SiteId, wire: u32) -> Duration {
+    pub(super) fn lease_of(&self, context: &mut Context, from: SiteId, wire: u32) -> Duration {
         let durable = context.is_durable(from);
         let mut valid = context.at_most(wire);
         if valid > self.expire() * 20 {
@@ -296,7 +298,7 @@ impl Ticket {
     }
 
     /// Promises the ticket to `leader` until then, or for longer.
-    fn promise_to(&mut self, context: &mut Context, leader: SiteId, term: u32, until: Instant) {
+    pub(super) fn promise_to(&mut self, context: &mut Context, leader: SiteId, term: u32, until: Instant) {
         let before = self.promise.filter(|promise| promise.leader == leader);
         let until = before.map_or(until, |promise| promise.until.max(until));
         let term = before.map_or(term, |promise| promise.term.max(term));
@@ -316,7 +318,7 @@ impl Ticket {
         self.next_try = None;
     }
 
-    fn on_heartbeat(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, command: Command) {
+    pub(super) fn on_heartbeat(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, command: Command) {
         let now = context.now.monotonic;
         if body.leader != Leader::Site(from) || context.kind(from) != Some(Kind::Site) {
             return;
@@ -356,7 +358,7 @@ impl Ticket {
         context.send(from, answer);
     }
 
-    fn on_request(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, reason: Reason) {
+    pub(super) fn on_request(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, reason: Reason) {
         let now = context.now.monotonic;
         if context.kind(from) != Some(Kind::Site) || self.is_manual() {
             return;
@@ -392,7 +394,7 @@ impl Ticket {
     }
 
     /// True where `voter` may have forgotten a promise that still holds.
-    fn is_forgetful(&self, context: &Context, voter: SiteId) -> bool {
+    pub(super) fn is_forgetful(&self, context: &Context, voter: SiteId) -> bool {
         let longest = drift::lengthen(self.expire() + self.config.timeout + Duration::from_secs(1));
         context
             .peers
@@ -400,7 +402,7 @@ impl Ticket {
             .is_some_and(|peer| !peer.durable && peer.forgot_at.is_some_and(|at| context.now.monotonic < at + longest))
     }
 
-    fn on_vote(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+    pub(super) fn on_vote(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         self.term = self.term.max(body.term);
         let forgetful = self.is_forgetful(context, from);
         let local = context.config.local;
@@ -422,7 +424,7 @@ impl Ticket {
         }
     }
 
-    fn on_index(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+    pub(super) fn on_index(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         let now = context.now.monotonic;
         self.term = self.term.max(body.term);
         if matches!(self.role, Role::Leading(_)) {
@@ -451,7 +453,7 @@ impl Ticket {
     }
 
     /// Somebody says that `holder` has a lease.
-    fn learn(&mut self, context: &mut Context, from: SiteId, holder: SiteId, body: &TicketBody) {
+    pub(super) fn learn(&mut self, context: &mut Context, from: SiteId, holder: SiteId, body: &TicketBody) {
         let now = context.now.monotonic;
         if holder == context.config.local {
             // Held here before a restart of this process.
@@ -483,7 +485,7 @@ impl Ticket {
         self.promise_to(context, holder, body.term, now + lease);
     }
 
-    fn on_release(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+    pub(super) fn on_release(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         let Some(promise) = self.promise else { return };
         if promise.leader != from || body.term < promise.term {
             return;
@@ -501,7 +503,7 @@ impl Ticket {
         self.tell_not_held(context);
     }
 
-    fn on_revoke(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
+    pub(super) fn on_revoke(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         self.claims.remove(&from);
         let is_holder = match self.promise {
             Some(promise) => promise.leader == from && body.term >= promise.term,
@@ -517,7 +519,7 @@ impl Ticket {
     }
 
     /// Notes that an administrator has revoked the ticket.
-    fn revoked(&mut self, context: &mut Context) {
+    pub(super) fn revoked(&mut self, context: &mut Context) {
         self.role = Role::Idle;
         self.promise = None;
         self.known = Leader::Nobody;
@@ -529,7 +531,7 @@ impl Ticket {
         self.tell_not_held(context);
     }
 
-    fn on_reject(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, outcome: Outcome) {
+    pub(super) fn on_reject(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, outcome: Outcome) {
         self.term = self.term.max(body.term);
         match &mut self.role {
             Role::Leading(leading) => leading.rejected(context.now.monotonic, self.config.timeout),
@@ -549,150 +551,13 @@ impl Ticket {
         }
     }
 
-    // The way to the lead.
-
-    fn random_delay(&self, context: &mut Context) -> Duration {
-        let longest = self.config.timeout.min(Duration::from_secs(1));
-        Duration::from_millis(context.random.below(longest.as_millis() as u64))
-    }
-
-    /// How long others are let go first: those of higher weight, and after a loss all others.
-    fn precedence(&self, context: &Context) -> Duration {
-        let weight = |id| {
-            context.config.members.iter().position(|member| member.id == id).map_or(0, |at| self.config.weight(at))
-        };
-        let own = weight(context.config.local);
-        let sites = context.others().filter(|peer| peer.kind == Kind::Site);
-        let before = sites.filter(|peer| weight(peer.id) > own).count();
-        self.config.timeout.min(Duration::from_secs(1)) * before as u32
-    }
-
-    /// True where this site could take a lost ticket now.
-    fn may_take(&self, context: &Context) -> bool {
-        let prerequisites = self.granting
-            || self.lost == Reason::Reacquire
-            || fulfilled(&self.config.prerequisites, When::Auto, &self.attributes);
-        let idle = !self.running || self.lost == Reason::Reacquire;
-        context.is_site() && !self.is_manual() && self.able && idle && prerequisites
-    }
-
-    /// Begins to acquire the ticket.
-    pub(super) fn acquire(&mut self, context: &mut Context, reason: Reason) {
-        self.next_try = None;
-        self.failed_elections = 0;
-        self.granting = reason == Reason::Admin;
-        if self.config.handler.is_empty() || reason == Reason::Reacquire {
-            self.agreed(context, reason);
-        } else {
-            self.role = Role::Checking { reason };
-            self.run_handler(context, None);
-        }
-    }
-
-    pub(super) fn run_handler(&self, context: &mut Context, expires: Option<i64>) {
-        context.outs.push(Out::Effect(Effect::RunHandler { ticket: self.config.name.clone(), expires }));
-    }
-
-    pub(super) fn handler_ended(&mut self, context: &mut Context, agrees: bool) {
-        match &self.role {
-            Role::Checking { reason } if agrees => {
-                let reason = *reason;
-                self.agreed(context, reason);
-            }
-            Role::Checking { .. } => {
-                self.event(context, Severity::Warning, "the handler did not agree");
-                self.role = Role::Idle;
-                self.granting = false;
-                self.outcomes.push(Outcome::HandlerFailed);
-                self.next_try = Some(context.now.monotonic + self.config.renewal);
-            }
-            Role::Leading(_) if !agrees => {
-                self.event(context, Severity::Warning, "the handler did not agree, giving the ticket up");
-                self.give_up(context, false);
-            }
-            _ => {}
-        }
-    }
-
-    fn agreed(&mut self, context: &mut Context, reason: Reason) {
-        let now = context.now.monotonic;
-        if self.is_manual() && self.immediate {
-            return self.lead_manually(context);
-        }
-        // Before a takeover, members that do not keep their promises are asked whether they remember.
-        let doubtful = |peer: &&super::Peer| match reason {
-            Reason::TicketLost | Reason::Reacquire => !context.is_durable(peer.id),
-            _ => self.is_manual() && peer.kind == Kind::Site,
-        };
-        let silent: Members = context.others().filter(doubtful).map(|peer| peer.id).collect();
-        if silent.is_empty() {
-            return if self.is_manual() { self.lead_manually(context) } else { self.stand(context, reason, silent) };
-        }
-        self.claims.clear();
-        self.role = Role::Asking { reason, silent, until: now + self.config.timeout };
-        self.broadcast(context, Command::Status, Reason::JustSo);
-    }
-
-    /// Asks for votes.
-    fn stand(&mut self, context: &mut Context, reason: Reason, doubted: Members) {
-        let local = context.config.local;
-        let term = self.next_term(context);
-        self.vote = Some((term, local));
-        context.outs.push(Out::Persist);
-        let votes = Members::from([local]);
-        let until = context.now.monotonic + self.config.timeout;
-        self.role = Role::Candidate { reason, term, answered: votes.clone(), votes, doubted, until };
-        let mut message = self.message_of(context, Command::RequestVote, None);
-        message.reason = reason;
-        message.body = body(&self.config.name, Leader::Site(local), term, 0);
-        self.send_all(context, &message);
-        if context.is_majority(1) {
-            self.win(context, reason);
-        }
-    }
-
-    fn election_failed(&mut self, context: &mut Context) {
-        let Role::Candidate { reason, .. } = self.role else { return };
-        self.role = Role::Idle;
-        self.failed_elections += 1;
-        if reason == Reason::Admin && self.failed_elections > self.config.retries {
-            self.event(context, Severity::Error, "no majority for the grant");
-            self.granting = false;
-            self.immediate = false;
-            self.outcomes.push(Outcome::SyncFail);
-            return;
-        }
-        if reason == Reason::Admin {
-            self.outcomes.push(Outcome::More);
-        } else {
-            self.lost = reason;
-        }
-        let delay = self.random_delay(context) + Duration::from_millis(10);
-        self.next_try = Some(context.now.monotonic + delay);
-    }
-
-    fn win(&mut self, context: &mut Context, reason: Reason) {
-        let (now, local) = (context.now.monotonic, context.config.local);
-        self.farewell = None;
-        let commit_at = now + self.commit_delay(reason);
-        self.role = Role::Leading(Leading::new(reason, commit_at, now));
-        // The promise to itself: whatever comes, it is on disk before the first heartbeat.
-        self.promise = None;
-        self.promise_to(context, local, self.term, now + drift::lengthen(self.expire()));
-        self.new_round(context);
-    }
-
-    pub(super) fn lead_manually(&mut self, context: &mut Context) {
-        let (now, local) = (context.now.monotonic, context.config.local);
-        self.next_term(context);
-        self.role = Role::Leading(Leading::new(Reason::Admin, now, now));
-        self.claims.insert(local);
-        self.promise_to(context, local, self.term, now);
-        self.new_round(context);
-        self.commit(context);
-    }
-
-    fn manual_heartbeat(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, command: Command) {
+    pub(super) fn manual_heartbeat(
+        &mut self,
+        context: &mut Context,
+        from: SiteId,
+        body: &TicketBody,
+        command: Command,
+    ) {
         self.claims.insert(from);
         self.term = self.term.max(body.term);
         if matches!(self.role, Role::Leading(_)) {
@@ -816,7 +681,7 @@ impl Ticket {
         self.tell_not_held(context);
     }
 
-    fn tick_farewell(&mut self, context: &mut Context) {
+    pub(super) fn tick_farewell(&mut self, context: &mut Context) {
         let now = context.now.monotonic;
         let Some(farewell) = &mut self.farewell else { return };
         if now < farewell.next {

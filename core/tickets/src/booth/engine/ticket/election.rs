@@ -1,0 +1,153 @@
+//! The way to the lead: who may stand when, and what becomes of votes.
+
+use super::super::leading::Leading;
+use super::super::{Context, Effect, Members, Out, body, fulfilled};
+use super::{Role, Ticket};
+use crate::booth::config::{Kind, When};
+use crate::booth::wire::{Command, Leader, Outcome, Reason};
+use crate::drift;
+use hakudo_base::Severity;
+use std::time::Duration;
+
+impl Ticket {
+    pub(in super::super) fn random_delay(&self, context: &mut Context) -> Duration {
+        let longest = self.config.timeout.min(Duration::from_secs(1));
+        Duration::from_millis(context.random.below(longest.as_millis() as u64))
+    }
+
+    /// How long others are let go first: those of higher weight, and after a loss all others.
+    pub(in super::super) fn precedence(&self, context: &Context) -> Duration {
+        let weight = |id| {
+            context.config.members.iter().position(|member| member.id == id).map_or(0, |at| self.config.weight(at))
+        };
+        let own = weight(context.config.local);
+        let sites = context.others().filter(|peer| peer.kind == Kind::Site);
+        let before = sites.filter(|peer| weight(peer.id) > own).count();
+        self.config.timeout.min(Duration::from_secs(1)) * before as u32
+    }
+
+    /// True where this site could take a lost ticket now.
+    pub(in super::super) fn may_take(&self, context: &Context) -> bool {
+        let prerequisites = self.granting
+            || self.lost == Reason::Reacquire
+            || fulfilled(&self.config.prerequisites, When::Auto, &self.attributes);
+        let idle = !self.running || self.lost == Reason::Reacquire;
+        context.is_site() && !self.is_manual() && self.able && idle && prerequisites
+    }
+
+    /// Begins to acquire the ticket.
+    pub(in super::super) fn acquire(&mut self, context: &mut Context, reason: Reason) {
+        self.next_try = None;
+        self.failed_elections = 0;
+        self.granting = reason == Reason::Admin;
+        if self.config.handler.is_empty() || reason == Reason::Reacquire {
+            self.agreed(context, reason);
+        } else {
+            self.role = Role::Checking { reason };
+            self.run_handler(context, None);
+        }
+    }
+
+    pub(in super::super) fn run_handler(&self, context: &mut Context, expires: Option<i64>) {
+        context.outs.push(Out::Effect(Effect::RunHandler { ticket: self.config.name.clone(), expires }));
+    }
+
+    pub(in super::super) fn handler_ended(&mut self, context: &mut Context, agrees: bool) {
+        match &self.role {
+            Role::Checking { reason } if agrees => {
+                let reason = *reason;
+                self.agreed(context, reason);
+            }
+            Role::Checking { .. } => {
+                self.event(context, Severity::Warning, "the handler did not agree");
+                self.role = Role::Idle;
+                self.granting = false;
+                self.outcomes.push(Outcome::HandlerFailed);
+                self.next_try = Some(context.now.monotonic + self.config.renewal);
+            }
+            Role::Leading(_) if !agrees => {
+                self.event(context, Severity::Warning, "the handler did not agree, giving the ticket up");
+                self.give_up(context, false);
+            }
+            _ => {}
+        }
+    }
+
+    pub(in super::super) fn agreed(&mut self, context: &mut Context, reason: Reason) {
+        let now = context.now.monotonic;
+        if self.is_manual() && self.immediate {
+            return self.lead_manually(context);
+        }
+        // Before a takeover, members that do not keep their promises are asked whether they remember.
+        let doubtful = |peer: &&super::super::Peer| match reason {
+            Reason::TicketLost | Reason::Reacquire => !context.is_durable(peer.id),
+            _ => self.is_manual() && peer.kind == Kind::Site,
+        };
+        let silent: Members = context.others().filter(doubtful).map(|peer| peer.id).collect();
+        if silent.is_empty() {
+            return if self.is_manual() { self.lead_manually(context) } else { self.stand(context, reason, silent) };
+        }
+        self.claims.clear();
+        self.role = Role::Asking { reason, silent, until: now + self.config.timeout };
+        self.broadcast(context, Command::Status, Reason::JustSo);
+    }
+
+    /// Asks for votes.
+    pub(in super::super) fn stand(&mut self, context: &mut Context, reason: Reason, doubted: Members) {
+        let local = context.config.local;
+        let term = self.next_term(context);
+        self.vote = Some((term, local));
+        context.outs.push(Out::Persist);
+        let votes = Members::from([local]);
+        let until = context.now.monotonic + self.config.timeout;
+        self.role = Role::Candidate { reason, term, answered: votes.clone(), votes, doubted, until };
+        let mut message = self.message_of(context, Command::RequestVote, None);
+        message.reason = reason;
+        message.body = body(&self.config.name, Leader::Site(local), term, 0);
+        self.send_all(context, &message);
+        if context.is_majority(1) {
+            self.win(context, reason);
+        }
+    }
+
+    pub(in super::super) fn election_failed(&mut self, context: &mut Context) {
+        let Role::Candidate { reason, .. } = self.role else { return };
+        self.role = Role::Idle;
+        self.failed_elections += 1;
+        if reason == Reason::Admin && self.failed_elections > self.config.retries {
+            self.event(context, Severity::Error, "no majority for the grant");
+            self.granting = false;
+            self.immediate = false;
+            self.outcomes.push(Outcome::SyncFail);
+            return;
+        }
+        if reason == Reason::Admin {
+            self.outcomes.push(Outcome::More);
+        } else {
+            self.lost = reason;
+        }
+        let delay = self.random_delay(context) + Duration::from_millis(10);
+        self.next_try = Some(context.now.monotonic + delay);
+    }
+
+    pub(in super::super) fn win(&mut self, context: &mut Context, reason: Reason) {
+        let (now, local) = (context.now.monotonic, context.config.local);
+        self.farewell = None;
+        let commit_at = now + self.commit_delay(reason);
+        self.role = Role::Leading(Leading::new(reason, commit_at, now));
+        // The promise to itself: whatever comes, it is on disk before the first heartbeat.
+        self.promise = None;
+        self.promise_to(context, local, self.term, now + drift::lengthen(self.expire()));
+        self.new_round(context);
+    }
+
+    pub(in super::super) fn lead_manually(&mut self, context: &mut Context) {
+        let (now, local) = (context.now.monotonic, context.config.local);
+        self.next_term(context);
+        self.role = Role::Leading(Leading::new(Reason::Admin, now, now));
+        self.claims.insert(local);
+        self.promise_to(context, local, self.term, now);
+        self.new_round(context);
+        self.commit(context);
+    }
+}
