@@ -190,6 +190,9 @@ impl World {
         let Some(ask) = self.asked.remove(&client) else { return };
         // What was asked for may have come true only now, long after a plan was made without it.
         self.checks.plans.disturb();
+        if let (Ask::Refresh(primitive, there), Reply::Done) = (&ask, &reply) {
+            self.looked_at(*there, primitive);
+        }
         if !matches!(ask, Ask::Score(_)) {
             let text = match &reply {
                 Reply::Done => "done".into(),

@@ -91,7 +91,8 @@ pub(crate) struct World {
     pub(crate) shapes: BTreeMap<String, Shape>,
     /// Primitives that were ever configured without a monitor.
     unmonitored: BTreeSet<String>,
-    /// Services that died where nothing looks after them: (node, primitive).
+    /// Services that died where nothing looks after them: (node, primitive). Whoever mends everything has each looked at
+    /// once: a look is news to the leader, which then tries anew even what went in circles before.
     unnoticed: BTreeSet<(usize, String)>,
     /// Packets seen on the wire, for forgeries.
     pub(crate) overheard: Vec<(usize, u8, Vec<u8>)>,
@@ -336,6 +337,13 @@ impl World {
         self.machines[node].services.remove(&primitive);
         if self.unmonitored.contains(&primitive) {
             self.unnoticed.insert((node + 1, primitive));
+        }
+    }
+
+    /// The cluster looks anew at what it knows of a service. After the last crash once is enough.
+    pub(crate) fn looked_at(&mut self, node: usize, primitive: &str) {
+        if self.healed_at.is_some() {
+            self.unnoticed.retain(|(there, name)| (*there, name.as_str()) != (node, primitive));
         }
     }
 

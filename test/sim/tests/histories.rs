@@ -111,3 +111,12 @@ fn a_plan_made_while_a_change_waits_for_its_disks_is_another_ones() {
          at 8534 ask n3 node-option n3 standby on\nat 8707 join\nat 9007 ask n3 node-option n3 standby off\nheal 9033\n",
     );
 }
+
+#[test]
+fn a_circle_of_plans_is_left_alone_once_what_nobody_noticed_was_looked_at() {
+    check(
+        "seed 18831\nvotes 1 1 1 1\nlinks 1\nfencing shared\nclone r1\n\
+         promotable r2 resource-stickiness=25 clone-max=3 interleave=true notify=true\ncolocation r2 r1 -INFINITY\n\
+         network delay 100 200 loss 0 twice 0\nat 2020 crash n4 r2-1\nheal 2520\n",
+    );
+}

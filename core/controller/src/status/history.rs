@@ -251,8 +251,27 @@ impl History {
         (!well_since).then_some(failure.call)
     }
 
+    /// Something failed here. A probe that found the resource in another state than expected is kept as Pacemaker keeps it,
+    /// beside the failures, but it did what it was to do: it is nothing to clean up, or each clean-up would look again.
     pub(super) fn has_failure(&self) -> bool {
-        self.operations.contains_key("last_failure_0")
+        self.operations.get("last_failure_0").is_some_and(|failure| !failure.is_probe_that_answered())
+    }
+}
+
+impl Operation {
+    /// It was a probe, and its agent knew the state of the resource.
+    fn is_probe_that_answered(&self) -> bool {
+        let states = [
+            exit_code::OK,
+            exit_code::NOT_RUNNING,
+            exit_code::RUNNING_PROMOTED,
+            exit_code::DEGRADED,
+            exit_code::DEGRADED_PROMOTED,
+        ];
+        self.issued.task == "monitor"
+            && self.issued.interval_ms == 0
+            && self.status == ExecutionStatus::Done
+            && states.contains(&self.exit_code)
     }
 }
 

@@ -95,6 +95,36 @@ fn failures_are_cleaned_up() {
 }
 
 #[test]
+fn a_probe_that_finds_something_running_is_no_failure_to_clean_up() {
+    let mut cluster = Cluster::settled(2);
+    cluster.plans(&["1 start A n2", "", "1 monitor A n2 CRM_meta_op_target_rc=7"]);
+    cluster.nudge();
+    cluster.executor_crash(2);
+    cluster.log.clear();
+    cluster.plans(&["1 monitor A n2 CRM_meta_op_target_rc=7"]);
+    cluster.ask(1, Request::Cleanup { resource: None, node: None, refresh: false });
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        n1 answers client 1: done
+    "#]],
+    );
+    cluster.ask(1, Request::Cleanup { resource: None, node: None, refresh: true });
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        n1 answers client 2: done
+        [plan] n1 made plan 6 of 1 actions
+        n2 runs A monitor n2: 0
+        [action-done] A is found running on n2
+        [settled] nothing is left to be done
+    "#]],
+    );
+}
+
+#[test]
 fn a_node_leaves_cleanly() {
     let mut cluster = Cluster::settled(2);
     cluster.plans(&["1 start A n2", "", "1 stop A n2\n2 start A n1 after 1\n3 do_shutdown n2 after 1"]);
