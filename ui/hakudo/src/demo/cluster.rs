@@ -1,6 +1,6 @@
-//! Asking the demo's cluster, whichever of its nodes answers.
+//! Asking a cluster of the demo, whichever of its nodes answers.
 
-use super::layout::Layout;
+use super::layout::{Layout, Site};
 use anyhow::{Context, Result, bail};
 use hakudo_controller::request::{Change, ChangeOperation, ClusterState, Event, Reply, Request};
 use std::path::Path;
@@ -26,10 +26,10 @@ pub(super) async fn ask(socket: &Path, request: &Request) -> Result<Reply> {
     tokio::time::timeout(PATIENCE, exchange).await.context("the node does not answer")?
 }
 
-/// The state of the cluster as one of its members sees it: the one in the largest view.
-pub(super) async fn state(layout: &Layout) -> Option<ClusterState> {
+/// The state of a cluster as one of its members sees it: the one in the largest view.
+pub(super) async fn state(layout: &Layout, site: &Site) -> Option<ClusterState> {
     let mut best: Option<ClusterState> = None;
-    for node in &layout.nodes {
+    for node in &site.nodes {
         if let Ok(Reply::Cluster(state)) = ask(&layout.socket(node), &Request::Cluster).await {
             let rank = |s: &ClusterState| (s.quorate, s.view);
             if best.as_ref().is_none_or(|best| rank(&state) > rank(best)) {
@@ -41,11 +41,12 @@ pub(super) async fn state(layout: &Layout) -> Option<ClusterState> {
 }
 
 /// Waits until all nodes are members, all work is done, and stays done for a moment.
-pub(super) async fn settled(layout: &Layout, members: usize, patience: Duration) -> Result<ClusterState> {
+pub(super) async fn settled(layout: &Layout, site: &Site, patience: Duration) -> Result<ClusterState> {
+    let members = site.nodes.len();
     let began = Instant::now();
     let mut quiet_since: Option<Instant> = None;
     loop {
-        match state(layout).await {
+        match state(layout, site).await {
             Some(state)
                 if state.settled && state.ready && state.nodes.iter().filter(|n| n.member).count() == members =>
             {
@@ -78,16 +79,16 @@ fn describe(state: Option<&ClusterState>) -> String {
     )
 }
 
-/// Loads the demo's configuration.
-pub(super) async fn configure(layout: &Layout) -> Result<()> {
+/// Loads a cluster's configuration.
+pub(super) async fn configure(layout: &Layout, site: &Site) -> Result<()> {
     let change = Change {
-        operations: vec![ChangeOperation::Replace { xml: layout.configuration() }],
+        operations: vec![ChangeOperation::Replace { xml: layout.configuration(site) }],
         if_version: None,
         force: false,
     };
     let mut last = String::new();
     for _ in 0..100 {
-        match ask(&layout.socket(&layout.nodes[0]), &Request::Change(change.clone())).await {
+        match ask(&layout.socket(&site.nodes[0]), &Request::Change(change.clone())).await {
             Ok(Reply::Done) => return Ok(()),
             Ok(Reply::Refused { reason, .. } | Reply::Unknown { reason }) => last = reason,
             Ok(other) => last = format!("{other:?}"),

@@ -1,12 +1,34 @@
 //! Where the demo keeps its files, and what is in them.
 
 use super::network;
+use super::sites;
 use anyhow::{Context, Result};
 use hakudo_node::config::{NodeConfig, NodeEntry};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// What the demo is made of. It stands in the demo's folder, for the processes that are its machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shape {
+    /// How many nodes each site has.
+    pub(super) nodes: u8,
+    /// Two sites and an arbitrator share a ticket; there is one cluster otherwise.
+    pub(super) sites: bool,
+    /// The nodes share the machine's loopback network, and have none of their own.
+    pub(super) loopback: bool,
+}
+
+/// A cluster of the demo.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// Its name.
+    pub(super) name: String,
+    /// Its nodes, by name.
+    pub(super) nodes: Vec<String>,
+}
 
 /// The folder of a demo.
 #[derive(Clone, Debug)]
@@ -15,10 +37,12 @@ pub(super) struct Layout {
     pub(super) folder: PathBuf,
     /// This program.
     pub(super) program: PathBuf,
-    /// The nodes, by name.
-    pub(super) nodes: Vec<String>,
-    /// The nodes share the machine's loopback network, and have none of their own.
-    pub(super) loopback: bool,
+    /// The clusters: one, or two that share a ticket.
+    pub(super) sites: Vec<Site>,
+    /// The machine that only votes on the ticket, where there is one.
+    pub(super) arbitrator: Option<String>,
+    /// What all of it follows from.
+    pub(super) shape: Shape,
 }
 
 /// The agents that the demo uses, by their kind: a folder under the demo's own, and the verb's argument.
@@ -30,15 +54,52 @@ const AGENTS: &[(&str, &str)] = &[
     ("fence/fence_hakudo_process", "fence_hakudo_process"),
 ];
 
+/// The file in the demo's folder that says what the demo is made of.
+const SHAPE: &str = "demo.json";
+
+fn folder() -> PathBuf {
+    match std::env::var_os("HAKUDO_DEMO") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(format!("/tmp/hakudo-demo-{}", rustix::process::getuid().as_raw())),
+    }
+}
+
 impl Layout {
-    /// The demo of this user, with `count` nodes.
-    pub(super) fn of_this_user(count: u8) -> Result<Self> {
-        let folder = match std::env::var_os("HAKUDO_DEMO") {
-            Some(folder) => PathBuf::from(folder),
-            None => PathBuf::from(format!("/tmp/hakudo-demo-{}", rustix::process::getuid().as_raw())),
-        };
+    /// The demo of this user.
+    pub(super) fn of_this_user(shape: Shape) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
-        Ok(Self { folder, program, nodes: (1..=count).map(|n| format!("n{n}")).collect(), loopback: false })
+        let site = |name: &str, letter: char| Site {
+            name: name.to_owned(),
+            nodes: (1..=shape.nodes).map(|number| format!("{letter}{number}")).collect(),
+        };
+        let sites = match shape.sites {
+            true => vec![site("east", 'e'), site("west", 'w')],
+            false => vec![site("demo", 'n')],
+        };
+        let arbitrator = shape.sites.then(|| "arbiter".to_owned());
+        Ok(Self { folder: folder(), program, sites, arbitrator, shape })
+    }
+
+    /// The demo whose folder is there.
+    pub(super) fn that_was_written() -> Result<Self> {
+        let file = folder().join(SHAPE);
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Self::of_this_user(serde_json::from_str(&text)?)
+    }
+
+    /// All nodes, of all sites.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &String> {
+        self.sites.iter().flat_map(|site| &site.nodes)
+    }
+
+    /// All that has power: nodes, and the arbitrator.
+    pub(super) fn machines(&self) -> Vec<String> {
+        self.nodes().chain(&self.arbitrator).cloned().collect()
+    }
+
+    /// The site of a node.
+    pub(super) fn site_of(&self, node: &str) -> Option<&Site> {
+        self.sites.iter().find(|site| site.nodes.iter().any(|one| one == node))
     }
 
     /// Makes the folder anew with all that the nodes need.
@@ -59,43 +120,55 @@ impl Layout {
         rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
         fs::write(self.key(), key)?;
         fs::set_permissions(self.key(), fs::Permissions::from_mode(0o600))?;
-        for node in &self.nodes {
-            fs::create_dir_all(self.node(node))?;
-            fs::write(self.config(node), serde_json::to_string_pretty(&self.node_config(node)?)?)?;
+        fs::write(self.folder.join(SHAPE), serde_json::to_string(&self.shape)?)?;
+        for machine in self.machines() {
+            fs::create_dir_all(self.node(&machine))?;
+        }
+        for site in &self.sites {
+            for node in &site.nodes {
+                fs::write(self.config(node), serde_json::to_string_pretty(&self.node_config(site, node)?)?)?;
+            }
+        }
+        if let Some(arbitrator) = &self.arbitrator {
+            sites::write(self, arbitrator)?;
         }
         Ok(())
     }
 
-    fn node_config(&self, node: &str) -> Result<NodeConfig> {
+    fn node_config(&self, site: &Site, node: &str) -> Result<NodeConfig> {
         let mut nodes = Vec::new();
-        for (number, name) in (1u8..).zip(&self.nodes) {
+        for (number, name) in (1..).zip(&site.nodes) {
             nodes.push(NodeEntry {
-                id: number.into(),
+                id: number,
                 name: name.clone(),
-                addresses: vec![IpAddr::V4(self.node_address(number))],
+                addresses: vec![IpAddr::V4(self.address(name)?)],
                 votes: 1,
             });
         }
-        let mut config = NodeConfig::new("demo", node, nodes);
+        let mut config = NodeConfig::new(&site.name, node, nodes);
         config.key_file = self.key();
         config.state_dir = self.node(node).join("state");
         config.runtime_dir = self.runtime(node);
         config.ocf_roots = vec![self.folder.join("ocf")];
         config.fence_dirs = vec![self.folder.join("fence")];
+        if self.arbitrator.is_some() {
+            config.tickets = Some(sites::own(self, &site.nodes[0], node)?);
+        }
         config.check()?;
         Ok(config)
     }
 
-    /// The address of a node.
-    pub(super) fn address(&self, node: &str) -> Result<Ipv4Addr> {
-        let at = self.nodes.iter().position(|n| n == node).with_context(|| format!("there is no node {node}"))?;
-        Ok(self.node_address(u8::try_from(at + 1)?))
+    /// The address of a machine.
+    pub(super) fn address(&self, machine: &str) -> Result<Ipv4Addr> {
+        let at = self.machines().iter().position(|one| one == machine);
+        let at = at.with_context(|| format!("there is no machine {machine}"))?;
+        Ok(network::address(self.prefix(), u8::try_from(at + 1)?))
     }
 
     /// The network of the demo. On the loopback network, a corner of it that belongs to the demo's folder, so that two
     /// demos do not meet.
     fn prefix(&self) -> [u8; 3] {
-        if !self.loopback {
+        if !self.shape.loopback {
             return network::PREFIX;
         }
         let mut hash = 0xcbf2_9ce4_8422_2325u64;
@@ -107,13 +180,12 @@ impl Layout {
         [127, a | 1, b]
     }
 
-    fn node_address(&self, number: u8) -> Ipv4Addr {
-        network::address(self.prefix(), number)
-    }
-
     /// Where the service answers. Only root may listen on port 80 of the machine's own network.
     pub(super) fn service(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(network::address(self.prefix(), network::SERVICE), if self.loopback { 8078 } else { 80 })
+        SocketAddrV4::new(
+            network::address(self.prefix(), network::SERVICE),
+            if self.shape.loopback { 8078 } else { 80 },
+        )
     }
 
     /// The service as a person types it.
@@ -126,7 +198,7 @@ impl Layout {
 
     /// The address that moves with the service; none where all nodes have it.
     fn service_address(&self) -> String {
-        if self.loopback {
+        if self.shape.loopback {
             return String::new();
         }
         format!(
@@ -136,15 +208,25 @@ impl Layout {
           <nvpair id="web-address-prefix" name="cidr_netmask" value="24"/>
           <nvpair id="web-address-nic" name="nic" value="{}"/>
         </instance_attributes>
-        <operations><op id="web-address-monitor" name="monitor" interval="5s" timeout="10s"/></operations>
+        <operations><op id="web-address-monitor" name="monitor" interval="5s" timeout="10s"/>{}</operations>
       </primitive>
       "#,
             self.service().ip(),
-            network::INTERFACE
+            network::INTERFACE,
+            self.stop_operation("web-address"),
         )
     }
 
-    fn key(&self) -> PathBuf {
+    /// A site says how long it needs to stop what depends on the ticket.
+    fn stop_operation(&self, primitive: &str) -> String {
+        match &self.arbitrator {
+            Some(_) => sites::stop_operation(primitive),
+            None => String::new(),
+        }
+    }
+
+    /// The key of the cluster, and of the sites' group.
+    pub(super) fn key(&self) -> PathBuf {
         self.folder.join("key")
     }
 
@@ -183,16 +265,16 @@ impl Layout {
         self.folder.join("power")
     }
 
-    /// The configuration of the demo's cluster.
-    pub(super) fn configuration(&self) -> String {
-        let hosts = self.nodes.join(" ");
+    /// The configuration of a cluster of the demo.
+    pub(super) fn configuration(&self, site: &Site) -> String {
+        let hosts = site.nodes.join(" ");
         let nodes: String =
-            (1..).zip(&self.nodes).map(|(id, name)| format!("<node id=\"{id}\" uname=\"{name}\"/>")).collect();
+            (1..).zip(&site.nodes).map(|(id, name)| format!("<node id=\"{id}\" uname=\"{name}\"/>")).collect();
         format!(
             r#"<configuration>
   <crm_config>
     <cluster_property_set id="cib-bootstrap-options">
-      <nvpair id="cib-bootstrap-options-cluster-name" name="cluster-name" value="demo"/>
+      <nvpair id="cib-bootstrap-options-cluster-name" name="cluster-name" value="{name}"/>
       <nvpair id="cib-bootstrap-options-fencing-enabled" name="fencing-enabled" value="true"/>
     </cluster_property_set>
   </crm_config>
@@ -211,7 +293,7 @@ impl Layout {
           <nvpair id="web-server-address" name="address" value="{ip}"/>
           <nvpair id="web-server-port" name="port" value="{port}"/>
         </instance_attributes>
-        <operations><op id="web-server-monitor" name="monitor" interval="1s" timeout="10s"/></operations>
+        <operations><op id="web-server-monitor" name="monitor" interval="1s" timeout="10s"/>{stop}</operations>
       </primitive>
     </group>
     <clone id="workers">
@@ -229,13 +311,16 @@ impl Layout {
       </primitive>
     </clone>
   </resources>
-  <constraints/>
+  <constraints>{ticket}</constraints>
   <rsc_defaults>
     <meta_attributes id="rsc-options">
       <nvpair id="rsc-options-resource-stickiness" name="resource-stickiness" value="1"/>
     </meta_attributes>
   </rsc_defaults>
 </configuration>"#,
+            name = site.name,
+            ticket = if self.arbitrator.is_some() { sites::NEEDS_THE_TICKET } else { "" },
+            stop = self.stop_operation("web-server"),
             power = self.power().display(),
             address = self.service_address(),
             ip = self.service().ip(),

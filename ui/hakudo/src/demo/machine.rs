@@ -6,6 +6,7 @@
 
 use super::layout::Layout;
 use super::network::Network;
+use super::sites;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, wait};
 use std::fs::File;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 /// A part of the node that is kept running.
 struct Part {
-    verb: &'static str,
+    words: Vec<String>,
     child: Child,
 }
 
@@ -24,7 +25,7 @@ struct Part {
 /// Where it cannot begin.
 pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
     set_child_subreaper(Some(rustix::process::getpid())).context("cannot adopt orphans")?;
-    if layout.loopback {
+    if layout.shape.loopback {
         end_with_the_demo();
     } else {
         rustix::system::sethostname(node.as_bytes()).context("cannot take a host name")?;
@@ -33,8 +34,8 @@ pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
     }
     forget_what_was_volatile(layout, node)?;
     let mut parts = Vec::new();
-    for verb in ["executor", "node"] {
-        parts.push(Part { verb, child: start(layout, node, verb)? });
+    for words in parts_of(layout, node) {
+        parts.push(Part { child: start(layout, node, &words)?, words });
     }
     loop {
         let Some((ended, _)) = wait(WaitOptions::empty()).context("cannot wait for processes")? else { continue };
@@ -42,7 +43,7 @@ pub(super) fn run(layout: &Layout, node: &str) -> Result<()> {
             if is(ended, &part.child) {
                 // A part that ends at once, again and again, must not take the whole machine.
                 std::thread::sleep(Duration::from_millis(200));
-                part.child = start(layout, node, part.verb)?;
+                part.child = start(layout, node, &part.words)?;
             }
         }
     }
@@ -76,14 +77,23 @@ fn is(pid: Pid, child: &Child) -> bool {
     u32::try_from(pid.as_raw_nonzero().get()).is_ok_and(|pid| pid == child.id())
 }
 
-fn start(layout: &Layout, node: &str, verb: &str) -> Result<Child> {
+/// What runs on a machine, each as the words after the program's name.
+fn parts_of(layout: &Layout, machine: &str) -> Vec<Vec<String>> {
+    if layout.arbitrator.as_deref() == Some(machine) {
+        return vec![sites::arbitrate(layout, machine)];
+    }
+    let config = layout.config(machine).display().to_string();
+    let daemon = |part: &str| ["daemon", part, "--config", &config].map(str::to_owned).to_vec();
+    vec![daemon("executor"), daemon("node")]
+}
+
+fn start(layout: &Layout, node: &str, words: &[String]) -> Result<Child> {
     let log = File::options().create(true).append(true).open(layout.log(node))?;
     Command::new(&layout.program)
-        .args(["daemon", verb, "--config"])
-        .arg(layout.config(node))
+        .args(words)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
-        .with_context(|| format!("cannot start the {verb} of {node}"))
+        .with_context(|| format!("cannot start on {node}: {}", words.join(" ")))
 }

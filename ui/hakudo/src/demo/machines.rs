@@ -53,8 +53,12 @@ impl Machines {
     /// Machines that are all off, around a switch.
     pub(super) async fn new(layout: &Layout) -> Result<Self> {
         let mut network = None;
-        if !layout.loopback {
-            network.insert(Network::open()?).make_switch().await?;
+        if !layout.shape.loopback {
+            let network = network.insert(Network::open()?);
+            network.make_switch().await?;
+            for site in layout.sites.iter().filter(|_| layout.arbitrator.is_some()) {
+                network.make_switch_of(&site.name).await?;
+            }
         }
         fs::create_dir_all(layout.power())?;
         Ok(Self { layout: layout.clone(), network, running: BTreeMap::new(), wholes: BTreeMap::new() })
@@ -65,7 +69,7 @@ impl Machines {
         if self.is_on(node)? {
             bail!("{node} is on already");
         }
-        let mut command = match self.layout.loopback {
+        let mut command = match self.layout.shape.loopback {
             true => Command::new(&self.layout.program),
             false => {
                 let mut command = Command::new("unshare");
@@ -74,13 +78,9 @@ impl Machines {
             }
         };
         command.args(["demo", "--inside", "machine"]);
-        if self.layout.loopback {
-            command.arg("--loopback");
-        }
         let child = command
             .env("HAKUDO_DEMO", &self.layout.folder)
             .env("HAKUDO_DEMO_NODE", node)
-            .env("HAKUDO_DEMO_NODES", self.layout.nodes.len().to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
@@ -101,7 +101,8 @@ impl Machines {
         fs::write(self.layout.power().join(node), switch)?;
         self.wholes.insert(node.into(), whole);
         if let Some(network) = &self.network {
-            network.connect(node, pid).await?;
+            let of_site = self.layout.site_of(node).filter(|_| self.layout.arbitrator.is_some());
+            network.connect(node, pid, of_site.map(|site| site.name.as_str())).await?;
         }
         self.running.insert(node.into(), child);
         Ok(())
@@ -141,15 +142,15 @@ impl Machines {
         Ok(())
     }
 
-    /// Cuts a machine's network cable.
+    /// Cuts a machine's network cable, or the one that leads to a site.
     pub(super) async fn cut(&mut self, node: &str) -> Result<()> {
-        self.check(node)?;
+        self.check_cable(node)?;
         self.cables()?.cut(node).await
     }
 
-    /// Mends a machine's network cable.
+    /// Mends a machine's network cable, or the one that leads to a site.
     pub(super) async fn heal(&mut self, node: &str) -> Result<()> {
-        self.check(node)?;
+        self.check_cable(node)?;
         self.cables()?.heal(node).await
     }
 
@@ -162,7 +163,7 @@ impl Machines {
     /// Machines that fencing has switched on come up.
     pub(super) async fn boot_those_switched_on(&mut self) -> Result<Vec<String>> {
         let mut booted = Vec::new();
-        for node in self.layout.nodes.clone() {
+        for node in self.layout.machines() {
             let switch = self.switched_on(&node);
             let switched = fs::metadata(&switch).and_then(|m| m.modified()).ok();
             let ready = switched.is_some_and(|at| at.elapsed().is_ok_and(|since| since >= BOOT));
@@ -181,11 +182,16 @@ impl Machines {
     }
 
     fn check(&self, node: &str) -> Result<()> {
-        if self.layout.nodes.iter().any(|n| n == node) {
-            Ok(())
-        } else {
-            bail!("there is no node {node}; the nodes are {}", self.layout.nodes.join(", "))
+        let machines = self.layout.machines();
+        match machines.iter().any(|one| one == node) {
+            true => Ok(()),
+            false => bail!("there is no node {node}; the nodes are {}", machines.join(", ")),
         }
+    }
+
+    fn check_cable(&self, of: &str) -> Result<()> {
+        let is_site = self.layout.arbitrator.is_some() && self.layout.sites.iter().any(|site| site.name == of);
+        if is_site { Ok(()) } else { self.check(of) }
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! Where this user may not make namespaces, the nodes share the machine's loopback network: each has an address of its own
 //! there, and is a tree of processes. Then no address moves, and no cable can be cut.
+//!
+//! With `--sites` there are two clusters, each behind a switch of its own, and an arbitrator: the service depends on a ticket, which
+//! goes from site to site.
 
 mod client;
 mod cluster;
@@ -15,13 +18,15 @@ mod machine;
 mod machines;
 mod network;
 mod phases;
+mod sites;
 mod story;
+mod story_of_sites;
 
 use crate::exit::{Exit, Failure, Outcome};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use hakudo_executor::tree::take_in_orphans;
-use layout::Layout;
+use layout::{Layout, Shape};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
@@ -34,9 +39,12 @@ pub(crate) struct Arguments {
     /// With --auto: only power cuts of the node with the service, so many, and their median.
     #[arg(long, value_name = "N", requires = "auto")]
     power_cuts: Option<u32>,
-    /// So many nodes.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
-    nodes: u8,
+    /// So many nodes; of each site, where there are sites [default: 3, or 2 of each site].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    nodes: Option<u8>,
+    /// Two sites, each a cluster, and an arbitrator: the service runs at the site that has the ticket.
+    #[arg(long, conflicts_with = "power_cuts")]
+    sites: bool,
     /// On the loopback network, without namespaces, even where they are allowed.
     #[arg(long)]
     loopback: bool,
@@ -49,22 +57,22 @@ pub(crate) struct Arguments {
 /// Orders to a running demo.
 #[derive(Debug, Subcommand)]
 enum Order {
-    /// Pulls a node's plug: all its processes end at once, its network cable goes dead.
+    /// Pulls the plug of a node, or of a whole site: all processes end at once, the network cable goes dead.
     Kill {
-        /// The node, for instance n1.
+        /// The node, for instance n1; or the site, for instance east.
         node: String,
     },
-    /// Cuts a node's network cable.
+    /// Cuts the network cable of a node, or the one between a site and all others.
     Cut {
         /// The node.
         node: String,
     },
-    /// Mends a node's network cable.
+    /// Mends a cable.
     Heal {
         /// The node.
         node: String,
     },
-    /// Switches a node on that lost its power.
+    /// Switches a node, or a site, on that lost its power.
     Start {
         /// The node.
         node: String,
@@ -73,6 +81,11 @@ enum Order {
     Fence {
         /// The node.
         node: String,
+    },
+    /// Moves the ticket to a site.
+    Move {
+        /// The site.
+        site: String,
     },
     /// Ends the demo.
     Stop,
@@ -84,14 +97,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn demo(arguments: &Arguments) -> Result<Exit> {
-    let mut layout = Layout::of_this_user(arguments.nodes)?;
     if let Some(place) = &arguments.inside {
-        if let Some(count) = std::env::var("HAKUDO_DEMO_NODES").ok().and_then(|count| count.parse().ok()) {
-            layout = Layout::of_this_user(count)?;
-        }
-        layout.loopback = arguments.loopback;
-        return inside(place, &layout, arguments);
+        return inside(place, &Layout::that_was_written()?, arguments);
     }
+    let nodes = arguments.nodes.unwrap_or(if arguments.sites { 2 } else { 3 });
+    let shape = Shape { nodes, sites: arguments.sites, loopback: arguments.loopback };
+    let layout = Layout::of_this_user(shape)?;
     let words = match &arguments.order {
         None => return begin(&layout, arguments),
         Some(Order::Stop) => vec!["stop"],
@@ -100,6 +111,7 @@ fn demo(arguments: &Arguments) -> Result<Exit> {
         Some(Order::Heal { node }) => vec!["heal", node],
         Some(Order::Start { node }) => vec!["start", node],
         Some(Order::Fence { node }) => vec!["fence", node],
+        Some(Order::Move { site }) => vec!["move", site],
     };
     print!("{}", control::order(&layout, &words)?);
     Ok(Exit::OK)
@@ -121,7 +133,6 @@ fn begin(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
     layout.write()?;
     let mut command = Command::new("unshare");
     command.args(*way).arg("--").arg(&layout.program).args(["demo", "--inside", "init"]);
-    command.args(["--nodes", &layout.nodes.len().to_string()]);
     if arguments.auto {
         command.arg("--auto");
     }
@@ -137,7 +148,7 @@ fn begin(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
 
 /// The demo without namespaces: in this process.
 fn on_loopback(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
-    let layout = Layout { loopback: true, ..layout.clone() };
+    let layout = Layout { shape: Shape { loopback: true, ..layout.shape }, ..layout.clone() };
     if !arguments.loopback {
         println!(
             "This machine does not allow namespaces to this user: the nodes share its loopback network instead. (To have \
@@ -187,7 +198,7 @@ fn inside(place: &str, layout: &Layout, arguments: &Arguments) -> Result<Exit> {
 fn init(layout: &Layout, arguments: &Arguments) -> Result<Exit> {
     use rustix::process::{WaitOptions, wait};
     let mut command = Command::new(&layout.program);
-    command.args(["demo", "--inside", "main", "--nodes", &layout.nodes.len().to_string()]);
+    command.args(["demo", "--inside", "main"]);
     if arguments.auto {
         command.arg("--auto");
     }

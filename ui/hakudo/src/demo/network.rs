@@ -48,8 +48,18 @@ impl Network {
         self.up(SWITCH).await
     }
 
-    /// Lays a cable from the switch to the namespace of the process `pid`, where its end is called [`INTERFACE`].
-    pub(super) async fn connect(&self, node: &str, pid: u32) -> Result<()> {
+    /// Makes the switch of a site, and a cable from it to the switch.
+    pub(super) async fn make_switch_of(&self, site: &str) -> Result<()> {
+        let (port, far) = (port(site), format!("{site}-far"));
+        self.handle.link().add(LinkBridge::new(site).build()).execute().await.context("cannot make a bridge")?;
+        self.handle.link().add(LinkVeth::new(&port, &far).build()).execute().await.context("cannot make a cable")?;
+        self.plug(&port, SWITCH).await?;
+        self.plug(&far, site).await?;
+        self.up(site).await
+    }
+
+    /// Lays a cable from the switch, or a site's, to the namespace of the process `pid`, where its end is called [`INTERFACE`].
+    pub(super) async fn connect(&self, node: &str, pid: u32, site: Option<&str>) -> Result<()> {
         // The cable of the machine's former life vanishes with its namespace, but nobody says when.
         let port = port(node);
         if let Ok(old) = self.index(&port).await {
@@ -61,20 +71,24 @@ impl Network {
         let far_index = self.index(&far).await?;
         let moved = LinkUnspec::new_with_index(far_index).setns_by_pid(pid).name(INTERFACE).build();
         self.handle.link().set(moved).execute().await.context("cannot lead a cable into a node")?;
-        let switch = self.index(SWITCH).await?;
-        let plugged = LinkUnspec::new_with_index(self.index(&port).await?).controller(switch).build();
-        self.handle.link().set(plugged).execute().await.context("cannot plug a cable into the switch")?;
-        self.up(&port).await
+        self.plug(&port, site.unwrap_or(SWITCH)).await
     }
 
-    /// Cuts a node's cable.
+    async fn plug(&self, end: &str, switch: &str) -> Result<()> {
+        let switch = self.index(switch).await?;
+        let plugged = LinkUnspec::new_with_index(self.index(end).await?).controller(switch).build();
+        self.handle.link().set(plugged).execute().await.context("cannot plug a cable into the switch")?;
+        self.up(end).await
+    }
+
+    /// Cuts a node's cable, or a site's.
     pub(super) async fn cut(&self, node: &str) -> Result<()> {
         let index = self.index(&port(node)).await?;
         self.handle.link().set(LinkUnspec::new_with_index(index).down().build()).execute().await?;
         Ok(())
     }
 
-    /// Mends a node's cable.
+    /// Mends a node's cable, or a site's.
     pub(super) async fn heal(&self, node: &str) -> Result<()> {
         self.up(&port(node)).await
     }
@@ -119,7 +133,7 @@ impl Network {
     }
 }
 
-/// The switch's end of a node's cable.
+/// The switch's end of the cable of a node or a site.
 fn port(node: &str) -> String {
     format!("{node}-port")
 }

@@ -8,7 +8,7 @@ use hakudo_base::UnixTime;
 /// The phases of the failover of the service after a failure of `lost` at `start`.
 pub(super) async fn of(layout: &Layout, lost: Option<&str>, start: UnixTime) -> Phases {
     let mut events = Vec::new();
-    for node in layout.nodes.iter().filter(|node| Some(node.as_str()) != lost) {
+    for node in layout.nodes().filter(|node| Some(node.as_str()) != lost) {
         // A node that does not answer adds nothing.
         events.extend(cluster::events(layout, node, 0).await.unwrap_or_default());
     }

@@ -3,10 +3,12 @@
 use super::client::{Client, Seen};
 use super::cluster;
 use super::control::{self, Order};
-use super::layout::{Layout, shown};
+use super::layout::{Layout, Site, shown};
 use super::machines::{self, Machines};
 use super::phases;
+use super::sites;
 use crate::exit::Exit;
+use crate::phases::Phases;
 use anyhow::{Context, Result, bail};
 use hakudo_base::UnixTime;
 use hakudo_controller::request::{Reply, Request};
@@ -24,20 +26,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn run(layout: &Layout, auto: bool, power_cuts: Option<u32>) -> Result<Exit> {
     let began = Instant::now();
     let mut machines = Machines::new(layout).await?;
-    for node in &layout.nodes {
-        machines.start(node).await?;
+    let all = layout.machines();
+    for machine in &all {
+        machines.start(machine).await?;
     }
     let orders = control::listen(layout)?;
     let (own, own_orders) = mpsc::channel(4);
     tokio::spawn(obey(layout.clone(), machines, orders, own_orders));
     let stage = Stage { layout: layout.clone(), client: Client::start(layout.service()), orders: own };
-    println!("{} nodes start: {}", layout.nodes.len(), layout.nodes.join(", "));
-    cluster::configure(layout).await?;
+    println!(
+        "{} {} start: {}",
+        all.len(),
+        if layout.arbitrator.is_some() { "machines" } else { "nodes" },
+        all.join(", ")
+    );
+    for site in &layout.sites {
+        cluster::configure(layout, site).await?;
+    }
+    if layout.arbitrator.is_some() {
+        sites::grant(layout, &layout.sites[0], PATIENCE).await?;
+    }
     stage.served_within(PATIENCE).await.context("the service did not start")?;
     println!("The service answers at {} after {}.", layout.url(), milliseconds(began.elapsed()));
-    cluster::settled(layout, layout.nodes.len(), PATIENCE).await?;
+    stage.settled().await?;
     match (auto, power_cuts) {
         (true, Some(count)) => stage.power_cuts(count).await?,
+        (true, None) if layout.arbitrator.is_some() => stage.whole_story_of_sites().await?,
         (true, None) => stage.whole_story().await?,
         (false, _) => stage.watch().await?,
     }
@@ -76,14 +90,25 @@ async fn obey(
 async fn carry_out(layout: &Layout, machines: &mut Machines, words: &[String]) -> Result<String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["kill", node] => machines.kill(node).await.map(|()| format!("{node} has no power.\n")),
-        ["cut", node] => machines.cut(node).await.map(|()| format!("The cable of {node} is cut.\n")),
-        ["heal", node] => machines.heal(node).await.map(|()| format!("The cable of {node} is whole.\n")),
-        ["start", node] => machines.start(node).await.map(|()| format!("{node} boots.\n")),
+        ["kill", name] => {
+            for machine in machines_of(layout, name) {
+                machines.kill(&machine).await?;
+            }
+            Ok(format!("{name} has no power.\n"))
+        }
+        ["start", name] => {
+            for machine in machines_of(layout, name) {
+                machines.start(&machine).await?;
+            }
+            Ok(format!("{name} boots.\n"))
+        }
+        ["cut", name] => machines.cut(name).await.map(|()| format!("The cable of {name} is cut.\n")),
+        ["heal", name] => machines.heal(name).await.map(|()| format!("The cable of {name} is whole.\n")),
         ["fence", node] => fence(layout, node).await,
+        ["move", name] => hand_over(layout, name).await,
         ["stop"] => {
             println!("The demo ends.");
-            if layout.loopback {
+            if layout.shape.loopback {
                 machines::clear_away()?;
             }
             std::process::exit(0)
@@ -92,9 +117,16 @@ async fn carry_out(layout: &Layout, machines: &mut Machines, words: &[String]) -
     }
 }
 
+/// All machines of a site, or the machine of that name.
+fn machines_of(layout: &Layout, name: &str) -> Vec<String> {
+    let site = layout.sites.iter().find(|site| layout.arbitrator.is_some() && site.name == name);
+    site.map_or_else(|| vec![name.to_owned()], |site| site.nodes.clone())
+}
+
 async fn fence(layout: &Layout, node: &str) -> Result<String> {
     let request = Request::Fence { node: node.into(), action: "reboot".into() };
-    for other in layout.nodes.iter().filter(|other| *other != node) {
+    let site = layout.site_of(node).with_context(|| format!("there is no node {node}"))?;
+    for other in site.nodes.iter().filter(|other| *other != node) {
         match cluster::ask(&layout.socket(other), &request).await {
             Ok(Reply::Done) => return Ok(format!("{node} is fenced.\n")),
             Ok(Reply::Refused { reason, .. } | Reply::Unknown { reason }) => bail!("{reason}"),
@@ -106,9 +138,20 @@ async fn fence(layout: &Layout, node: &str) -> Result<String> {
     bail!("no node answers")
 }
 
-/// The cluster with its client.
-struct Stage {
-    layout: Layout,
+async fn hand_over(layout: &Layout, name: &str) -> Result<String> {
+    if layout.arbitrator.is_none() {
+        bail!("there is no ticket to move: the demo has one cluster only (see: hakudo demo --sites)");
+    }
+    let (to, others): (Vec<&Site>, Vec<&Site>) = layout.sites.iter().partition(|site| site.name == name);
+    let (Some(to), Some(from)) = (to.first(), others.first()) else { bail!("there is no site {name}") };
+    let interruption = sites::hand_over(layout, from, to).await?;
+    let away = interruption.map(|away| format!(", which nobody had for {}", milliseconds(away)));
+    Ok(format!("{name} has the ticket{}.\n", away.unwrap_or_default()))
+}
+
+/// The clusters with their client.
+pub(super) struct Stage {
+    pub(super) layout: Layout,
     client: Client,
     orders: mpsc::Sender<Order>,
 }
@@ -126,16 +169,23 @@ impl Stage {
     }
 
     /// The node whose page the client got last.
-    fn server(&self) -> Result<String> {
+    pub(super) fn server(&self) -> Result<String> {
         let page = self.client.seen().server.context("the service never answered")?;
-        let node =
-            self.layout.nodes.iter().find(|node| page.split(|c: char| !c.is_alphanumeric()).any(|w| w == **node));
+        let node = self.layout.nodes().find(|node| page.split(|c: char| !c.is_alphanumeric()).any(|w| w == **node));
         node.cloned().with_context(|| format!("the page names no node: {page:?}"))
     }
 
     async fn leader(&self) -> Result<String> {
-        let state = cluster::state(&self.layout).await.context("no node answers")?;
+        let state = cluster::state(&self.layout, &self.layout.sites[0]).await.context("no node answers")?;
         state.leader.context("nobody leads")
+    }
+
+    /// Waits until every cluster has all its nodes and nothing to do.
+    async fn settled(&self) -> Result<()> {
+        for site in &self.layout.sites {
+            cluster::settled(&self.layout, site, PATIENCE).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the client gets an answer.
@@ -168,18 +218,23 @@ impl Stage {
     }
 
     /// One scene: something happens, the service comes back, the cluster comes to rest with all nodes.
-    async fn scene(&self, title: &str, words: &[&str], afterwards: Option<&[&str]>) -> Result<Duration> {
+    pub(super) async fn scene(&self, title: &str, words: &[&str], afterwards: Option<&[&str]>) -> Result<Duration> {
         let before = self.client.seen();
         let start = now();
         let since = Instant::now();
         self.order(words).await.with_context(|| title.to_owned())?;
         let interruption = self.recovered(&before, since).await.with_context(|| title.to_owned())?;
-        let phases = phases::of(&self.layout, words.get(1).copied(), start).await;
+        // What happens to a whole site is no loss of a node, and has other phases.
+        let node = words.get(1).copied().filter(|name| self.layout.site_of(name).is_some());
+        let phases = match node {
+            Some(_) => phases::of(&self.layout, node, start).await,
+            None => Phases::default(),
+        };
         println!("{title}: interrupted for {}{phases}", milliseconds(interruption));
         if let Some(words) = afterwards {
             self.order(words).await?;
         }
-        cluster::settled(&self.layout, self.layout.nodes.len(), PATIENCE).await.with_context(|| title.to_owned())?;
+        self.settled().await.with_context(|| title.to_owned())?;
         Ok(interruption)
     }
 
@@ -188,7 +243,7 @@ impl Stage {
         self.scene(&format!("Power cut of {server}, which serves"), &["kill", &server], None).await?;
         let leader = self.leader().await?;
         self.scene(&format!("Power cut of {leader}, which leads"), &["kill", &leader], None).await?;
-        if !self.layout.loopback {
+        if !self.layout.shape.loopback {
             let server = self.server()?;
             let title = format!("Network of {server} cut, which serves");
             self.scene(&title, &["cut", &server], Some(&["heal", &server])).await?;
@@ -224,28 +279,15 @@ impl Stage {
         self.say_what_to_type();
         let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
         let mut tick = tokio::time::interval(Duration::from_millis(100));
-        let mut told: BTreeMap<String, u64> = BTreeMap::new();
-        let mut reporter: Option<String> = None;
+        let mut reporters: Vec<Reporter> = self.layout.sites.iter().map(Reporter::new).collect();
         let mut interruptions = self.client.seen().interruptions.len();
-        let mut latest = now();
         loop {
             tokio::select! {
                 _ = interrupt.recv() => { println!("\nThe demo ends."); return Ok(()) }
                 _ = tick.tick() => {}
             }
-            // One node tells the story: the leader, as long as it answers.
-            if let Some(leader) = cluster::state(&self.layout).await.and_then(|state| state.leader) {
-                reporter = Some(leader);
-            }
-            if let Some(node) = &reporter {
-                let after = told.get(node).copied().unwrap_or_default();
-                for event in cluster::events(&self.layout, node, after).await.unwrap_or_default() {
-                    told.insert(node.clone(), event.number);
-                    if event.time_ms > latest.millis() {
-                        latest = UnixTime::from_millis(event.time_ms);
-                        println!("{} {node}: {}", clock(event.time_ms), event.text);
-                    }
-                }
+            for reporter in &mut reporters {
+                reporter.tell(&self.layout).await;
             }
             let seen = self.client.seen();
             for interruption in seen.interruptions.iter().skip(interruptions) {
@@ -256,25 +298,59 @@ impl Stage {
     }
 
     fn say_what_to_type(&self) {
-        let node = self.layout.nodes.first().map_or("n1", String::as_str);
+        let site = &self.layout.sites[0];
+        let node = site.nodes.first().map_or("n1", String::as_str);
         let program = shown(&self.layout.program);
         let socket = shown(&self.layout.socket(node));
-        let cut = match self.layout.loopback {
-            true => String::new(),
-            false => format!("\n  {program} demo cut {node}        cut its network cable (mend it with: heal)"),
-        };
-        println!(
-            "\nIn another terminal, make something fail and watch what happens here:\n\
-             \n  {program} demo kill {node}       pull its plug: fenced, and its services start elsewhere\
-{cut}\
-             \n  {program} demo fence {node}      let the cluster fence it\
-             \n\nor look inside:\n\
-             \n  export HAKUDO_SOCKET={socket}\
-             \n  {program} status\
-             \n  {program} why web-server\
-             \n  {program} events\
-             \n\nCtrl-C ends the demo.\n"
-        );
+        let mut failures = vec![(format!("kill {node}"), "pull its plug: fenced, and its services start elsewhere")];
+        if self.layout.arbitrator.is_some() {
+            failures.push((format!("kill {}", site.name), "pull the plug of the whole site: the other one takes over"));
+            failures.push((format!("start {}", site.name), "switch it on again"));
+            failures.push((format!("move {}", site.name), "move the ticket there"));
+        }
+        if !self.layout.shape.loopback {
+            let what = if self.layout.arbitrator.is_some() { &site.name } else { node };
+            failures.push((format!("cut {what}"), "cut its network cable (mend it with: heal)"));
+        }
+        failures.push((format!("fence {node}"), "let the cluster fence it"));
+        println!("\nIn another terminal, make something fail and watch what happens here:\n");
+        for (words, what) in failures {
+            println!("  {:<40} {what}", format!("{program} demo {words}"));
+        }
+        println!("\nor look inside:\n\n  export HAKUDO_SOCKET={socket}\n  {program} status");
+        if self.layout.arbitrator.is_some() {
+            println!("  {program} ticket explain {}", sites::TICKET);
+        }
+        println!("  {program} why web-server\n  {program} events\n\nCtrl-C ends the demo.\n");
+    }
+}
+
+/// Tells the story of a cluster: in the words of its leader, as long as that answers.
+struct Reporter<'a> {
+    site: &'a Site,
+    node: Option<String>,
+    told: BTreeMap<String, u64>,
+    latest: UnixTime,
+}
+
+impl<'a> Reporter<'a> {
+    fn new(site: &'a Site) -> Self {
+        Self { site, node: None, told: BTreeMap::new(), latest: now() }
+    }
+
+    async fn tell(&mut self, layout: &Layout) {
+        if let Some(leader) = cluster::state(layout, self.site).await.and_then(|state| state.leader) {
+            self.node = Some(leader);
+        }
+        let Some(node) = &self.node else { return };
+        let after = self.told.get(node).copied().unwrap_or_default();
+        for event in cluster::events(layout, node, after).await.unwrap_or_default() {
+            self.told.insert(node.clone(), event.number);
+            if event.time_ms > self.latest.millis() {
+                self.latest = UnixTime::from_millis(event.time_ms);
+                println!("{} {node}: {}", clock(event.time_ms), event.text);
+            }
+        }
     }
 }
 
