@@ -470,8 +470,7 @@ impl Member {
             }
             Some(hold) if hold.site == to && ticket.moving.is_none() => {
                 ask.progress = Progress::Starting { site: to };
-                let started = self.office.as_ref().is_some_and(|office| office.started.contains(&hold.generation));
-                if started {
+                if hold.from.is_none() {
                     let interruption = stopped.map(|stopped| now.since(stopped));
                     return Ok(Some(Outcome::Moved { to, interruption }));
                 }

@@ -119,6 +119,11 @@ pub(crate) enum Command {
     Readmit {
         member: MemberId,
     },
+    /// What depends on the ticket runs where the ticket was moved to: it is not taken back any more, whoever coordinates.
+    Started {
+        ticket: String,
+        generation: u64,
+    },
 }
 
 /// One entry.
@@ -146,6 +151,7 @@ impl Command {
             | Command::Unlimited { ticket, .. }
             | Command::Limited { ticket, .. }
             | Command::StopTime { ticket, .. }
+            | Command::Started { ticket, .. }
             | Command::WouldGrant { ticket, .. } => Some(ticket),
             Command::Disclaim { ticket, .. } => ticket.as_deref(),
             Command::Office

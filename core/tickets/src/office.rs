@@ -69,7 +69,6 @@ pub(crate) struct Office {
     /// When the last round was begun that backed a lease of this grant.
     pub(crate) backed: BTreeMap<u64, Instant>,
     pub(crate) accepted: BTreeMap<String, Accepted>,
-    pub(crate) started: BTreeSet<u64>,
     pub(crate) duties: BTreeMap<String, Duty>,
     pub(crate) asks: Vec<crate::asks::Ask>,
     pub(crate) answered: Vec<crate::asks::Answered>,
@@ -92,7 +91,6 @@ impl Office {
             renewals: Vec::new(),
             backed: BTreeMap::new(),
             accepted: BTreeMap::new(),
-            started: BTreeSet::new(),
             duties: BTreeMap::new(),
             asks: Vec::new(),
             answered: Vec::new(),
@@ -300,14 +298,15 @@ impl Member {
                 if let Some(stop_time) = grant.stop_time.filter(|stop_time| *stop_time > hold.stop_time) {
                     self.decide(Command::StopTime { ticket: ticket.clone(), generation, stop_time });
                 }
-                if let Some(office) = &mut self.office {
-                    if grant.started && office.started.insert(generation) {
-                        self.tend_now = true;
-                    }
-                    if grant.finite && hold.unlimited {
-                        // Whatever end the holder took on itself, it did so before now.
-                        office.backed.insert(generation, self.now);
-                    }
+                if grant.started && hold.from.is_some() {
+                    self.decide(Command::Started { ticket: ticket.clone(), generation });
+                }
+                if let Some(office) = &mut self.office
+                    && grant.finite
+                    && hold.unlimited
+                {
+                    // Whatever end the holder took on itself, it did so before now.
+                    office.backed.insert(generation, self.now);
                 }
                 if grant.finite && hold.unlimited {
                     self.decide(Command::Limited { ticket, generation });

@@ -60,7 +60,7 @@ pub(crate) struct Hold {
     pub(crate) unlimited: bool,
     /// Why it was granted.
     pub(crate) cause: Cause,
-    /// Who had it before, where it was moved.
+    /// Who had it before, where it was moved and has not started yet: there it goes back.
     pub(crate) from: Option<MemberId>,
 }
 
@@ -291,6 +291,7 @@ impl Table {
             Command::StopTime { ticket, generation, stop_time } => {
                 self.hold(ticket, *generation, |hold| hold.stop_time = hold.stop_time.max(*stop_time));
             }
+            Command::Started { ticket, generation } => self.hold(ticket, *generation, |hold| hold.from = None),
             Command::WouldGrant { ticket, site, cause } => self.change(ticket, |t| {
                 t.remember(note(Happened::WouldGrant { site: *site, cause: *cause }));
             }),

@@ -122,7 +122,6 @@ impl Member {
             let held: BTreeSet<u64> =
                 table.tickets.values().filter_map(|t| t.hold.as_ref().map(|hold| hold.generation)).collect();
             office.backed.retain(|generation, _| held.contains(generation));
-            office.started.retain(|generation| held.contains(generation));
         }
     }
 
@@ -284,11 +283,10 @@ impl Member {
     /// The holder goes on; perhaps the ticket should be elsewhere.
     fn consider_moving(&mut self, name: &str, ticket: &Ticket, hold: &Hold, config: &TicketConfig) {
         let Some(office) = &self.office else { return };
-        let started = office.started.contains(&hold.generation);
         let granted_at = self.duty_of(name).and_then(|duty| duty.granted_at).unwrap_or(office.since());
         let unable = self.reported(hold.site, name).is_some_and(|able| able.is_err());
         let late = granted_at + Self::patience(config);
-        if let (Cause::Move | Cause::Preference, Some(from), false) = (hold.cause, hold.from, started) {
+        if let (Cause::Move | Cause::Preference, Some(from)) = (hold.cause, hold.from) {
             if unable || self.now >= late {
                 if self.obstacle(from, name, ticket, config, Ask::Administrator).is_none() {
                     return self.offer(name, from, Cause::RollBack, Purpose::Move);

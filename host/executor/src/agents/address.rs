@@ -3,6 +3,9 @@
 //! Neighbours learn of the new owner from the kernel: with `arp_notify` (`ndisc_notify` for IPv6) it announces the
 //! addresses of an interface whose hardware address is set, to the same value here. So no raw socket is needed, and
 //! CAP_NET_ADMIN is all the privilege that this takes.
+//!
+//! A neighbour that has just learned who owns the address does not believe another owner for a while (Linux: one second,
+//! `locktime` of arp(7)). So a process of its own says it again a few times after the start has ended.
 
 use super::*;
 use futures_util::TryStreamExt;
@@ -10,7 +13,15 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The word by which this program calls itself to tell the neighbours again.
+pub(super) const ANNOUNCER: &str = "address-announcer";
+
+/// How long after each other the neighbours are told again.
+const AGAIN: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(900), Duration::from_secs(2)];
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "Address",
@@ -55,6 +66,20 @@ pub(super) fn run(surroundings: &Surroundings, action: &str) -> ActionResult {
             _ => network.monitor().await,
         }
     })
+}
+
+/// Runs `hakudo agent address-announcer`: tells the neighbours again, as long as the address is here.
+pub(super) fn announce_again() -> u8 {
+    let surroundings = Surroundings::of_this_process();
+    let told = Wanted::configured(&surroundings).and_then(|wanted| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().map_err(broken)?;
+            tokio::spawn(connection);
+            Network { handle, wanted }.announce_again().await
+        })
+    });
+    exit(told)
 }
 
 fn broken(error: impl std::fmt::Display) -> Failure {
@@ -107,9 +132,22 @@ impl Network {
             let (link, prefix) = self.place().await?;
             let add = self.handle.address().add(link.header.index, self.wanted.ip, prefix).execute().await;
             add.map_err(|error| self.failed("added to", &link, &error))?;
-            if let Err(reason) = self.announce(&link).await {
+            let told = self.announce(&link).await.and_then(|()| announce_again_later().map_err(|e| e.to_string()));
+            if let Err(reason) = told {
                 eprint_line(&format!("the neighbours are not told of {}: {reason}", self.wanted.ip));
             }
+        }
+        Ok(exit_code::OK)
+    }
+
+    async fn announce_again(&self) -> ActionResult {
+        for pause in AGAIN {
+            tokio::time::sleep(pause).await;
+            if self.present().await?.is_empty() {
+                break;
+            }
+            let (link, _) = self.place().await?;
+            self.announce(&link).await.map_err(broken)?;
         }
         Ok(exit_code::OK)
     }
@@ -207,6 +245,13 @@ impl Network {
         fs::write(&switch, before.trim()).map_err(explain)?;
         announced
     }
+}
+
+/// Begins a process that outlives this one: the start must not wait for it.
+fn announce_again_later() -> io::Result<()> {
+    let mut command = Command::new(program()?);
+    command.args(["agent", ANNOUNCER]).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {

@@ -140,6 +140,7 @@ pub fn main(arguments: &[String]) -> u8 {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["fence_hakudo_process", rest @ ..] => return fence_process::main(rest),
+        [address::ANNOUNCER] => return address::announce_again(),
         [http::SERVER, rest @ ..] => return http::serve(rest),
         _ => {}
     }

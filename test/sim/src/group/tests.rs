@@ -237,3 +237,16 @@ fn sixteen_members_share_three_hundred_tickets() {
     let running = |ms: u64| outcome.services.iter().filter(|(_, _, from, until)| *from <= ms && ms < *until).count();
     assert_eq!((running(19_000), running(30_000), running(59_000)), (300, 0, 300));
 }
+
+#[test]
+fn a_ticket_that_was_moved_long_ago_stays_when_who_coordinates_is_cut_off_for_a_moment() {
+    let quick = |ticket: &mut TicketConfig| (ticket.timeout, ticket.retries) = (Duration::from_millis(500), 1);
+    let mut acts = vec![(10, ask(A, Request::Move { ticket: "t".to_owned(), to: B, dry_run: false }))];
+    // Where the others hang, the holder is who coordinates afterwards.
+    acts.extend([A, W].map(|member| (20, Act::Pause { member, ms: 5_000 })));
+    acts.extend(cut(40, 47, &[(B, A), (B, W)]));
+    let script = story(true, quick, 80, acts);
+    for seed in 1..=10 {
+        same(&Script { seed, ..script.clone() }, &[(9, &[1]), (19, &[2]), (39, &[2]), (46, &[2]), (79, &[2])]);
+    }
+}
