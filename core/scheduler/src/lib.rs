@@ -6,6 +6,7 @@
 
 mod considered;
 mod decide;
+mod guards;
 pub mod model;
 mod pattern;
 mod placement;
@@ -23,7 +24,9 @@ pub use model::{Model, NodeIndex, Problem, ResourceId, Role, Score};
 pub use placement::{Choice, Placement, Placements, Share, Source};
 pub use scores::{Amounts, ScoreLine};
 pub use summary::{Change, ResourceVerb, ShownRole};
-pub use transition::{Action, ActionId, ActionKind, NodeRef, ResourceRef, Synapse, TicketUse, Transition};
+pub use transition::{
+    Action, ActionId, ActionKind, GuardStep, NodeRef, ResourceRef, Synapse, TicketGuard, TicketUse, Transition,
+};
 
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
@@ -49,9 +52,12 @@ pub struct Plan {
     pub problems: Vec<Problem>,
 }
 
-/// Decides what a cluster should do. A document of an older schema is upgraded first.
+/// Decides what a cluster should do, and what its nodes should do by themselves when leases end. A document of an older
+/// schema is upgraded first.
 pub fn plan(cib: &Document, now: UnixTime) -> Plan {
-    plan_for(cib, now, Purpose::Execution)
+    let mut plan = plan_for(cib, now, Purpose::Execution);
+    plan.transition.guards = guards::guards(cib, now, &plan);
+    plan
 }
 
 /// What a plan is made for.

@@ -5,7 +5,7 @@
 
 use hakudo_base::agent::AgentName;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The number of an action in its graph, from 1 (Pacemaker's action `id`).
 pub type ActionId = u32;
@@ -32,6 +32,9 @@ pub struct Transition {
     pub recheck_by: Option<i64>,
     /// What depends on each ticket that a constraint names, and how that stands.
     pub tickets: BTreeMap<String, TicketUse>,
+    /// What nodes must do by themselves when the lease of a ticket ends, of each ticket that a group granted here and that a
+    /// constraint names. Only in a plan that is made to be carried out.
+    pub guards: Vec<TicketGuard>,
     /// The steps in the order of their numbers.
     pub synapses: Vec<Synapse>,
 }
@@ -45,6 +48,30 @@ pub struct TicketUse {
     pub started: bool,
     /// All of them will be once the plan is carried out, or are stopped because somebody wants that; or why not.
     pub able: Result<(), String>,
+    /// The primitives that need it, by [`ResourceRef::id`].
+    pub resources: BTreeSet<String>,
+    /// The nodes on which they are active are to be fenced when the ticket is lost (`loss-policy="fence"`).
+    pub fence: bool,
+}
+
+/// What has to stop when the lease of a ticket ends, as long as this plan is the last word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketGuard {
+    /// The ticket.
+    pub ticket: String,
+    /// See [`TicketUse::fence`].
+    pub fence: bool,
+    /// What is to be done, each step after those that come before it on its node.
+    pub steps: Vec<GuardStep>,
+}
+
+/// A stop or demotion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStep {
+    /// What, and where.
+    pub action: Action,
+    /// The places in the list of steps on the same node that must have ended before.
+    pub after: Vec<u32>,
 }
 
 /// One step: actions that start together once the inputs are done.

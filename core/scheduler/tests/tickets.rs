@@ -132,3 +132,98 @@ fn what_somebody_stopped_is_no_reason_to_go_elsewhere() {
     "#]],
     );
 }
+
+/// The stops that each node would do by itself when the lease ends.
+fn check_guards(cluster: &Cluster, expected: Expect) {
+    let mut text = String::new();
+    for guard in cluster.plan().transition.guards {
+        let fence = if guard.fence { ", nodes are fenced" } else { "" };
+        text.push_str(&format!("{}{fence}:\n", guard.ticket));
+        for (place, step) in guard.steps.iter().enumerate() {
+            let node = step.action.performer().map_or("", |node| &node.name);
+            text.push_str(&format!("  {place} {} on {node} after {:?}\n", step.action.key, step.after));
+        }
+    }
+    expected.assert_eq(&text);
+}
+
+const LEASED: &str = r#"<ticket_state id="T" granted="true" owner="a"/><ticket_state id="U" granted="true" owner="a"/>"#;
+const PLAIN: &str = r#"<primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/>"#;
+
+#[test]
+fn what_will_run_is_guarded_before_it_starts() {
+    let mut cluster = Cluster { resources: WEB, constraints: NEEDS, tickets: LEASED, ..Cluster::default() };
+    check_guards(
+        &cluster,
+        expect![[r#"
+        T:
+          0 httpd_stop_0 on a after []
+          1 ip_stop_0 on a after [0]
+    "#]],
+    );
+    // It moves away from b: both places are guarded.
+    cluster.standby = vec!["b"];
+    cluster.histories = vec![("b", "ip ocf:pacemaker:Dummy start 0\n httpd ocf:pacemaker:Dummy start 0")];
+    check_guards(
+        &cluster,
+        expect![[r#"
+        T:
+          0 httpd_stop_0 on a after []
+          1 ip_stop_0 on a after [0]
+          2 httpd_stop_0 on b after []
+          3 ip_stop_0 on b after [2]
+    "#]],
+    );
+    // By hand: its lease has no end.
+    cluster.tickets = GRANTED;
+    check_guards(&cluster, expect![""]);
+}
+
+#[test]
+fn what_depends_on_it_goes_before_it() {
+    let resources = r#"<primitive id="db" class="ocf" provider="pacemaker" type="Dummy"/>
+        <primitive id="app" class="ocf" provider="pacemaker" type="Dummy"/>
+        <primitive id="other" class="ocf" provider="pacemaker" type="Dummy"/>"#;
+    let constraints = r#"<rsc_ticket id="db-T" rsc="db" ticket="T" loss-policy="fence"/>
+        <rsc_ticket id="other-U" rsc="other" ticket="U" loss-policy="freeze"/>
+        <rsc_colocation id="with" rsc="app" with-rsc="db" score="INFINITY"/>
+        <rsc_order id="first" first="db" then="app"/>"#;
+    let running = "db ocf:pacemaker:Dummy start 0\n app ocf:pacemaker:Dummy start 0\n other ocf:pacemaker:Dummy start 0";
+    let histories = vec![("a", running)];
+    check_guards(
+        &Cluster { resources, constraints, histories, tickets: LEASED, ..Cluster::default() },
+        expect![[r#"
+        T, nodes are fenced:
+          0 app_stop_0 on a after []
+          1 db_stop_0 on a after [0]
+        U:
+    "#]],
+    );
+}
+
+#[test]
+fn only_the_promoted_role_is_given_up_where_only_that_needs_the_ticket() {
+    let histories = vec![
+        ("a", "data ocf:pacemaker:Stateful start 0\n data ocf:pacemaker:Stateful promote 0"),
+        ("b", "data ocf:pacemaker:Stateful start 0"),
+    ];
+    let attributes = vec![("a", "master-data", "10")];
+    check_guards(
+        &Cluster {
+            resources: DATABASE,
+            constraints: PROMOTION_NEEDS,
+            histories,
+            attributes,
+            tickets: LEASED,
+            ..Cluster::default()
+        },
+        expect![[r#"
+        T:
+          0 data_demote_0 on a after []
+    "#]],
+    );
+    check_guards(
+        &Cluster { resources: PLAIN, tickets: LEASED, ..Cluster::default() },
+        expect![""],
+    );
+}

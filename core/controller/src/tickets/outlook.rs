@@ -4,7 +4,7 @@
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use hakudo_cib::{Document, Element};
-use hakudo_scheduler::{ActionKind, TicketUse, Transition};
+use hakudo_scheduler::{ActionKind, Transition};
 use hakudo_tickets::Input as MemberInput;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,12 +51,8 @@ impl Controller {
                 // What starts here has to stop here one day: until it runs, its times for starting stand for those.
                 self.speaker.outlook.start_time = longest_way(transition);
                 let held = |name: &String| self.replica.status.tickets.get(name).is_some_and(|state| state.granted);
-                let others: Vec<(String, TicketUse)> = transition
-                    .tickets
-                    .iter()
-                    .filter(|(name, _)| !held(name))
-                    .map(|(n, u)| (n.clone(), u.clone()))
-                    .collect();
+                let others = transition.tickets.iter().filter(|(name, _)| !held(name));
+                let others: Vec<_> = others.map(|(name, used)| (name.clone(), used.able.clone())).collect();
                 self.say_able(others, effects);
             }
             return true;
@@ -93,15 +89,17 @@ impl Controller {
         let states: Vec<(String, u64, bool, bool)> =
             states.map(|(name, state)| (name.clone(), state.generation, state.granted, state.is_held())).collect();
         for (ticket, generation, granted, held) in states {
-            let used = uses.get(&ticket).cloned().unwrap_or(TicketUse { active: false, started: true, able: Ok(()) });
-            if granted && used.started {
+            let used = uses.get(&ticket);
+            let (active, started) = used.map_or((false, true), |used| (used.active, used.started));
+            if granted && started {
                 self.tell_member(MemberInput::Started { ticket: ticket.clone(), generation }, effects);
             }
-            if !held && !used.active && all_is_known {
+            if !held && !active && all_is_known {
                 self.tell_member(MemberInput::Stopped { ticket: ticket.clone(), generation }, effects);
             }
-            if granted && (settled || used.able.is_ok()) {
-                self.say_able([(ticket, used)], effects);
+            let able = used.map_or(Ok(()), |used| used.able.clone());
+            if granted && (settled || able.is_ok()) {
+                self.say_able([(ticket, able)], effects);
             }
         }
         // Tickets that nothing depends on can be held anywhere.
@@ -121,8 +119,12 @@ impl Controller {
         }
     }
 
-    fn say_able(&mut self, uses: impl IntoIterator<Item = (String, TicketUse)>, effects: &mut Vec<Effect>) {
-        for (ticket, TicketUse { able, .. }) in uses {
+    fn say_able(
+        &mut self,
+        tickets: impl IntoIterator<Item = (String, Result<(), String>)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (ticket, able) in tickets {
             self.tell_member(MemberInput::Able { ticket, able }, effects);
         }
     }

@@ -23,6 +23,7 @@ impl Planner {
             migration_limit: migration_limit.and_then(|limit| u32::try_from(limit).ok()),
             recheck_by: self.model.recheck_by,
             tickets: self.ticket_uses(),
+            guards: Vec::new(),
             synapses: Vec::new(),
         };
         self.fill_in_addresses();
@@ -242,7 +243,7 @@ impl Planner {
         NodeRef { id: node.id.clone(), name: node.name.clone() }
     }
 
-    fn resource_ref(&self, resource: ResourceId) -> ResourceRef {
+    pub(crate) fn resource_ref(&self, resource: ResourceId) -> ResourceRef {
         let subject = self.resource(resource);
         let (id, long_id) = if let Some(history_id) = subject.history_id.clone().filter(|_| subject.removed) {
             (history_id, Some(subject.id.clone()))

@@ -6,7 +6,7 @@ use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use crate::transition::TicketUse;
 use hakudo_cib::Element;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens when the ticket is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,8 +146,11 @@ impl Planner {
     pub(crate) fn ticket_uses(&self) -> BTreeMap<String, TicketUse> {
         let mut uses = BTreeMap::new();
         for constraint in &self.ticket_constraints {
-            let unused = TicketUse { active: false, started: true, able: Ok(()) };
+            let unused =
+                TicketUse { active: false, started: true, able: Ok(()), resources: BTreeSet::new(), fence: false };
             let entry: &mut TicketUse = uses.entry(constraint.ticket.clone()).or_insert(unused);
+            self.note_primitives(constraint.resource, &mut entry.resources);
+            entry.fence |= constraint.policy == LossPolicy::Fence;
             let promoted = constraint.role == Role::Promoted;
             entry.active |= self.any_active(constraint.resource, promoted);
             entry.started &= self.all_run(constraint.resource, &|part| {
@@ -159,6 +162,14 @@ impl Planner {
             }
         }
         uses
+    }
+
+    fn note_primitives(&self, resource: ResourceId, noted: &mut BTreeSet<String>) {
+        let part = self.resource(resource);
+        if matches!(part.kind, Kind::Primitive) {
+            noted.insert(self.resource_ref(resource).id);
+        }
+        part.children.iter().for_each(|child| self.note_primitives(*child, noted));
     }
 
     fn any_active(&self, resource: ResourceId, promoted: bool) -> bool {

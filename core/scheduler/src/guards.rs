@@ -1,0 +1,155 @@
+//! What each node must stop by itself when the lease of a ticket ends and nobody is there to decide.
+//!
+//! It is what the scheduler itself would do: two more plans are made as if the tickets were lost, one of what is and one of
+//! what will be once the present plan is carried out, so that what is half way is in it, too. Of these plans a ticket's part
+//! is taken: what is stopped or demoted of the resources that need it, and what has to be stopped before.
+//!
+//! Nodes act alone then. So only the order on each node counts, and what other nodes do first is not waited for.
+
+use crate::planner::Planner;
+use crate::transition::{Action, ActionId, ActionKind, GuardStep, Synapse, TicketGuard, Transition};
+use crate::{Plan, Purpose, current_schema, decide, simulate};
+use hakudo_base::UnixTime;
+use hakudo_cib::Document;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The guards of all tickets that a group granted here (`owner` of `<ticket_state>`): leases of others have no end.
+pub(crate) fn guards(cib: &Document, now: UnixTime, plan: &Plan) -> Vec<TicketGuard> {
+    let leased = |name: &&String| {
+        let state = plan.model.tickets.get(*name);
+        state.is_some_and(|ticket| ticket.granted && ticket.state.contains_key("owner"))
+    };
+    let tickets: Vec<&String> = plan.transition.tickets.keys().filter(leased).collect();
+    if tickets.is_empty() {
+        return Vec::new();
+    }
+    let cib = current_schema(cib);
+    let mut lost = Vec::new();
+    if !plan.transition.synapses.is_empty() {
+        lost.push(plan_of_loss(carried_out(&cib, now, plan), now, &tickets));
+    }
+    lost.push(plan_of_loss(cib, now, &tickets));
+    let guard = |name: &&String| {
+        let used = plan.transition.tickets.get(*name)?;
+        let mut union = Union::default();
+        lost.iter().for_each(|transition| union.add(transition, &used.resources));
+        Some(TicketGuard { ticket: (*name).clone(), fence: used.fence, steps: union.in_order() })
+    };
+    tickets.iter().filter_map(guard).collect()
+}
+
+/// What the cluster will be.
+fn carried_out(cib: &Document, now: UnixTime, plan: &Plan) -> Document {
+    let names: BTreeSet<&str> = plan
+        .model
+        .resources()
+        .flat_map(|(_, resource)| [Some(resource.id.as_str()), resource.history_id.as_deref()])
+        .flatten()
+        .collect();
+    simulate::carry_out(cib.clone(), &plan.transition, &|id| names.contains(id), &[], now.seconds()).document
+}
+
+/// The plan if these tickets were lost. Nobody is fenced for it, because whoever would be is asked to stop here.
+fn plan_of_loss(mut cib: Document, now: UnixTime, tickets: &[&String]) -> Transition {
+    let root = cib.root_mut();
+    if let Some(states) = root.child_mut("status").and_then(|status| status.child_mut("tickets")) {
+        for state in states.children_mut().filter(|state| tickets.iter().any(|name| *name == state.id())) {
+            state.set("granted", "false");
+        }
+    }
+    if let Some(all) = root.child_mut("configuration").and_then(|section| section.child_mut("constraints")) {
+        for constraint in all.children_mut().filter(|constraint| constraint.name() == "rsc_ticket") {
+            if constraint.attribute("loss-policy").is_some_and(|policy| policy.eq_ignore_ascii_case("fence")) {
+                constraint.set("loss-policy", "stop");
+            }
+        }
+    }
+    decide(&cib, now, Purpose::Execution, &mut |_| (), |_: &mut Planner| ()).0.transition
+}
+
+/// Node, resource and task: what makes an action of one plan the same as one of another.
+type Key = (String, String, String);
+
+/// The parts of several plans put together.
+#[derive(Default)]
+struct Union {
+    /// In the order in which they were found.
+    keys: Vec<Key>,
+    actions: BTreeMap<Key, Action>,
+    /// The first of each pair is done before the second.
+    before: BTreeSet<(Key, Key)>,
+}
+
+impl Union {
+    fn add(&mut self, transition: &Transition, resources: &BTreeSet<String>) {
+        let synapses: BTreeMap<ActionId, &Synapse> =
+            transition.synapses.iter().map(|synapse| (synapse.action.id, synapse)).collect();
+        let wanted = self.wanted(transition, &synapses, resources);
+        for synapse in transition.synapses.iter().filter(|synapse| wanted.contains(&synapse.action.id)) {
+            let Some(key) = key(&synapse.action) else { continue };
+            for first in nearest_before(synapse, &synapses, &key.0) {
+                self.before.insert((first, key.clone()));
+            }
+            if !self.actions.contains_key(&key) {
+                self.keys.push(key.clone());
+                self.actions.insert(key, synapse.action.clone());
+            }
+        }
+    }
+
+    /// What takes these resources away, and all that comes before it.
+    fn wanted(
+        &self,
+        transition: &Transition,
+        synapses: &BTreeMap<ActionId, &Synapse>,
+        resources: &BTreeSet<String>,
+    ) -> BTreeSet<ActionId> {
+        let of_them = |synapse: &&Synapse| key(&synapse.action).is_some_and(|(_, name, _)| resources.contains(&name));
+        let mut unseen: Vec<&Synapse> = transition.synapses.iter().filter(of_them).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(synapse) = unseen.pop() {
+            if seen.insert(synapse.action.id) {
+                unseen.extend(synapse.inputs.iter().filter_map(|input| synapses.get(input)));
+            }
+        }
+        seen
+    }
+
+    /// Each after what comes before it. Where plans contradict each other, the one found first goes first.
+    fn in_order(mut self) -> Vec<GuardStep> {
+        let mut places: BTreeMap<Key, u32> = BTreeMap::new();
+        let mut steps = Vec::new();
+        while !self.keys.is_empty() {
+            let is_ready =
+                |key: &Key| self.before.iter().all(|(a, b)| b != key || places.contains_key(a) || !self.keys.contains(a));
+            let next = self.keys.iter().position(is_ready).unwrap_or(0);
+            let key = self.keys.remove(next);
+            let Some(action) = self.actions.remove(&key) else { continue };
+            let after = self.before.iter().filter(|(_, b)| *b == key).filter_map(|(a, _)| places.get(a)).copied();
+            steps.push(GuardStep { action, after: after.collect() });
+            places.insert(key, u32::try_from(steps.len() - 1).unwrap_or(u32::MAX));
+        }
+        steps
+    }
+}
+
+/// Of a step that takes a resource away.
+fn key(action: &Action) -> Option<Key> {
+    let ActionKind::Resource { resource, .. } = &action.kind else { return None };
+    let node = &action.performer()?.name;
+    matches!(action.task.as_str(), "stop" | "demote").then(|| (node.clone(), resource.id.clone(), action.task.clone()))
+}
+
+/// The steps on the same node that this one waits for, over whatever lies between.
+fn nearest_before(synapse: &Synapse, synapses: &BTreeMap<ActionId, &Synapse>, node: &str) -> BTreeSet<Key> {
+    let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    let mut unseen: Vec<ActionId> = synapse.inputs.clone();
+    while let Some(input) = unseen.pop() {
+        let Some(before) = synapses.get(&input).filter(|_| seen.insert(input)) else { continue };
+        match key(&before.action) {
+            Some(key) if key.0 == node => _ = found.insert(key),
+            _ => unseen.extend(&before.inputs),
+        }
+    }
+    found
+}
