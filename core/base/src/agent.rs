@@ -161,6 +161,13 @@ pub enum ExecutorInput {
     Lost,
     /// An agent ended, or a recurring operation's outcome changed.
     Result(AgentResult),
+    /// The executor has acted by itself, because the lease of a ticket ended and was not renewed.
+    Acted {
+        /// As in [`ExecutorInput::Connected`].
+        known: Vec<Known>,
+        /// The numbers of its own calls among them.
+        own: Vec<u64>,
+    },
 }
 
 /// A call that an executor remembers.

@@ -5,6 +5,7 @@
 
 use crate::request::{Change, ChangeOperation};
 use crate::status::{FencingHistory, NodeStatus, Order, Report, Status};
+use crate::tickets::guards::GuardTable;
 use crate::tickets::{TicketOrder, Tickets};
 use hakudo_base::agent::AgentCall;
 use hakudo_base::{NodeId, Severity};
@@ -85,6 +86,8 @@ pub(crate) struct TicketWordOrder {
     pub(crate) generation: u64,
     /// This site holds it; none where the group must be asked first.
     pub(crate) held: Option<bool>,
+    /// How long this site may take to stop what depends on it, in milliseconds; none where it is not held.
+    pub(crate) stop_time_ms: Option<u64>,
     /// The longest that a lease of it lasts, in milliseconds; none where it has no end.
     pub(crate) lease_ms: Option<u64>,
     /// It is set aside.
@@ -222,6 +225,8 @@ pub(crate) enum Command {
         /// Seconds since 1970.
         time: i64,
     },
+    /// What nodes do by themselves when leases end.
+    TicketGuards(GuardTable),
     /// By the speaker's clock the lease of a grant is over.
     TicketOver {
         /// The ticket.

@@ -11,6 +11,7 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::replica::Replica;
 use crate::request::Event;
+use crate::tickets::guards::Guarding;
 use crate::tickets::leases::Leases;
 use crate::tickets::speaker::Speaker;
 use hakudo_base::{Instant, NodeId, Random, Severity, UnixTime};
@@ -48,6 +49,7 @@ pub struct Controller {
     /// At work only on the leader.
     pub(crate) speaker: Box<Speaker>,
     pub(crate) leases: Leases,
+    pub(crate) guarding: Guarding,
     pub(crate) clients: Clients,
     pub(crate) alerts: BTreeMap<String, (Severity, String)>,
     /// Actions of the running plan that did not end yet, as far as this node heard.
@@ -88,6 +90,7 @@ impl Controller {
             fencing,
             speaker: Box::default(),
             leases: Leases::default(),
+            guarding: Guarding::default(),
             clients: Clients::default(),
             alerts: BTreeMap::new(),
             actions_left: 0,
@@ -162,6 +165,7 @@ impl Controller {
     fn do_what_is_possible(&mut self, effects: &mut Vec<Effect>) {
         self.report_results();
         self.tend_speaker(effects);
+        self.tend_guards(effects);
         self.lead(effects);
         self.broadcast(effects);
         self.answer_waiting(effects);

@@ -5,6 +5,7 @@ use crate::tickets::Tickets;
 use hakudo_base::agent::{AgentCall, ExecutorInput};
 use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::Document;
+use hakudo_guard::Order as GuardOrder;
 use hakudo_membership::{Delivered, View};
 use hakudo_scheduler::Transition;
 use hakudo_tickets::{Check, Group, Readiness};
@@ -173,6 +174,8 @@ pub enum Effect {
         /// The resource.
         resource: String,
     },
+    /// Tell the executor what it is to do by itself when a lease ends.
+    Guard(GuardOrder),
     /// Ask the scheduler; answered by [`Input::Planned`], later and maybe from another thread.
     Plan {
         /// Comes back with the answer.

@@ -47,6 +47,7 @@ impl Controller {
             Command::TicketGranted { ticket, generation, time } => {
                 self.hear_granted(&ticket, generation, time, effects);
             }
+            Command::TicketGuards(table) => self.hear_guards(&table, effects),
             Command::TicketOver { ticket, generation } => self.hear_over(from, &ticket, generation, effects),
             Command::TicketAsk(request) => self.hear_ticket_request((from, number), *request, effects),
             Command::TicketAnswer { node, number, reply } => self.hear_ticket_answer(node, number, reply, effects),

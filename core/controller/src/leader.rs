@@ -418,7 +418,7 @@ impl Controller {
     }
 
     /// The node that carries an action out, where it is a member.
-    fn performer(&self, action: &Action) -> Option<NodeId> {
+    pub(crate) fn performer(&self, action: &Action) -> Option<NodeId> {
         let node = self.node_named(&action.performer()?.name)?;
         self.view.as_ref()?.members.contains(&node).then_some(node)
     }

@@ -14,7 +14,8 @@
 //! - **The leader** (`leader`, `walk`, `fence`). It asks the scheduler, walks the graph, and asks again until the plan is
 //!   empty. Whatever is new stops the walk. Fencing steps go to the fencer, which only the leader has.
 //! - **Tickets** (`tickets`). The leader runs this cluster's member of the ticket group; every node knows until when each
-//!   lease lasts by its own clock, and takes the ticket as lost by itself when it ends.
+//!   lease lasts by its own clock, and takes the ticket as lost by itself when it ends. Its executor knows it too, with what
+//!   is to be stopped then, and does it where the node does not.
 //!
 //! Invariants:
 //! - Nothing replicated depends on a clock, on this node, or on the order of inputs other than views and deliveries.
@@ -46,6 +47,7 @@ pub use change::changed;
 pub use controller::Controller;
 pub use core_types::{Config, Effect, Input, PersistedState, TicketEffect, TicketInput, TicketSetup};
 pub use hakudo_base::agent::{ExecutorInput, Known};
+pub use hakudo_guard::Order as GuardOrder;
 pub use tickets::Tickets;
 
 #[cfg(test)]

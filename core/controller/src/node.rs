@@ -44,7 +44,7 @@ pub(crate) enum FenceCaller {
 const RESTART: Duration = Duration::from_secs(1);
 
 /// The first call number of fence agents that run for the leader; those of resources stay far below.
-const FENCE_CALLS: u64 = 1 << 48;
+pub(crate) const FENCE_CALLS: u64 = 1 << 48;
 
 impl Node {
     /// Calls of fence agents begin anywhere: what an executor still runs for a former process of this node does not answer
@@ -96,6 +96,7 @@ impl Controller {
                 self.alert_executor_away(self.local);
                 self.node.lost_at = Some(self.now);
             }
+            ExecutorInput::Acted { known, own } => self.executor_acted(&known, &own, effects),
             ExecutorInput::Result(result) => match self.node.fencing.remove(&result.call) {
                 Some(caller) => self.fence_agent_ended(caller, result, effects),
                 None => self.node.results.push(result),
@@ -115,9 +116,19 @@ impl Controller {
             self.fence_agent_ended(caller, never_ran(0, "the executor was restarted"), effects);
         }
         self.ready_fencing(effects);
+        self.guarding.executor_connected();
+        let last_call = self.replica.status.nodes.get(&self.local).map_or(0, |status| status.last_call);
+        let through = self.node.held.keys().next().map_or(last_call, |first| first - 1);
+        for (call, note) in std::mem::take(&mut self.node.held).into_values() {
+            effects.push(Effect::Execute { call, note });
+        }
+        self.tell_what_executor_knows(known, through);
+    }
+
+    /// Says to all what the executor remembers. Calls up to `through` that it does not know are lost.
+    pub(crate) fn tell_what_executor_knows(&mut self, known: &[Known], through: u64) {
         let name = self.name(self.local);
         let old = self.replica.status.node_mut(self.local, &name);
-        let through = self.node.held.keys().next().map_or(old.last_call, |first| first - 1);
         let mut status = NodeStatus::default();
         status.attributes = old.attributes.clone();
         VERSION.clone_into(&mut status.version);
@@ -131,9 +142,6 @@ impl Controller {
             remember(&mut status, known);
         }
         self.node.results.clear();
-        for (call, note) in std::mem::take(&mut self.node.held).into_values() {
-            effects.push(Effect::Execute { call, note });
-        }
         if self.synced || self.view.is_some() {
             self.say(Command::Executor { status: Box::new(status), through });
         } else {
@@ -164,8 +172,7 @@ impl Controller {
             start_delay_ms: order.start_delay_ms,
             parameters: order.parameters.clone(),
         };
-        let here = self.replica.status.nodes.get(&self.local);
-        let note = Note::of(order, here.map(NodeStatus::promotion_scores).unwrap_or_default()).write();
+        let note = note_of(self, order);
         if self.node.connected {
             effects.push(Effect::Execute { call: agent_call, note });
         } else {
@@ -343,6 +350,12 @@ fn remember(status: &mut NodeStatus, known: &Known) {
         status.result(result, false);
         status.attributes = attributes;
     }
+}
+
+/// What goes with an order to this node's executor.
+pub(crate) fn note_of(controller: &Controller, order: &Order) -> Vec<u8> {
+    let here = controller.replica.status.nodes.get(&controller.local);
+    Note::of(order, here.map(NodeStatus::promotion_scores).unwrap_or_default()).write()
 }
 
 /// The result of a call that never ran.

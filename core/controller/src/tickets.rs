@@ -4,9 +4,10 @@
 //! knowing which tickets it held. They are shown as `<tickets>` of the status, where the scheduler reads them (Pacemaker
 //! Explained: "Multi-Site Clusters and Tickets").
 //!
-//! Tickets of a group are granted by the group alone ([`speaker`]), and they are status; what the group's member here must
+//! Tickets of a group are granted by the group alone ([`speaker`], [`leases`], [`guards`]), and they are status; what the group's member here must
 //! not forget is on disk beside the others.
 
+pub(crate) mod guards;
 pub(crate) mod leases;
 pub(crate) mod outlook;
 pub(crate) mod speaker;

@@ -25,6 +25,7 @@ impl Controller {
         self.synced = together;
         self.hellos.clear();
         self.leader.forget_everything();
+        self.guarding.new_view();
         self.settled = false;
         self.actions_left = 0;
         self.changed();

@@ -43,13 +43,7 @@ pub struct Guards {
 impl Guards {
     /// Nothing is guarded yet. `may_reset` where the machine is to be reset when nothing else helps.
     pub fn new(may_reset: bool) -> Self {
-        Self {
-            may_reset,
-            armed: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            next_call: 0,
-            floors: BTreeMap::new(),
-        }
+        Self { may_reset, armed: BTreeMap::new(), calls: BTreeMap::new(), next_call: 0, floors: BTreeMap::new() }
     }
 
     /// The node says something.
@@ -129,7 +123,8 @@ impl Guards {
     /// the time is over in which all must have stopped. A watchdog that takes longer than that time does not help, and is
     /// always fed.
     pub fn feed_until(&self, timeout: Duration) -> Option<Instant> {
-        let ends = self.armed.values().filter(|armed| armed.stop_time() >= timeout).filter_map(Armed::must_be_stopped_by);
+        let ends =
+            self.armed.values().filter(|armed| armed.stop_time() >= timeout).filter_map(Armed::must_be_stopped_by);
         ends.min().map(|end| end.saturating_sub(timeout))
     }
 

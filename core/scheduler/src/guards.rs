@@ -120,8 +120,9 @@ impl Union {
         let mut places: BTreeMap<Key, u32> = BTreeMap::new();
         let mut steps = Vec::new();
         while !self.keys.is_empty() {
-            let is_ready =
-                |key: &Key| self.before.iter().all(|(a, b)| b != key || places.contains_key(a) || !self.keys.contains(a));
+            let is_ready = |key: &Key| {
+                self.before.iter().all(|(a, b)| b != key || places.contains_key(a) || !self.keys.contains(a))
+            };
             let next = self.keys.iter().position(is_ready).unwrap_or(0);
             let key = self.keys.remove(next);
             let Some(action) = self.actions.remove(&key) else { continue };

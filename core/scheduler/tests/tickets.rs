@@ -147,7 +147,8 @@ fn check_guards(cluster: &Cluster, expected: Expect) {
     expected.assert_eq(&text);
 }
 
-const LEASED: &str = r#"<ticket_state id="T" granted="true" owner="a"/><ticket_state id="U" granted="true" owner="a"/>"#;
+const LEASED: &str =
+    r#"<ticket_state id="T" granted="true" owner="a"/><ticket_state id="U" granted="true" owner="a"/>"#;
 const PLAIN: &str = r#"<primitive id="x" class="ocf" provider="pacemaker" type="Dummy"/>"#;
 
 #[test]
@@ -188,7 +189,8 @@ fn what_depends_on_it_goes_before_it() {
         <rsc_ticket id="other-U" rsc="other" ticket="U" loss-policy="freeze"/>
         <rsc_colocation id="with" rsc="app" with-rsc="db" score="INFINITY"/>
         <rsc_order id="first" first="db" then="app"/>"#;
-    let running = "db ocf:pacemaker:Dummy start 0\n app ocf:pacemaker:Dummy start 0\n other ocf:pacemaker:Dummy start 0";
+    let running =
+        "db ocf:pacemaker:Dummy start 0\n app ocf:pacemaker:Dummy start 0\n other ocf:pacemaker:Dummy start 0";
     let histories = vec![("a", running)];
     check_guards(
         &Cluster { resources, constraints, histories, tickets: LEASED, ..Cluster::default() },
@@ -222,8 +224,5 @@ fn only_the_promoted_role_is_given_up_where_only_that_needs_the_ticket() {
           0 data_demote_0 on a after []
     "#]],
     );
-    check_guards(
-        &Cluster { resources: PLAIN, tickets: LEASED, ..Cluster::default() },
-        expect![""],
-    );
+    check_guards(&Cluster { resources: PLAIN, tickets: LEASED, ..Cluster::default() }, expect![""]);
 }

@@ -174,6 +174,7 @@ fn digest(effects: &[Effect]) -> u64 {
             }
             Effect::Cancel { call, epoch } => add(4, &[&call.to_le_bytes(), &epoch.to_le_bytes()]),
             Effect::Forget { resource } => add(5, &[resource.as_bytes()]),
+            Effect::Guard(order) => add(15, &[&postcard::to_stdvec(order).unwrap_or_default()]),
             Effect::Plan { token, now, .. } => add(6, &[&token.to_le_bytes(), &now.to_le_bytes()]),
             Effect::Reply { client, .. } => add(7, &[&client.to_le_bytes()]),
             Effect::Fenced(node) => add(8, &[&node.0.to_le_bytes()]),
@@ -385,6 +386,7 @@ fn words(told: &Told) -> String {
         Told::Deliver(delivered) => format!("a message of node {} ({} bytes)", delivered.from, delivered.payload.len()),
         Told::Undelivered => "a broadcast was refused".into(),
         Told::Executor(ExecutorInput::Connected { .. }) => "the executor is there".into(),
+        Told::Executor(ExecutorInput::Acted { .. }) => "the executor acted by itself, because a lease ended".into(),
         Told::Executor(ExecutorInput::Lost) => "the executor is lost".into(),
         Told::Executor(ExecutorInput::Result(result)) => format!("call {} gave {}", result.call, result.exit_code),
         Told::Tickets(TicketInput::Group(Some(setup))) => format!("it is site {} of a ticket group", setup.local),

@@ -240,7 +240,7 @@ impl World {
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
                 // These clusters are in no ticket group.
-                ControllerEffect::Tickets(_) => {}
+                ControllerEffect::Tickets(_) | ControllerEffect::Guard(_) => {}
                 ControllerEffect::Event(event) => {
                     self.say(|| format!("n{} {}: {}", node + 1, event.kind, event.text));
                 }

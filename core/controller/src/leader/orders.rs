@@ -68,7 +68,7 @@ impl Controller {
         !self.quorate() && options.goes_on && options.fencing && since > self.replica.lineage
     }
 
-    fn order(&self, action: &Action, resource: &ResourceRef, transition: u64) -> Order {
+    pub(crate) fn order(&self, action: &Action, resource: &ResourceRef, transition: u64) -> Order {
         let text = |name: &str| action.attributes.get(name).map(String::as_str);
         let number = |name: &str| text(name).and_then(|text| text.parse::<u64>().ok());
         let target_rc = text("CRM_meta_op_target_rc").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -89,6 +89,11 @@ impl Controller {
                 ..Digests::default()
             },
         }
+    }
+
+    /// The key of an action that is in no plan, and is expected to end well.
+    pub(crate) fn key_of_nobody(&self) -> String {
+        format!("0:0:0:{}", self.leader.key)
     }
 
     /// A resource that is known to run on a node.

@@ -16,6 +16,8 @@ pub(crate) struct GroupTicket {
     pub(crate) granted: bool,
     /// The group granted it, and not all members know yet until when.
     pub(crate) awaited: bool,
+    /// How long this site may take to stop what depends on it, in milliseconds.
+    pub(crate) stop_time_ms: u64,
     /// See `<ticket_state>`.
     pub(crate) standby: bool,
     /// When it was granted last, in seconds since 1970.

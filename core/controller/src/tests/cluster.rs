@@ -7,6 +7,7 @@ use crate::{Controller, ExecutorInput, Known};
 use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ParameterDigests};
 use hakudo_base::{Instant, NodeId, UnixTime};
 use hakudo_cib::Document;
+use hakudo_guard::{Effect as GuardEffect, Guards};
 use hakudo_membership::{Delivered, View, ViewId};
 use hakudo_scheduler::{Action, ActionKind, NodeRef, ResourceRef, Synapse, Transition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +25,10 @@ pub(crate) struct Machine {
     pub(crate) running: BTreeSet<String>,
     pub(crate) known: BTreeMap<u64, Known>,
     pub(crate) view: Option<View>,
+    /// The executor's.
+    pub(crate) guards: Guards,
+    /// Inputs of a node process that hangs.
+    hung: Option<Vec<Input>>,
 }
 
 pub(crate) struct Cluster {
@@ -43,6 +48,8 @@ pub(crate) struct Cluster {
     /// Nodes whose program cannot read the configuration of others.
     pub(crate) illiterate: BTreeSet<u32>,
     written: Vec<(u32, u64, PersistedState)>,
+    /// Executors do not look at the ends of leases.
+    pub(crate) guards_sleep: bool,
     /// What was sent to other members of the ticket group.
     pub(crate) sent: Vec<(u32, Vec<u8>)>,
     pub(crate) log: String,
@@ -72,6 +79,7 @@ impl Cluster {
             slow_disks: BTreeSet::new(),
             illiterate: BTreeSet::new(),
             written: Vec::new(),
+            guards_sleep: false,
             sent: Vec::new(),
             log: String::new(),
             clients: 0,
@@ -110,6 +118,8 @@ impl Cluster {
             running: BTreeSet::new(),
             known: BTreeMap::new(),
             view: None,
+            guards: Guards::new(true),
+            hung: None,
         };
         self.machines.insert(number, machine);
         self.input(number, Input::Clock(UnixTime::from_seconds(1_700_000_000)));
@@ -123,6 +133,9 @@ impl Cluster {
         let (known, running) = if keep { (old.known, old.running) } else { Default::default() };
         self.boot(number, count, old.disk);
         let machine = self.machines.get_mut(&number).unwrap();
+        if keep {
+            machine.guards = old.guards;
+        }
         machine.known = known.clone();
         machine.running = running;
         self.input(
@@ -133,7 +146,9 @@ impl Cluster {
 
     /// The executor of a node dies and comes back without memory; what runs there runs on.
     pub(crate) fn executor_crash(&mut self, number: u32) {
-        self.machines.get_mut(&number).unwrap().known.clear();
+        let machine = self.machines.get_mut(&number).unwrap();
+        machine.known.clear();
+        machine.guards = Guards::new(true);
         self.input(number, Input::Executor(ExecutorInput::Lost));
         self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
         self.run();
@@ -142,9 +157,24 @@ impl Cluster {
     pub(crate) fn input(&mut self, number: u32, input: Input) {
         let mut effects = Vec::new();
         let machine = self.machines.get_mut(&number).unwrap();
+        if let Some(inputs) = &mut machine.hung {
+            return inputs.push(input);
+        }
         machine.controller.handle(self.now, input, &mut effects);
         for effect in effects {
             self.carry_out(number, effect);
+        }
+    }
+
+    /// The process of a node hangs: it hears nothing, and its executor goes on alone.
+    pub(crate) fn hang(&mut self, number: u32) {
+        self.machines.get_mut(&number).unwrap().hung = Some(Vec::new());
+    }
+
+    /// It goes on, and hears what it did not hear.
+    pub(crate) fn go_on(&mut self, number: u32) {
+        for input in self.machines.get_mut(&number).unwrap().hung.take().unwrap_or_default() {
+            self.input(number, input);
         }
     }
 
@@ -217,13 +247,21 @@ impl Cluster {
         let end = self.now + time;
         for _ in 0..10_000 {
             self.run();
-            let due = self.machines.iter().filter_map(|(number, m)| Some((m.controller.deadline()?, *number))).min();
-            let Some((at, number)) = due.filter(|(at, _)| *at <= end) else {
+            let all = self.machines.iter();
+            let awake = all.clone().filter(|(_, machine)| machine.hung.is_none());
+            let due = awake.filter_map(|(number, m)| Some((m.controller.deadline()?, *number, false)));
+            let guards = all.filter(|_| !self.guards_sleep);
+            let guards = guards.filter_map(|(number, m)| Some((m.guards.deadline()?, *number, true)));
+            let Some((at, number, of_guard)) = due.chain(guards).min().filter(|(at, ..)| *at <= end) else {
                 self.now = self.now.max(end);
                 return;
             };
             self.now = self.now.max(at);
-            self.input(number, Input::Timer);
+            if of_guard {
+                self.guard(number, |guards, now, effects| guards.timer(now, effects));
+            } else {
+                self.input(number, Input::Timer);
+            }
         }
         panic!("timers never end:\n{}", self.log);
     }
@@ -251,6 +289,12 @@ impl Cluster {
                 self.line(format_args!("n{number} keeps its configuration aside: {reason}"))
             }
             Effect::Execute { call, note } => self.execute(number, call, note),
+            Effect::Guard(order) => {
+                let sleeps = self.guards_sleep;
+                self.guard(number, |guards, now, effects| {
+                    guards.order(if sleeps { Instant::ZERO } else { now }, order, effects)
+                });
+            }
             Effect::Cancel { call, .. } => {
                 if let Some(known) = self.machines.get_mut(&number).unwrap().known.remove(&call) {
                     self.line(format_args!("n{number} cancels {}", spelled(&known.call, number)));
@@ -291,6 +335,26 @@ impl Cluster {
         }
     }
 
+    /// The executor's guard is told something, and does what it must.
+    fn guard(&mut self, number: u32, tell: impl FnOnce(&mut Guards, Instant, &mut Vec<GuardEffect>)) {
+        let mut effects = Vec::new();
+        tell(&mut self.machines.get_mut(&number).unwrap().guards, self.now, &mut effects);
+        for effect in effects {
+            match effect {
+                GuardEffect::Over { ticket } => {
+                    self.line(format_args!("the guard of n{number} ends the lease of {ticket}"))
+                }
+                GuardEffect::Run { call, note } => self.execute(number, call, note),
+                GuardEffect::Acted => {
+                    let known: Vec<Known> = self.machines[&number].known.values().cloned().collect();
+                    let own = known.iter().map(|known| known.call.call).filter(|call| *call >= 1 << 16).collect();
+                    self.input(number, Input::Executor(ExecutorInput::Acted { known, own }));
+                }
+                GuardEffect::Reset { reason } => self.line(format_args!("n{number} is reset: {reason}")),
+            }
+        }
+    }
+
     /// The node whose events go into the log: all nodes have the same.
     fn witness(&self) -> u32 {
         let newest = self.machines.values().filter_map(|m| m.view.as_ref()).max_by_key(|view| view.id);
@@ -303,6 +367,12 @@ impl Cluster {
 
     fn execute(&mut self, number: u32, call: AgentCall, note: Vec<u8>) {
         let name = spelled(&call, number);
+        let machine = self.machines.get_mut(&number).unwrap();
+        if let Some(reason) = machine.guards.refuses(self.now, &call).filter(|_| !self.guards_sleep) {
+            let result = refused(call.call, &reason);
+            self.line(format_args!("n{number} does not run {name}: {reason}"));
+            return self.input(number, Input::Executor(ExecutorInput::Result(result)));
+        }
         let machine = self.machines.get_mut(&number).unwrap();
         // Calls of fence agents have no note, and none of them ends another.
         if call.interval_ms == 0 && !note.is_empty() {
@@ -343,8 +413,12 @@ impl Cluster {
             finished: 1_700_000_000 + i64::try_from(self.now.as_millis() / 1000).unwrap(),
             digests: ParameterDigests::default(),
         };
-        if let Some(known) = self.machines.get_mut(&number).unwrap().known.get_mut(&call) {
+        let machine = self.machines.get_mut(&number).unwrap();
+        if let Some(known) = machine.known.get_mut(&call) {
             known.result = Some(result.clone());
+        }
+        if machine.guards.is_own(call) {
+            return self.guard(number, |guards, now, effects| guards.ended(now, &result, effects));
         }
         self.input(number, Input::Executor(ExecutorInput::Result(result)));
     }
@@ -461,6 +535,20 @@ impl Cluster {
 
     pub(crate) fn take_log(&mut self) -> String {
         std::mem::take(&mut self.log)
+    }
+}
+
+fn refused(call: u64, reason: &str) -> AgentResult {
+    AgentResult {
+        call,
+        status: ExecutionStatus::Refused,
+        exit_code: 193,
+        exit_reason: reason.to_owned(),
+        output: String::new(),
+        exec_time_ms: 0,
+        queue_time_ms: 0,
+        finished: 0,
+        digests: ParameterDigests::default(),
     }
 }
 

@@ -320,3 +320,107 @@ fn without_a_group_nobody_can_be_asked() {
     "#]],
     );
 }
+
+/// All node processes of site a hang, and the other site takes over. When the service was last at the one site and first at
+/// the other, in milliseconds from then on; and what the nodes said that hung and went on.
+fn all_nodes_hang(sites: &mut Sites, watch: impl Fn(&Sites)) -> (u32, u32) {
+    sites.pass(Duration::from_secs(5));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    sites.at(A).take_log();
+    for node in [1, 2] {
+        sites.at(A).hang(node);
+    }
+    let (mut last, mut first) = (0, None);
+    for step in 0..600u32 {
+        sites.pass(STEP);
+        watch(sites);
+        if sites.runs(A) {
+            last = step * 20;
+        }
+        if sites.runs(B) {
+            first.get_or_insert(step * 20);
+        }
+    }
+    (last, first.expect("the other site takes over"))
+}
+
+#[test]
+fn executors_stop_the_service_where_all_nodes_hang() {
+    let mut sites = Sites::new();
+    let (last, first) = all_nodes_hang(&mut sites, |sites| assert!(!(sites.runs(A) && sites.runs(B)), "never both"));
+    assert!(last <= 4100, "{last} ms: the lease is 4 s");
+    assert!((6500..9000).contains(&first), "{first} ms: lease and time to stop, and a little for drift");
+    sites.check(
+        A,
+        expect![[r#"
+            n1 runs web stop n1: 0
+        "#]],
+    );
+    for node in [1, 2] {
+        sites.at(A).go_on(node);
+    }
+    sites.pass(Duration::from_secs(10));
+    assert!(!sites.runs(A) && sites.runs(B), "it stays where it is");
+    let document = sites.at(A).same_document();
+    assert!(document.contains("operation=\"stop\""), "the cluster knows that it was stopped: {document}");
+    sites.check(
+        A,
+        expect![[r#"
+            [ticket-group] the lease of ticket "T" ended without being renewed
+            [ticket-group] ticket "T" is granted to b: the last holder was lost
+            [ticket-lost] ticket T is not granted to this cluster any more
+            [action-start] web stop on n1 begins
+            n1 runs web stop n1: 0
+            [action-done] web stop on n1 is done
+        "#]],
+    );
+    // Numbers of calls go on above those of the guard: what it is told later is heard.
+    sites.ask(A, 1, hakudo_tickets::Request::Move { ticket: "T".into(), to: MemberId(A), dry_run: false });
+    sites.pass(Duration::from_secs(10));
+    assert!(sites.runs(A) && !sites.runs(B));
+    sites.check(
+        A,
+        expect![[r#"
+            [ticket-group] b has stopped all of ticket "T" and released it
+            [ticket-group] ticket "T" is granted to a: moved by the administrator
+            [ticket-granted] ticket T is granted to this cluster
+            [action-start] web start on n1 begins
+            n1 runs web start n1: 0
+            [action-done] web start on n1 is done
+            n1 answers client 3: Tickets { answer: Done(Moved { to: MemberId(1), interruption: Some(160ms) }) }
+        "#]],
+    );
+}
+
+#[test]
+fn without_the_guard_both_sites_would_serve() {
+    let mut sites = Sites::new();
+    sites.at(A).guards_sleep = true;
+    let (last, first) = all_nodes_hang(&mut sites, |_| ());
+    assert!(last > first, "what the test above watches for does happen: {last} ms, {first} ms");
+}
+
+#[test]
+fn a_killed_node_process_is_guarded_too_and_a_new_one_takes_over() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    // It comes back in time: the lease goes on.
+    sites.at(A).restart(1, true);
+    sites.at(A).view_as(&[2, 1], &[], true, true);
+    let setup = TicketSetup { local: A, group: group(), stop_time_ms: BTreeMap::new() };
+    sites.at(A).input(1, Input::Tickets(TicketInput::Group(Some(Box::new(setup)))));
+    sites.at(A).take_log();
+    sites.pass(Duration::from_secs(20));
+    assert!(sites.runs(A) && !sites.runs(B));
+    sites.check(
+        A,
+        expect![[r#"
+            n2 speaks for the site
+            [ticket-group] arbitrator is heard
+            [ticket-group] arbitrator coordinates the group
+        "#]],
+    );
+}

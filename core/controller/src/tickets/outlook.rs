@@ -73,9 +73,6 @@ impl Controller {
 
     /// What a plan that will be carried out says of tickets.
     pub(crate) fn look_at_tickets(&mut self, transition: &Transition, effects: &mut Vec<Effect>) {
-        if !self.speaker.speaks() {
-            return;
-        }
         // What nobody has looked for, or a lost node may run, may be active.
         let looks = |synapse: &hakudo_scheduler::Synapse| {
             let action = &synapse.action;
@@ -84,6 +81,10 @@ impl Controller {
         };
         let all_is_known = !transition.synapses.iter().any(looks) && self.rivals().is_empty();
         let uses = &transition.tickets;
+        self.say_guards(transition, |ticket| !all_is_known || uses.get(ticket).is_some_and(|used| used.active));
+        if !self.speaker.speaks() {
+            return;
+        }
         let settled = transition.synapses.is_empty();
         let states = self.replica.status.tickets.iter();
         let states: Vec<(String, u64, bool, bool)> =
@@ -119,11 +120,7 @@ impl Controller {
         }
     }
 
-    fn say_able(
-        &mut self,
-        tickets: impl IntoIterator<Item = (String, Result<(), String>)>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn say_able(&mut self, tickets: impl IntoIterator<Item = (String, Result<(), String>)>, effects: &mut Vec<Effect>) {
         for (ticket, able) in tickets {
             self.tell_member(MemberInput::Able { ticket, able }, effects);
         }

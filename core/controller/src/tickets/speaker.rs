@@ -250,10 +250,15 @@ impl Controller {
             let member = self.speaker.member.as_ref()?;
             Some(member.group().name_of(holder))
         });
+        let stop_time_ms = match &word.holding {
+            Holding::Held { stop_time, .. } => u64::try_from(stop_time.as_millis()).ok(),
+            Holding::NotHeld(_) | Holding::Unknown => None,
+        };
         self.say(Command::TicketWord(Box::new(TicketWordOrder {
             ticket: word.ticket.clone(),
             generation: word.generation,
             held,
+            stop_time_ms,
             lease_ms,
             standby: word.standby,
             holder,
@@ -264,7 +269,7 @@ impl Controller {
 
     /// The group's word on a ticket was delivered.
     pub(crate) fn hear_group_word(&mut self, order: TicketWordOrder, effects: &mut Vec<Effect>) {
-        let TicketWordOrder { ticket, generation, held, lease_ms, standby, holder, attributes } = order;
+        let TicketWordOrder { ticket, generation, held, stop_time_ms, lease_ms, standby, holder, attributes } = order;
         let state = self.replica.status.tickets.entry(ticket.clone()).or_default();
         let before = state.clone();
         if held.is_some() || state.generation != generation {
@@ -272,6 +277,7 @@ impl Controller {
             (state.granted, state.awaited) = (granted, held == Some(true) && !granted);
         }
         (state.generation, state.standby, state.holder, state.attributes) = (generation, standby, holder, attributes);
+        state.stop_time_ms = stop_time_ms.unwrap_or(state.stop_time_ms);
         let (lost, awaited) = (before.granted && !state.granted, state.awaited);
         let differs = *state != before;
         if lost {

@@ -4,7 +4,7 @@ use crate::command::events;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::world::World;
 use clap::Args;
-use hakudo_controller::{Effect, TicketEffect};
+use hakudo_controller::{Effect, GuardOrder, TicketEffect};
 use hakudo_node::recording::{Replay, Step};
 use std::path::PathBuf;
 
@@ -85,6 +85,14 @@ fn words(effect: &Effect) -> String {
         Effect::Execute { call, .. } => format!("call {}: {} of {}", call.call, call.operation, call.resource),
         Effect::Cancel { call, .. } => format!("cancels call {call}"),
         Effect::Forget { resource } => format!("forgets {resource}"),
+        Effect::Guard(GuardOrder::Arm(guard)) => {
+            format!("has ticket {} guarded: {} steps at the end of its lease", guard.ticket, guard.steps.len())
+        }
+        Effect::Guard(GuardOrder::Extend { ticket, .. }) => {
+            format!("has the end of the lease of ticket {ticket} moved")
+        }
+        Effect::Guard(GuardOrder::Disarm { ticket }) => format!("has ticket {ticket} guarded no more"),
+        Effect::Guard(GuardOrder::Only { tickets }) => format!("has at most {} tickets guarded", tickets.len()),
         Effect::Plan { token, .. } => format!("asks for plan {token}"),
         Effect::Reply { client, .. } => format!("answers client {client}"),
         Effect::Fenced(node) => format!("node {node} is known to be dead"),
