@@ -80,6 +80,11 @@ impl Client {
         self.send(Command::Forget { resource });
     }
 
+    /// Says what to do when the lease of a ticket ends. An executor that is connected to later must be told again.
+    pub fn guard(&self, order: hakudo_guard::Order) {
+        self.send(Command::Guard(order));
+    }
+
     /// The meta-data of an agent as XML.
     ///
     /// # Errors
@@ -212,7 +217,11 @@ impl Link {
                         .send(Err(format!("the question has {size}, and an executor takes at most {longest} MiB")));
                 }
             }
-            Command::Hello { .. } | Command::Attach { .. } | Command::Cancel { .. } | Command::Forget { .. } => {
+            Command::Hello { .. }
+            | Command::Attach { .. }
+            | Command::Cancel { .. }
+            | Command::Forget { .. }
+            | Command::Guard(_) => {
                 tracing::error!("a command of {size} is not sent: an executor takes at most {longest} MiB");
             }
         }
@@ -241,6 +250,11 @@ impl Link {
                 let mut all = std::mem::take(&mut self.remembered);
                 all.extend(known);
                 let _ = self.inputs.send(ExecutorInput::Connected { known: all, newest_epoch });
+            }
+            Message::Input(ExecutorInput::Acted { known, own }) => {
+                let mut all = std::mem::take(&mut self.remembered);
+                all.extend(known);
+                let _ = self.inputs.send(ExecutorInput::Acted { known: all, own });
             }
             Message::Input(input) => {
                 let _ = self.inputs.send(input);

@@ -4,10 +4,14 @@
 //! controller asks for, one operation of a resource at a time, repeats monitors, and remembers each call with its newest
 //! result, so that a node process that was restarted takes up where the old one was. What it runs itself it writes down:
 //! an executor that takes the place of one that died ends what that one left half done before any node is served.
+//!
+//! One thing it does unasked: what needs a ticket is stopped when its lease ends and no node has said that it was renewed
+//! ([`hakudo_guard`]); and where that does not help in time and a watchdog is configured, the machine is reset.
 
 pub mod agents;
 mod classes;
 pub mod client;
+mod clock;
 mod declared;
 mod family;
 mod journal;
@@ -18,6 +22,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+mod watchdog;
 
 pub use client::Client;
 
@@ -53,6 +58,10 @@ pub struct Config {
     pub path: String,
     /// More environment of every agent.
     pub environment: Vec<(String, String)>,
+    /// The watchdog that resets the machine where what needs a lease does not stop in time. Without one nothing does.
+    pub watchdog: Option<PathBuf>,
+    /// Where the kernel takes the order to reset the machine at once.
+    pub reset_trigger: PathBuf,
     /// Agents running at once that change resources, but for those that stop them; none for twice the number of cores.
     pub action_limit: Option<usize>,
 }
@@ -72,6 +81,8 @@ impl Config {
             system_bus: PathBuf::from("/run/dbus/system_bus_socket"),
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             environment: Vec::new(),
+            watchdog: None,
+            reset_trigger: PathBuf::from("/proc/sysrq-trigger"),
             action_limit: None,
         }
     }

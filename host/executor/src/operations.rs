@@ -32,6 +32,11 @@ pub(crate) enum Input {
         call: AgentCall,
         note: Vec<u8>,
     },
+    /// Of the executor itself: what is to be stopped whoever asks. No start that has not begun comes before it.
+    Insist {
+        call: AgentCall,
+        note: Vec<u8>,
+    },
     Cancel {
         call: u64,
         epoch: u64,
@@ -159,6 +164,7 @@ impl Operations {
         self.calendar = calendar;
         match input {
             Input::Execute { call, note } => self.execute(now, call, note, effects),
+            Input::Insist { call, note } => self.insist(now, call, note, effects),
             Input::Cancel { call, epoch } => {
                 if self.accept(epoch) {
                     self.cancel(call, effects);
@@ -213,6 +219,18 @@ impl Operations {
             }
             _ => self.enqueue(now, number, effects),
         }
+    }
+
+    fn insist(&mut self, now: Instant, mut call: AgentCall, note: Vec<u8>, effects: &mut Vec<Effect>) {
+        let starts = |call: &AgentCall| changes_the_resource(call) && !takes_away(call);
+        let waits =
+            |entry: &&Entry| matches!(entry.state, State::Until(_) | State::Queued { .. }) && starts(&entry.call);
+        let waiting: Vec<u64> = self.calls_of(&call.resource).filter(waits).map(|entry| entry.call.call).collect();
+        for number in waiting {
+            self.cancel(number, effects);
+        }
+        call.epoch = self.newest_epoch;
+        self.execute(now, call, note, effects);
     }
 
     /// The recurring calls that must end before `call` takes its place.
@@ -421,7 +439,7 @@ impl Operations {
         }
     }
 
-    fn not_run(&self, call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
+    pub(crate) fn not_run(&self, call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
         AgentResult {
             call,
             status,
@@ -444,8 +462,12 @@ pub(crate) fn changes_the_resource(call: &AgentCall) -> bool {
     }
 }
 
+fn takes_away(call: &AgentCall) -> bool {
+    matches!(call.operation.as_str(), "stop" | "demote")
+}
+
 fn needs_a_place(call: &AgentCall) -> bool {
-    !is_fence_action(call) && !matches!(call.operation.as_str(), "monitor" | "status" | "stop" | "demote")
+    !is_fence_action(call) && !takes_away(call) && !matches!(call.operation.as_str(), "monitor" | "status")
 }
 
 fn is_fence_action(call: &AgentCall) -> bool {

@@ -11,7 +11,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The version of this protocol: a client and an executor with different versions do not talk.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The longest body of a frame, in bytes. The parameters of a resource are the longest that is ever sent, together with
 /// the meta-data of an agent.
@@ -57,6 +57,8 @@ pub enum Command {
         /// The resource.
         resource: String,
     },
+    /// What to do when the lease of a ticket ends.
+    Guard(hakudo_guard::Order),
     /// The meta-data of an agent; answered by [`Message::Answer`].
     Metadata {
         /// Comes back with the answer.
@@ -85,7 +87,8 @@ pub enum Message {
         /// The newest epoch that it saw: calls of older ones are refused.
         newest_epoch: u64,
     },
-    /// To the client that attaches: calls that come before those of [`ExecutorInput::Connected`].
+    /// To the client that attaches: calls that come before those of [`ExecutorInput::Connected`], or of
+    /// [`ExecutorInput::Acted`] later.
     Remembered(Vec<Known>),
     /// To the attached client.
     Input(ExecutorInput),
@@ -101,6 +104,15 @@ pub enum Message {
 /// The answer to [`Command::Attach`], in as many messages as it takes for each to fit into a frame. A call that is too long
 /// together with its result loses the output of the result.
 pub(crate) fn connected(known: Vec<Known>, newest_epoch: u64) -> Vec<Message> {
+    in_parts(known, |known| ExecutorInput::Connected { known, newest_epoch })
+}
+
+/// What the attached client hears once the executor has acted by itself, in parts like [`connected`].
+pub(crate) fn acted(known: Vec<Known>, own: Vec<u64>) -> Vec<Message> {
+    in_parts(known, |known| ExecutorInput::Acted { known, own })
+}
+
+fn in_parts(known: Vec<Known>, last: impl FnOnce(Vec<Known>) -> ExecutorInput) -> Vec<Message> {
     let mut messages = Vec::new();
     let (mut part, mut length) = (Vec::new(), 0);
     for mut known in known {
@@ -118,7 +130,7 @@ pub(crate) fn connected(known: Vec<Known>, newest_epoch: u64) -> Vec<Message> {
         part.push(known);
         length += more;
     }
-    messages.push(Message::Input(ExecutorInput::Connected { known: part, newest_epoch }));
+    messages.push(Message::Input(last(part)));
     messages
 }
 

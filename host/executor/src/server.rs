@@ -1,17 +1,20 @@
 //! The executor's one thread: clients, running agents and the clock, all brought to [`Operations`].
 
 use crate::classes::{self, Launch, Outcome, UnitCall};
+use crate::clock;
 use crate::declared::Declarations;
 use crate::journal::Journal;
 use crate::operations::{Effect, Input, Operations};
 use crate::process;
 use crate::protocol::{self, Command, Message};
+use crate::watchdog::Watchdog;
 use crate::{Config, unix_seconds};
 use anyhow::Context;
 use hakudo_base::agent::{
     AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code,
 };
-use std::collections::BTreeMap;
+use hakudo_guard::{Effect as GuardEffect, Guards};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -64,22 +67,24 @@ pub(crate) async fn serve(listener: StdListener, config: Config, journal: Arc<Jo
     let listener = UnixListener::from_std(listener)?;
     let (happenings, mut queue) = mpsc::unbounded_channel();
     let limit = config.action_limit.unwrap_or_else(default_action_limit);
+    let watchdog = Watchdog::new(config.watchdog.clone(), config.reset_trigger.clone());
     let mut server = Server {
         runner: Arc::new(Runner { config, journal }),
         operations: Operations::new(limit),
         declarations: Arc::default(),
-        started: Instant::now(),
+        guards: Guards::new(watchdog.may_reset()),
+        watchdog,
+        own: BTreeSet::new(),
         runs: BTreeMap::new(),
         attached: None,
         happenings,
         clients: 0,
     };
     loop {
-        let deadline = server.operations.deadline();
-        let due = server.sleep_until(deadline);
+        let due = server.sleep();
         tokio::select! {
             Some(happening) = queue.recv() => server.take(happening),
-            () = due => server.handle(Input::Timer),
+            () = due => server.timer(),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => server.welcome(stream),
                 Err(error) => {
@@ -115,7 +120,10 @@ struct Server {
     runner: Arc<Runner>,
     operations: Operations,
     declarations: Arc<Declarations>,
-    started: Instant,
+    guards: Guards,
+    watchdog: Watchdog,
+    /// Calls of the guard that are remembered.
+    own: BTreeSet<u64>,
     /// How to end each running call.
     runs: BTreeMap<u64, oneshot::Sender<()>>,
     attached: Option<Speaker>,
@@ -124,18 +132,62 @@ struct Server {
 }
 
 impl Server {
-    fn now(&self) -> hakudo_base::Instant {
-        hakudo_base::Instant::ZERO + self.started.elapsed()
-    }
-
-    fn sleep_until(&self, deadline: Option<hakudo_base::Instant>) -> impl Future<Output = ()> + use<> {
-        let at = deadline.map(|at| self.started + at.since(hakudo_base::Instant::ZERO));
+    /// Until something is due. As long as leases are guarded, no longer than a suspended machine or a watchdog allows.
+    fn sleep(&self) -> impl Future<Output = ()> + use<> {
+        let now = clock::now();
+        let due = [self.operations.deadline(), self.guards.deadline()].into_iter().flatten().min();
+        let due = due.map(|due| due.since(now));
+        let look = self.guards.is_armed().then(|| self.watchdog.pause());
+        let time = due.into_iter().chain(look).min();
         async move {
-            match at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+            match time {
+                Some(time) => tokio::time::sleep(time).await,
                 None => std::future::pending().await,
             }
         }
+    }
+
+    fn timer(&mut self) {
+        self.guard(|guards, now, effects| guards.timer(now, effects));
+        self.handle(Input::Timer);
+    }
+
+    /// Tells the guard of leases something, and does what it asks for.
+    fn guard(&mut self, tell: impl FnOnce(&mut Guards, hakudo_base::Instant, &mut Vec<GuardEffect>)) {
+        let mut effects = Vec::new();
+        tell(&mut self.guards, clock::now(), &mut effects);
+        self.watchdog.tend(&self.guards);
+        for effect in effects {
+            match effect {
+                GuardEffect::Over { ticket } => {
+                    tracing::error!(
+                        "the lease of ticket {ticket} has ended and was not renewed: what needs it is stopped"
+                    );
+                }
+                GuardEffect::Run { call, note } => {
+                    self.own.insert(call.call);
+                    self.handle(Input::Insist { call, note });
+                }
+                GuardEffect::Acted => self.tell_what_was_done(),
+                GuardEffect::Reset { reason } => self.watchdog.reset(&reason),
+            }
+        }
+    }
+
+    fn tell_what_was_done(&mut self) {
+        let known = self.operations.known();
+        let remembered: BTreeSet<u64> = known.iter().map(|known| known.call.call).collect();
+        self.own.retain(|call| remembered.contains(call));
+        let Some(attached) = self.attached.clone() else { return };
+        for message in protocol::acted(known, self.own.iter().copied().collect()) {
+            self.say(&attached, message);
+        }
+    }
+
+    /// Why the guard of leases does not let this be done.
+    fn refuses(&self, call: &AgentCall) -> Option<AgentResult> {
+        let reason = self.guards.refuses(clock::now(), call)?;
+        Some(self.operations.not_run(call.call, ExecutionStatus::Refused, reason))
     }
 
     fn take(&mut self, happening: Happening) {
@@ -146,7 +198,8 @@ impl Server {
             }
             Happening::Ended(result) => {
                 self.runs.remove(&result.call);
-                self.handle(Input::Ended { result });
+                self.handle(Input::Ended { result: result.clone() });
+                self.guard(|guards, now, effects| guards.ended(now, &result, effects));
             }
         }
     }
@@ -165,10 +218,16 @@ impl Server {
                     self.say(&speaker, message);
                 }
             }
-            Command::Execute { .. } | Command::Cancel { .. } | Command::Forget { .. } if self.is_replaced(&speaker) => {
+            Command::Execute { .. } | Command::Cancel { .. } | Command::Forget { .. } | Command::Guard(_)
+                if self.is_replaced(&speaker) =>
+            {
                 tracing::warn!("an order of a node process that another one has replaced is not carried out");
             }
-            Command::Execute { call, note } => self.handle(Input::Execute { call, note }),
+            Command::Guard(order) => self.guard(|guards, now, effects| guards.order(now, order, effects)),
+            Command::Execute { call, note } => match self.refuses(&call) {
+                Some(result) => self.say(&speaker, Message::Input(ExecutorInput::Result(result))),
+                None => self.handle(Input::Execute { call, note }),
+            },
             Command::Cancel { call, epoch } => self.handle(Input::Cancel { call, epoch }),
             Command::Forget { resource } => self.handle(Input::Forget { resource }),
             Command::Metadata { query, agent } => {
@@ -200,7 +259,7 @@ impl Server {
 
     fn handle(&mut self, input: Input) {
         let mut effects = Vec::new();
-        self.operations.handle(self.now(), unix_seconds(), input, &mut effects);
+        self.operations.handle(clock::now(), unix_seconds(), input, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Run { call, active } => self.run(call, active),
@@ -209,6 +268,8 @@ impl Server {
                         let _ = terminate.send(());
                     }
                 }
+                // Nobody asked for it by this number: what it did is told of as a whole.
+                Effect::Report(result) if self.own.contains(&result.call) => {}
                 Effect::Report(result) => {
                     if let Some(attached) = self.attached.clone() {
                         self.say(&attached, Message::Input(ExecutorInput::Result(result)));

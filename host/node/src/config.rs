@@ -71,6 +71,11 @@ pub struct NodeConfig {
     /// The user as which the node process runs, where that is not the executor's: it may order agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_user: Option<u32>,
+    /// The watchdog device that resets this machine where the lease of a ticket ends and what needs it does not stop in
+    /// time; also for `loss-policy="fence"`. Without one the machine is not reset. Its timeout, as set for its driver, must
+    /// not be longer than the time that the site needs to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<PathBuf>,
     /// This cluster's part in a ticket group; none where it is in none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tickets: Option<hakudo_link::setup::Own>,
@@ -232,6 +237,7 @@ impl NodeConfig {
             fence_dirs: default_fence_dirs(),
             agent_path: Vec::new(),
             node_user: None,
+            watchdog: None,
             tickets: None,
             file: PathBuf::new(),
         }
@@ -402,6 +408,7 @@ impl NodeConfig {
         config.ocf_roots.clone_from(&self.ocf_roots);
         config.fence_directories.clone_from(&self.fence_dirs);
         config.node_user = self.node_user;
+        config.watchdog.clone_from(&self.watchdog);
         let first: String = self.agent_path.iter().map(|folder| format!("{}:", folder.display())).collect();
         config.path = first + &config.path;
         let state = self.runtime_dir.join("agents");
@@ -465,7 +472,7 @@ mod tests {
         check(
             r#"{"cluster_name": "c", "node": "a", "nodez": []}"#,
             &expect![
-                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path`, `node_user`, `tickets` at line 1 column 42"
+                "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path`, `node_user`, `watchdog`, `tickets` at line 1 column 42"
             ],
         );
     }

@@ -285,6 +285,7 @@ impl Node {
             Effect::Execute { call, note } => self.executor.execute(call, note),
             Effect::Cancel { call, epoch } => self.executor.cancel(call, epoch),
             Effect::Forget { resource } => self.executor.forget(resource),
+            Effect::Guard(order) => self.executor.guard(order),
             Effect::Plan { token, cib, now } => {
                 // The thread ends only with the node.
                 let _ = self.planner.send(Question { token, cib, now: UnixTime::from_seconds(now) });

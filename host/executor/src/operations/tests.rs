@@ -6,7 +6,7 @@ use hakudo_base::agent::AgentName;
 use std::fmt::Write;
 
 /// Plays a script, one line an input: `MS run N RESOURCE OPERATION [every MS] [after MS] [epoch N] [fence]`,
-/// `MS end N CODE`, `MS cancel N`, `MS forget RESOURCE`, `MS timer`, `MS known`. Prints what the machine asks for.
+/// `MS insist N RESOURCE OPERATION`, `MS end N CODE`, `MS cancel N`, `MS forget RESOURCE`, `MS timer`, `MS known`. Prints what the machine asks for.
 fn check(limit: usize, script: &str, expect: Expect) {
     let mut operations = Operations::new(limit);
     let mut output = String::new();
@@ -16,8 +16,8 @@ fn check(limit: usize, script: &str, expect: Expect) {
         let number = || words[2].parse::<u64>().unwrap();
         let option = |name| words.iter().position(|word| *word == name).map(|at| words[at + 1].parse::<u64>().unwrap());
         let input = match words[1] {
-            "run" => Input::Execute {
-                call: AgentCall {
+            "run" | "insist" => {
+                let call = AgentCall {
                     call: number(),
                     epoch: option("epoch").unwrap_or(1),
                     resource: words[3].into(),
@@ -31,9 +31,12 @@ fn check(limit: usize, script: &str, expect: Expect) {
                     timeout_ms: 1000,
                     start_delay_ms: option("after").unwrap_or(0),
                     parameters: BTreeMap::new(),
-                },
-                note: vec![],
-            },
+                };
+                match words[1] {
+                    "run" => Input::Execute { call, note: vec![] },
+                    _ => Input::Insist { call, note: vec![] },
+                }
+            }
             "end" => {
                 let mut result = operations.not_run(number(), ExecutionStatus::Done, String::new());
                 result.exit_code = words[3].parse().unwrap();
@@ -289,6 +292,32 @@ fn only_what_has_not_begun_or_recurs_can_be_cancelled() {
             0.001000: report 3 Cancelled 193 
             0.002000: report 1 Done 0 
             next: None, places taken: 0"#]],
+    );
+}
+
+#[test]
+fn what_the_executor_insists_on_waits_only_for_what_has_begun() {
+    check(
+        1,
+        "0 run 1 a start epoch 7
+         0 run 2 a promote epoch 7
+         0 run 3 a monitor every 1000 epoch 7
+         0 run 4 b start epoch 7
+         1 insist 70000 a stop
+         2 end 1 0
+         3 end 70000 0
+         4 run 5 a start epoch 7
+         4 known",
+        expect![[r#"
+            0.000000: run 1 a start
+            0.001000: report 2 Cancelled 193 
+            0.001000: report 3 Cancelled 193 
+            0.002000: report 1 Done 0 
+            0.002000: run 4 b start
+            0.002000: run 70000 a stop (active)
+            0.003000: report 70000 Done 0 
+            0.004000: known: 1=0 4=- 5=- 70000=0
+            next: Some(15004), places taken: 1"#]],
     );
 }
 
