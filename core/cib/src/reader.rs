@@ -1,6 +1,7 @@
 //! From text to a document.
 //!
-//! The XML is tokenised by `roxmltree`. What that library does not bound is bounded here, before it sees the text:
+//! The XML is tokenised by `roxmltree`: tag shape by tag shape ([`shapes`]), and as a whole where that does not do, above all
+//! to say what is wrong. What that library does not bound is bounded here, before it sees the text:
 //! nesting (our own tree is dropped recursively), the number of attributes of one element (the check for doubled ones
 //! is quadratic) and the number of name space declarations (each copies all those in scope). Entities of the text's own
 //! cannot exist because a document type declaration is refused. All time and memory is then linear in the text.
@@ -11,6 +12,8 @@
 use crate::document::{Attribute, Document, Element, Node, Position};
 use std::sync::Arc;
 use thiserror::Error;
+
+mod shapes;
 
 /// Why a text is not a document.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -38,23 +41,7 @@ impl Document {
     /// # Errors
     /// Where the text is not well-formed XML, with the place.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        check_shape(text)?;
-        let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() };
-        let parsed = roxmltree::Document::parse_with_options(text, options).map_err(|error| {
-            let position = error.pos();
-            // The library says the place in its messages too.
-            let message = error.to_string().replace(&format!(" at {position}"), "");
-            ParseError { position: Position { line: position.row, column: position.col }, message }
-        })?;
-        let mut builder = Builder { text, lines: Lines::new(text), shared: Shared::new() };
-        let root = builder.build(parsed.root_element());
-        let comments = |nodes: &mut dyn Iterator<Item = roxmltree::Node<'_, '_>>| {
-            nodes.filter(roxmltree::Node::is_comment).filter_map(|n| n.text().map(Arc::from)).collect()
-        };
-        let mut top = parsed.root().children();
-        let before = comments(&mut top.by_ref().take_while(|node| !node.is_element()));
-        let behind = comments(&mut top);
-        Ok(Self::with_comments(root, [before, behind]))
+        shapes::read(text).map_or_else(|| read_whole(text), Ok)
     }
 
     /// Reads XML from bytes, which must be UTF-8.
@@ -84,6 +71,44 @@ impl Element {
     }
 }
 
+/// Reads a text in one go.
+fn read_whole(text: &str) -> Result<Document, ParseError> {
+    check_shape(text)?;
+    let parsed = roxmltree::Document::parse_with_options(text, options()).map_err(|error| {
+        let position = error.pos();
+        // The library says the place in its messages too.
+        let message = error.to_string().replace(&format!(" at {position}"), "");
+        ParseError { position: Position { line: position.row, column: position.col }, message }
+    })?;
+    let mut builder = Builder { text, lines: Lines::new(text), shared: Shared::new() };
+    let root = builder.build(parsed.root_element());
+    Ok(Document::with_comments(root, comments_around(&parsed)))
+}
+
+fn options<'text>() -> roxmltree::ParsingOptions<'text> {
+    roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() }
+}
+
+/// The comments in front of the root element, and those behind it.
+fn comments_around(parsed: &roxmltree::Document<'_>) -> [Arc<[Arc<str>]>; 2] {
+    let comments = |nodes: &mut dyn Iterator<Item = roxmltree::Node<'_, '_>>| {
+        nodes.filter(roxmltree::Node::is_comment).filter_map(|n| n.text().map(Arc::from)).collect()
+    };
+    let mut top = parsed.root().children();
+    let before = comments(&mut top.by_ref().take_while(|node| !node.is_element()));
+    [before, comments(&mut top)]
+}
+
+/// What is kept of what is not an element: comments, and text that is not only white space.
+fn text_or_comment(node: &roxmltree::Node<'_, '_>) -> Option<Node> {
+    let text = node.text().unwrap_or_default();
+    if node.is_comment() {
+        Some(Node::Comment(text.into()))
+    } else {
+        (node.is_text() && !is_space(text)).then(|| Node::Text(text.into()))
+    }
+}
+
 /// Refuses what would cost more than the length of the text.
 ///
 /// This follows the lexical structure of XML exactly as far as the text is well-formed. At the first place where it is
@@ -93,21 +118,16 @@ fn check_shape(text: &str) -> Result<(), ParseError> {
     if let Some((at, _)) = text.match_indices("xmlns").nth(MOST_NAMESPACES) {
         return refuse(at, format!("more than {MOST_NAMESPACES} name space declarations"));
     }
-    let behind = |from: usize, what: &str| text.get(from..)?.find(what).map(|found| from + found + what.len());
     let (mut depth, mut at) = (0usize, 0usize);
     while let Some(open) = text.get(at..).and_then(|rest| rest.find('<')).map(|found| at + found) {
         let rest = &text[open..];
-        let next = if rest.starts_with("<!--") {
-            behind(open + 4, "-->")
-        } else if rest.starts_with("<![CDATA[") {
-            behind(open + 9, "]]>")
-        } else if rest.starts_with("<?") {
-            behind(open + 2, "?>")
+        let next = if let Some(end) = behind_passage(text, open) {
+            end
         } else if rest.starts_with("<!") {
             return refuse(open, "a document type declaration is refused: a CIB has none".to_owned());
         } else if rest.starts_with("</") {
             depth = depth.saturating_sub(1);
-            behind(open, ">")
+            behind(text, open, ">")
         } else {
             match start_tag(&rest.as_bytes()[1..]) {
                 Some(tag) if tag.attributes > MOST_ATTRIBUTES => {
@@ -129,6 +149,24 @@ fn check_shape(text: &str) -> Result<(), ParseError> {
         }
     }
     Ok(())
+}
+
+/// The end of the comment, character data or instruction that begins at a place: what is in it is no tag. The inner one is
+/// nothing where there is no end, the outer one where nothing of this kind begins.
+fn behind_passage(text: &str, open: usize) -> Option<Option<usize>> {
+    let rest = &text[open..];
+    if rest.starts_with("<!--") {
+        Some(behind(text, open + 4, "-->"))
+    } else if rest.starts_with("<![CDATA[") {
+        Some(behind(text, open + 9, "]]>"))
+    } else {
+        rest.starts_with("<?").then(|| behind(text, open + 2, "?>"))
+    }
+}
+
+/// The place behind the next `what`.
+fn behind(text: &str, from: usize, what: &str) -> Option<usize> {
+    text.get(from..)?.find(what).map(|found| from + found + what.len())
 }
 
 /// What [`check_shape`] wants to know of a start tag.
@@ -243,14 +281,7 @@ impl Builder<'_> {
                     let made = self.element(child);
                     open.push((made, child.children()));
                 }
-                Some(child) => {
-                    let text = child.text().unwrap_or_default();
-                    if child.is_comment() {
-                        element.nodes_mut().push(Node::Comment(text.into()));
-                    } else if child.is_text() && !is_space(text) {
-                        element.nodes_mut().push(Node::Text(text.into()));
-                    }
-                }
+                Some(child) => element.nodes_mut().extend(text_or_comment(&child)),
                 None => {
                     let (mut done, _) = open.pop().unwrap_or_else(|| unreachable!("there was a last one"));
                     done.nodes_mut().shrink_to_fit();
