@@ -13,7 +13,7 @@ use crate::decide::relations::Updates;
 use crate::decide::tickets::TicketConstraint;
 use crate::model::{Model, NodeIndex, Problem, Resource, ResourceId, Score};
 use crate::placement::{Placements, Share};
-use crate::read::history::NodeHistory;
+use crate::read::history::{NodeHistory, RecordedIds};
 use crate::read::resources::Source;
 use crate::{Purpose, ScoreLine};
 use hakudo_cib::Element;
@@ -37,6 +37,9 @@ pub(crate) struct Planner {
     pub(crate) operation_rules: bool,
     pub(crate) template_elements: BTreeMap<String, Arc<Element>>,
     pub(crate) histories: Vec<NodeHistory>,
+    pub(crate) recorded_ids: RecordedIds,
+    /// The failures that the model has, by node (in lower case) and operation key.
+    pub(crate) recorded_failures: BTreeSet<(String, String)>,
     /// The places of the histories of a node, by its name.
     pub(crate) histories_of: BTreeMap<String, Vec<usize>>,
     pub(crate) feature_set: Option<String>,

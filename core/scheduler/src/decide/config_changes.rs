@@ -6,8 +6,7 @@ use super::digest::DigestState;
 use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::read::failures::Failures;
-use crate::read::history::{EntryPlace, active_range};
-use std::collections::BTreeMap;
+use crate::read::history::{AGENT, EntryPlace, active_range};
 use std::sync::Arc;
 
 /// A history entry whose parameters are to be compared with today's.
@@ -22,7 +21,7 @@ pub(crate) struct DeferredCheck {
 
 impl Planner {
     pub(crate) fn handle_config_changes(&mut self) {
-        let mut by_id: BTreeMap<String, Vec<ResourceId>> = BTreeMap::new();
+        let mut by_id = vec![Vec::new(); self.recorded_ids.len()];
         for top in self.model.top.clone() {
             self.index_ids(top, &mut by_id);
         }
@@ -36,24 +35,24 @@ impl Planner {
                 continue;
             };
             for resource_at in 0..self.histories[place].resources.len() {
-                let history = Arc::clone(&self.histories[place].resources[resource_at]);
+                let history = &self.histories[place].resources[resource_at];
                 if history.entries.is_empty() {
                     continue;
                 }
-                for resource in by_id.get(&*history.id).into_iter().flatten().rev() {
+                for resource in by_id[history.id.index()].iter().rev() {
                     self.check_history(*resource, node, place, resource_at);
                 }
             }
         }
     }
 
-    /// The primitives by every id under which a history may know them.
-    fn index_ids(&self, resource: ResourceId, by_id: &mut BTreeMap<String, Vec<ResourceId>>) {
+    /// Puts each primitive below a resource to every id under which histories know it.
+    fn index_ids(&self, resource: ResourceId, by_id: &mut [Vec<ResourceId>]) {
         let subject = self.resource(resource);
         if subject.is_primitive() {
-            by_id.entry(subject.id.clone()).or_default().push(resource);
-            if let Some(history_id) = subject.history_id.clone().filter(|id| *id != subject.id) {
-                by_id.entry(history_id).or_default().push(resource);
+            let other = subject.history_id.as_ref().filter(|id| **id != subject.id);
+            for id in std::iter::once(&subject.id).chain(other).filter_map(|id| self.recorded_ids.find(id)) {
+                by_id[id.index()].push(resource);
             }
         }
         for &child in &subject.children {
@@ -130,12 +129,10 @@ impl Planner {
 
     /// Another agent than the one that the history knows.
     fn agent_changed(&mut self, resource: ResourceId, node: NodeIndex, place: usize, at: usize, active: bool) -> bool {
-        let recorded = Arc::clone(&self.histories[place].resources[at].element);
-        let configured = Arc::clone(&self.sources[resource.index()].element);
-        let changed = ["type", "class", "provider"]
-            .iter()
-            .filter(|name| recorded.attribute(name) != configured.attribute(name))
-            .count();
+        let recorded = &*self.histories[place].resources[at].agent;
+        let configured = &self.sources[resource.index()].element;
+        let differs = |(name, recorded): &(&str, &Option<Arc<str>>)| recorded.as_deref() != configured.attribute(name);
+        let changed = AGENT.into_iter().zip(recorded).filter(differs).count();
         for _ in 0..changed {
             self.trigger_unfencing(Some(resource), Some(node), "Device definition changed");
         }

@@ -126,6 +126,8 @@ pub struct Model {
     pub(crate) top: Vec<ResourceId>,
     /// The resources that were ever known by an id: their own, or that of their history.
     pub(crate) known_as: BTreeMap<String, Vec<ResourceId>>,
+    /// How often an id was added to them.
+    pub(crate) ids_noted: u64,
     pub(crate) templates: BTreeMap<String, Vec<String>>,
     pub(crate) tags: BTreeMap<String, Vec<String>>,
     pub(crate) have_remote_nodes: bool,
@@ -221,11 +223,20 @@ impl Model {
     /// Remembers that a resource is known by an id.
     pub(crate) fn note_id(&mut self, id: &str, resource: ResourceId) {
         match self.known_as.get_mut(id) {
-            Some(known) if known.contains(&resource) => {}
+            Some(known) if known.contains(&resource) => return,
             Some(known) => known.push(resource),
             None => {
                 self.known_as.insert(id.to_owned(), vec![resource]);
             }
+        }
+        self.ids_noted += 1;
+    }
+
+    /// The resource of an id that no other resource was ever known by.
+    pub(crate) fn sole_with_id(&self, id: &str) -> Option<ResourceId> {
+        match self.known_as.get(id)?.as_slice() {
+            [only] if self.resource(*only).id == id => Some(*only),
+            _ => None,
         }
     }
 

@@ -88,9 +88,9 @@ impl Planner {
             let matches = |entry: &Entry| {
                 operation.interval_ms == entry.interval_ms
                     && operation.name.eq_ignore_ascii_case(&entry.task)
-                    && (entry.id.eq_ignore_ascii_case(&format!("{name}_last_failure_0"))
+                    && (entry.id().eq_ignore_ascii_case(&format!("{name}_last_failure_0"))
                         || (entry
-                            .id
+                            .id()
                             .eq_ignore_ascii_case(&format!("{name}_{}_{}", operation.name, operation.interval_ms))
                             && entry.exit_code.unwrap_or(0) != entry.expected))
             };

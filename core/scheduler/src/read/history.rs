@@ -1,11 +1,13 @@
 //! The resource histories in the status section, as entries that can be compared and searched.
 
 use super::attributes::shared_children;
-use crate::model::NodeIndex;
+use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::values;
 use hakudo_cib::{Document, Element};
+use std::cell::OnceCell;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// `op-status` of an operation that did what it should.
@@ -17,10 +19,7 @@ pub(crate) const PENDING: i32 = -1;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) element: Arc<Element>,
-    pub(crate) id: Arc<str>,
     pub(crate) task: Arc<str>,
-    /// `operation_key`, or the id.
-    pub(crate) key: Arc<str>,
     pub(crate) interval_ms: u32,
     pub(crate) call_id: i64,
     pub(crate) exit_code: Option<i32>,
@@ -29,6 +28,10 @@ pub(crate) struct Entry {
     pub(crate) expected: i32,
     pub(crate) last_change: Option<i64>,
     pub(crate) restart_digest: Option<Arc<str>>,
+    /// It has an id and an operation.
+    pub(crate) named: bool,
+    /// Its id is that of the last failure, which is kept beside the last results.
+    pub(crate) is_last_failure: bool,
 }
 
 /// Transition and its owner, as far as they can be read.
@@ -39,22 +42,42 @@ enum Magic<'a> {
     Read { owner: &'a str, transition: i64 },
 }
 
+/// An id by which histories know a resource, as a number: the same ids come on node after node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordedId(usize);
+
+/// The ids in all histories.
+#[derive(Debug, Default)]
+pub(crate) struct RecordedIds {
+    texts: Vec<Arc<str>>,
+    numbers: BTreeMap<Arc<str>, RecordedId>,
+    /// The resource that is meant, where that is beyond doubt: as long as no more ids of resources become known.
+    meant: Vec<Option<ResourceId>>,
+    ids_of_resources: u64,
+}
+
+/// `class`, `provider` and `type`.
+pub(crate) type RecordedAgent = [Option<Arc<str>>; 3];
+pub(crate) const AGENT: [&str; 3] = ["class", "provider", "type"];
+
 /// A `<lrm_resource>`.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceHistory {
     pub(crate) element: Arc<Element>,
-    pub(crate) id: Arc<str>,
+    pub(crate) id: RecordedId,
+    /// Of which agent it is the history; shared with the other nodes.
+    pub(crate) agent: Arc<RecordedAgent>,
     /// In the order of the document.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Arc<[Entry]>,
 }
 
 /// A `<node_state>` with the histories in it.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeHistory {
     pub(crate) state: Arc<Element>,
-    pub(crate) resources: Vec<Arc<ResourceHistory>>,
-    /// The places of the resources in the order of their ids.
-    by_id: Vec<usize>,
+    pub(crate) resources: Vec<ResourceHistory>,
+    /// The places of the resources in the order of their ids, once they were asked for by id.
+    by_id: OnceCell<Vec<usize>>,
 }
 
 /// Where an entry stands: node state, resource, entry.
@@ -66,19 +89,18 @@ pub(crate) struct EntryPlace {
 }
 
 impl Entry {
-    /// There are as many of these as of everything else together: read in one pass, and what is text is shared with the
-    /// document.
+    /// There are as many of these as of everything else together: read in one pass, and text that hardly any other has is left
+    /// in the document.
     fn read(element: &Arc<Element>) -> Self {
-        let nothing: &Arc<str> = &Arc::default();
-        let (mut id, mut task, mut key, mut restart_digest) = (nothing, nothing, None, None);
+        let (mut task, mut restart_digest) = (None, None);
+        let (mut has_id, mut is_last_failure) = (false, false);
         let (mut interval, mut call_id, mut exit_code, mut status, mut last_change) = (None, None, None, None, None);
         let mut expected = -1;
         for attribute in element.attributes() {
             let value = &attribute.value;
             match &*attribute.name {
-                "id" => id = value,
-                "operation" => task = value,
-                "operation_key" => key = Some(value),
+                "id" => (has_id, is_last_failure) = (!value.is_empty(), value.ends_with("_last_failure_0")),
+                "operation" => task = Some(value),
                 "interval" => interval = values::integer(value),
                 "call-id" => call_id = values::integer(value),
                 "rc-code" => exit_code = values::integer(value),
@@ -92,9 +114,7 @@ impl Entry {
         let small = |number: Option<i64>| number.and_then(|n| i32::try_from(n).ok());
         Self {
             element: Arc::clone(element),
-            id: Arc::clone(id),
-            task: Arc::clone(task),
-            key: Arc::clone(key.unwrap_or(id)),
+            task: task.cloned().unwrap_or_default(),
             interval_ms: interval.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             call_id: call_id.unwrap_or(-1),
             exit_code: small(exit_code),
@@ -102,7 +122,18 @@ impl Entry {
             expected,
             last_change,
             restart_digest: restart_digest.cloned(),
+            named: has_id && task.is_some_and(|task| !task.is_empty()),
+            is_last_failure,
         }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.element.id()
+    }
+
+    /// `operation_key`, or the id.
+    pub(crate) fn key(&self) -> &str {
+        self.attribute("operation_key").unwrap_or_else(|| self.id())
     }
 
     fn magic(&self) -> Magic<'_> {
@@ -152,7 +183,7 @@ pub(crate) fn compare_age(a: &Entry, b: &Entry) -> Ordering {
         _ => false,
     };
     let same_node = same(a.attribute("on_node"), b.attribute("on_node"));
-    if same_node && a.id == b.id {
+    if same_node && a.id() == b.id() {
         return Ordering::Equal;
     }
     let (x, y) = (a.call_id, b.call_id);
@@ -223,6 +254,21 @@ pub(crate) fn active_range(entries: &[&Entry]) -> (i64, i64) {
 }
 
 impl ResourceHistory {
+    /// Reads a history that may be of the same resource as another, `similar` one.
+    fn read(element: &Arc<Element>, similar: Option<&Self>, ids: &mut RecordedIds) -> Self {
+        let id = element.id();
+        let known = similar.map(|similar| similar.id).filter(|known| **ids.text(*known) == *id);
+        let agent = AGENT.map(|name| element.shared_attribute(name));
+        let known_agent =
+            similar.map(|similar| &similar.agent).filter(|known| known.each_ref().map(Option::as_ref) == agent);
+        Self {
+            element: Arc::clone(element),
+            id: known.unwrap_or_else(|| ids.note(id)),
+            agent: known_agent.map_or_else(|| Arc::new(agent.map(Option::<&_>::cloned)), Arc::clone),
+            entries: shared_children(element, "lrm_rsc_op").map(Entry::read).collect(),
+        }
+    }
+
     /// The places of the entries, oldest first.
     pub(crate) fn sorted(&self) -> Vec<usize> {
         let mut places: Vec<usize> = (0..self.entries.len()).rev().collect();
@@ -231,11 +277,47 @@ impl ResourceHistory {
     }
 }
 
+impl RecordedId {
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
+impl RecordedIds {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(crate) fn text(&self, id: RecordedId) -> &Arc<str> {
+        &self.texts[id.0]
+    }
+
+    pub(crate) fn find(&self, text: &str) -> Option<RecordedId> {
+        self.numbers.get(text).copied()
+    }
+
+    fn note(&mut self, text: &str) -> RecordedId {
+        self.find(text).unwrap_or_else(|| {
+            let (id, text) = (RecordedId(self.texts.len()), Arc::<str>::from(text));
+            self.texts.push(Arc::clone(&text));
+            self.numbers.insert(text, id);
+            id
+        })
+    }
+}
+
 impl NodeHistory {
     /// The first history of a resource of this id.
-    fn of(&self, id: &str) -> Option<&ResourceHistory> {
-        let first = self.by_id.partition_point(|place| *self.resources[*place].id < *id);
-        self.by_id.get(first).map(|place| &*self.resources[*place]).filter(|history| *history.id == *id)
+    fn of(&self, id: RecordedId) -> Option<&ResourceHistory> {
+        let by_id = self.by_id.get_or_init(|| {
+            let mut places: Vec<usize> = (0..self.resources.len()).collect();
+            // Mostly they are in order already.
+            places.sort_by_key(|place| self.resources[*place].id.0);
+            places
+        });
+        let first = by_id.partition_point(|place| self.resources[*place].id.0 < id.0);
+        by_id.get(first).map(|place| &self.resources[*place]).filter(|history| history.id == id)
     }
 }
 
@@ -247,18 +329,13 @@ impl Planner {
             let place = self.histories.len();
             let section = state.child("lrm").and_then(|lrm| lrm.child("lrm_resources"));
             let resources = section.into_iter().flat_map(|section| shared_children(section, "lrm_resource"));
-            let resources = resources.map(|element| {
-                Arc::new(ResourceHistory {
-                    element: Arc::clone(element),
-                    id: element.shared_attribute("id").cloned().unwrap_or_default(),
-                    entries: shared_children(element, "lrm_rsc_op").map(Entry::read).collect(),
-                })
-            });
-            let resources: Vec<Arc<ResourceHistory>> = resources.collect();
-            let mut by_id: Vec<usize> = (0..resources.len()).collect();
-            // Mostly they are in order already.
-            by_id.sort_by(|a, b| resources[*a].id.cmp(&resources[*b].id));
-            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id });
+            // Mostly the node before has the same resources in the same order.
+            let before = self.histories.last().map_or(&[][..], |before| &before.resources);
+            let recorded_ids = &mut self.recorded_ids;
+            let resources =
+                resources.enumerate().map(|(at, element)| ResourceHistory::read(element, before.get(at), recorded_ids));
+            let resources = resources.collect();
+            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id: OnceCell::new() });
             let name = state.attribute("uname").unwrap_or_default().to_owned();
             self.histories_of.entry(name).or_default().push(place);
         }
@@ -268,8 +345,23 @@ impl Planner {
         &self.histories[place.node].resources[place.resource].entries[place.entry]
     }
 
+    /// The resource that a history's id stands for, as [`crate::Model::resource_with_id`] says.
+    pub(crate) fn recorded_resource(&mut self, id: RecordedId) -> Option<ResourceId> {
+        let ids = &mut self.recorded_ids;
+        if ids.meant.len() != ids.len() || ids.ids_of_resources != self.model.ids_noted {
+            ids.ids_of_resources = self.model.ids_noted;
+            ids.meant = vec![None; ids.len()];
+        }
+        let meant = &mut ids.meant[id.0];
+        if meant.is_none() {
+            *meant = self.model.sole_with_id(&ids.texts[id.0]);
+        }
+        meant.or_else(|| self.model.resource_with_id(&ids.texts[id.0]))
+    }
+
     /// The history of a resource on a node, by name and id.
     pub(crate) fn resource_history(&self, id: &str, node: &str) -> Option<&ResourceHistory> {
+        let id = self.recorded_ids.find(id)?;
         self.histories_of.get(node)?.iter().find_map(|place| self.histories[*place].of(id))
     }
 

@@ -44,9 +44,9 @@ struct Result<'a> {
 impl Planner {
     /// Takes in one entry.
     pub(crate) fn take_in(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace, reading: &mut Reading) {
-        let history = Arc::clone(&self.histories[place.node].resources[place.resource]);
-        let entry = &history.entries[place.entry];
-        if entry.id.is_empty() || entry.task.is_empty() {
+        let entries = Arc::clone(&self.histories[place.node].resources[place.resource].entries);
+        let entry = &entries[place.entry];
+        if !entry.named {
             let id = self.resource(resource).id.clone();
             self.problem(&id, "a history entry without id or operation is ignored");
             return;
@@ -61,7 +61,7 @@ impl Planner {
             entry.status.filter(|s| (PENDING..=STATUS_LARGEST).contains(s) && *s != STATUS_CANCELLED),
             entry.exit_code.filter(|code| (0..=255).contains(code)),
         ) else {
-            self.problem(&entry.id, "a history entry with an invalid op-status or rc-code is ignored");
+            self.problem(entry.id(), "a history entry with an invalid op-status or rc-code is ignored");
             return;
         };
         let mut result = Result { resource, node, place, entry, exit_code, status };
@@ -76,7 +76,7 @@ impl Planner {
             return;
         }
         let banned = if self.resource(resource).unique { resource } else { self.uber_parent(resource) };
-        let hard = Share::new(Source::Failure, &entry.id);
+        let hard = || Share::new(Source::Failure, entry.id());
         match result.status {
             PENDING => return self.note_pending(&result, reading),
             DONE => return self.update_role(&result, result.exit_code, reading),
@@ -85,7 +85,7 @@ impl Planner {
                 if on_fail == OnFail::Ignore {
                     reading.on_fail = OnFail::Ban;
                 }
-                self.add_score(banned, Some(node), Score::MINUS_INFINITY, &hard);
+                self.add_score(banned, Some(node), Score::MINUS_INFINITY, &hard());
                 return self.note_failure(&result, on_fail, role, reading);
             }
             STATUS_NOT_CONNECTED => {
@@ -109,9 +109,9 @@ impl Planner {
         }
         self.note_failure(&result, on_fail, role, reading);
         if result.status == STATUS_ERROR_HARD {
-            self.add_score(banned, Some(node), Score::MINUS_INFINITY, &hard);
+            self.add_score(banned, Some(node), Score::MINUS_INFINITY, &hard());
         } else if result.status == STATUS_ERROR_FATAL {
-            self.add_score(banned, None, Score::MINUS_INFINITY, &hard);
+            self.add_score(banned, None, Score::MINUS_INFINITY, &hard());
         }
     }
 
@@ -133,7 +133,6 @@ impl Planner {
             return false;
         }
         let (resource, node, entry) = (result.resource, result.node, result.entry);
-        let is_last_failure = entry.id.ends_with("_last_failure_0");
         let timeout = seconds(self.resource(resource).failure_timeout_ms);
         let now = self.model.now.seconds();
         let (mut expired, mut unexpired) = (false, 0);
@@ -156,11 +155,11 @@ impl Planner {
                 } else {
                     expired = false;
                 }
-            } else if is_last_failure && self.resource(resource).reconnect_ms > 0 {
+            } else if entry.is_last_failure && self.resource(resource).reconnect_ms > 0 {
                 clear = Some("reconnect interval is set");
             }
         }
-        if !expired && is_last_failure && self.parameters_changed_since(resource, node, result.place) {
+        if !expired && entry.is_last_failure && self.parameters_changed_since(resource, node, result.place) {
             clear = Some("resource parameters have changed");
         }
         if let Some(reason) = clear {
@@ -222,7 +221,7 @@ impl Planner {
         let probe = entry.is_probe();
         if entry.expected < 0 {
             result.status = STATUS_ERROR;
-            self.problem(&entry.id, "the history does not say which result was expected");
+            self.problem(entry.id(), "the history does not say which result was expected");
         } else if result.exit_code == entry.expected {
             result.status = DONE;
         } else {
@@ -305,8 +304,8 @@ impl Planner {
         if node.online && !node.unclean {
             // The recurring operation is to be started anew: no digest is equal to this one.
             let place = result.place;
-            let history = Arc::make_mut(&mut self.histories[place.node].resources[place.resource]);
-            history.entries[place.entry].restart_digest = Some("calculated-failure-timeout".into());
+            let history = &mut self.histories[place.node].resources[place.resource];
+            Arc::make_mut(&mut history.entries)[place.entry].restart_digest = Some("calculated-failure-timeout".into());
             return true;
         }
         false
@@ -318,7 +317,7 @@ impl Planner {
             if self.resource(result.resource).unique { result.resource } else { self.uber_parent(result.resource) };
         self.update_role(result, result.entry.expected, reading);
         self.record_failure(result);
-        let share = Share::new(Source::Failure, &result.entry.id);
+        let share = Share::new(Source::Failure, result.entry.id());
         self.add_score(banned, Some(result.node), Score::MINUS_INFINITY, &share);
     }
 
@@ -376,7 +375,7 @@ impl Planner {
         reading.on_fail = reading.on_fail.max(on_fail);
         match &*entry.task {
             "stop" => {
-                let share = Share::new(Source::Failure, &entry.id);
+                let share = Share::new(Source::Failure, entry.id());
                 self.add_score(resource, Some(node), Score::MINUS_INFINITY, &share);
             }
             "migrate_to" => self.note_failed_migrate_to(resource, node, entry),
@@ -436,7 +435,7 @@ impl Planner {
         } else {
             match &*entry.task {
                 "monitor" => {
-                    clear = reading.last_failure.is_some_and(|place| self.entry(place).key == entry.key);
+                    clear = reading.last_failure.is_some_and(|place| self.entry(place).key() == entry.key());
                     if self.resource(resource).role < Role::Started {
                         self.set_active(resource);
                     }
@@ -479,15 +478,13 @@ impl Planner {
     fn record_failure(&mut self, result: &Result<'_>) {
         let entry = result.entry;
         let node = self.model.node(result.node);
-        if !node.online
-            || self.model.failures.iter().any(|f| *f.key == *entry.key && f.node.eq_ignore_ascii_case(&node.name))
-        {
+        if !node.online || !self.recorded_failures.insert((node.name.to_ascii_lowercase(), entry.key().to_owned())) {
             return;
         }
         let number = |name: &str| entry.attribute(name).and_then(crate::values::integer);
         let failure = FailedOperation {
-            key: entry.key.to_string(),
-            entry_id: entry.id.to_string(),
+            key: entry.key().to_owned(),
+            entry_id: entry.id().to_owned(),
             resource: self.resource(result.resource).id.clone(),
             node: node.name.clone(),
             task: entry.task.to_string(),
@@ -599,7 +596,7 @@ impl Planner {
         match names {
             Some((from, to)) if fits(from, source) && fits(to, target) => Some((from.to_owned(), to.to_owned())),
             _ => {
-                self.problem(&entry.id, "a migration in the history does not name its nodes; ignored");
+                self.problem(entry.id(), "a migration in the history does not name its nodes; ignored");
                 None
             }
         }

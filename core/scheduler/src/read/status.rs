@@ -1,6 +1,6 @@
 //! The status section: which nodes are there, and what their histories say of the resources.
 
-use super::history::{EntryPlace, active_range};
+use super::history::{EntryPlace, RecordedId, active_range};
 use super::operations::OnFail;
 use super::results::Reading;
 use crate::decide::action::{ActionFlags, OpKey, Task};
@@ -315,7 +315,7 @@ impl Planner {
         for at in 0..self.histories[place].resources.len() {
             let history = &self.histories[place].resources[at];
             let launcher = history.element.attribute("container").and_then(|id| self.model.resource_with_id(id));
-            let resource = self.model.resource_with_id(&history.id);
+            let resource = self.model.resource_with_id(self.recorded_ids.text(history.id));
             if let (Some(launcher), Some(resource)) = (launcher, resource)
                 && self.resource(resource).launcher.is_none()
                 && self.resource(resource).removed_launched
@@ -338,7 +338,8 @@ impl Planner {
 
     fn read_resource_history(&mut self, node: NodeIndex, place: usize, at: usize) -> Option<ResourceId> {
         let history = &self.histories[place].resources[at];
-        let (id, element) = (Arc::clone(&history.id), Arc::clone(&history.element));
+        let recorded_id = history.id;
+        let id = Arc::clone(self.recorded_ids.text(recorded_id));
         if id.is_empty() {
             self.problem("lrm_resource", "a <lrm_resource> without id is ignored");
             return None;
@@ -348,12 +349,16 @@ impl Planner {
             return None;
         }
         let empty = history.entries.is_empty();
-        let resource = match self.resource_of_history(node, &id) {
+        let resource = match self.resource_of_history(node, recorded_id) {
             Some(resource) => resource,
             None if empty => return None,
-            None => self.create_removed_resource(&id, &element)?,
+            None => {
+                let element = Arc::clone(&self.histories[place].resources[at].element);
+                self.create_removed_resource(&id, &element)?
+            }
         };
         if locks {
+            let element = Arc::clone(&self.histories[place].resources[at].element);
             self.read_shutdown_lock(resource, node, &element);
         }
         let role_before = self.resource(resource).role;
@@ -392,8 +397,10 @@ impl Planner {
     }
 
     /// The resource that a history entry on a node is of; for an anonymous clone, the instance that fits best.
-    fn resource_of_history(&mut self, node: NodeIndex, id: &str) -> Option<ResourceId> {
-        let (resource, parent) = match self.model.resource_with_id(id) {
+    fn resource_of_history(&mut self, node: NodeIndex, id: RecordedId) -> Option<ResourceId> {
+        let recorded = self.recorded_resource(id);
+        let id = &*Arc::clone(self.recorded_ids.text(id));
+        let (resource, parent) = match recorded {
             Some(resource) if !self.resource(resource).is_primitive() => return None,
             Some(resource) => (Some(resource), Some(self.uber_parent(resource))),
             None => {
@@ -519,6 +526,9 @@ impl Planner {
             return;
         }
         let entries: Vec<_> = sorted.iter().map(|e| &self.histories[place].resources[at].entries[*e]).collect();
+        if entries.iter().all(|entry| entry.interval_ms == 0) {
+            return;
+        }
         let (start, stop) = active_range(&entries);
         let running: Vec<(Arc<str>, u32)> = (0i64..)
             .zip(&entries)
