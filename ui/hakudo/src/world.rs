@@ -34,8 +34,16 @@ impl World {
             terminal: io::stdout().is_terminal(),
             cib_file: path("CIB_file"),
             socket: path("HAKUDO_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into()),
-            zone: jiff::tz::TimeZone::system(),
+            zone: zone(),
             now: jiff::Timestamp::now().as_second(),
         }
     }
+}
+
+/// The zone of the machine. Where nothing but a file says which one it is, the file is read by itself: to find the name of the
+/// zone as well, all zones there are would be gone through.
+fn zone() -> jiff::tz::TimeZone {
+    let file = || jiff::tz::TimeZone::tzif("local", &std::fs::read("/etc/localtime").ok()?).ok();
+    let zone = if std::env::var_os("TZ").is_none() { file() } else { None };
+    zone.unwrap_or_else(jiff::tz::TimeZone::system)
 }

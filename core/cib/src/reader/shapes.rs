@@ -215,9 +215,10 @@ impl<'a> Reader<'a> {
     /// The element that stood for itself in a text; nothing where name spaces matter.
     fn element_alone(&mut self, node: roxmltree::Node<'_, '_>, position: Position) -> Option<Element> {
         let (name, attributes) = (node.tag_name(), node.attributes());
-        let has_space = name.namespace().is_some()
-            || node.namespaces().next().is_some()
-            || attributes.clone().any(|attribute| attribute.namespace().is_some());
+        let behind_mark = &node.document().input_text()[node.range().start + 1..];
+        let has_space = node.namespaces().next().is_some()
+            || !behind_mark.starts_with(name.name())
+            || attributes.clone().any(|attribute| attribute.range_qname().len() != attribute.name().len());
         if has_space {
             return None;
         }
@@ -307,6 +308,8 @@ mod tests {
             "<a xmlns='u'/>",
             "<a xmlns:x='u'><x:b/></a>",
             "<a xml:lang='en'/>",
+            "<a :b='1'/>",
+            "<:a/>",
             "<a><b c='1'/><b c='<'/></a>",
             "<a><b c='1'/><b c='&x;'/></a>",
             "<a><b c='1'/><b c='1'></a>",
