@@ -210,8 +210,8 @@ pub enum ConfigError {
     WarnOutOfRange,
 }
 
-/// What must outlive the process: the shell writes it to disk, with a sync, before it carries out the next effect, and
-/// gives the newest one to [`Engine::new`](crate::Engine::new). A node that never ran has the default.
+/// What must outlive the process: the shell writes it to disk, with a sync, and gives the newest one to
+/// [`Engine::new`](crate::Engine::new). A node that never ran has the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersistedState {
     /// No view with an epoch above this was installed or proposed here. Written in steps ahead of use, so that most view

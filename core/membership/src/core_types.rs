@@ -39,6 +39,8 @@ pub enum Input {
     },
     /// Say goodbye: this node runs nothing any more. [`Effect::Left`] follows.
     Leave,
+    /// What [`Effect::Reserve`] asked for is on disk, with this [`PersistedState::epoch_limit`].
+    Reserved(u64),
 }
 
 /// An operator's override of the quorum rule.
@@ -64,6 +66,9 @@ pub enum Effect {
     },
     /// Write this to disk, with a sync, before any later effect is carried out.
     Persist(PersistedState),
+    /// Write this to disk, with a sync, after what was to be written before and in place of it, while later effects are
+    /// carried out; then say [`Input::Reserved`]. Where the disk refuses, nothing is said.
+    Reserve(PersistedState),
     /// A view was installed.
     View(View),
     /// The next message of the view.

@@ -62,6 +62,8 @@ pub struct Counters {
 pub struct Engine {
     config: Config,
     persisted: PersistedState,
+    /// The disk says that epochs up to this one may be used.
+    secured: u64,
     sessions: Sessions,
     detector: Detector,
     quorum: Quorum,
@@ -135,6 +137,7 @@ impl Engine {
         persisted.runs = persisted.runs.wrapping_add(1);
         // No id up to the limit comes again: to promise it makes all others use higher ones.
         let promised = ViewId { epoch: persisted.epoch_limit, leader: 0 };
+        persisted.epoch_limit = persisted.epoch_limit.saturating_add(changes::EPOCHS_AHEAD);
         let entropy = Entropy::new(seed, persisted.runs);
         let sessions = Sessions::new(sealing, config.local, config.credentials(), entropy, MAX_DATAGRAM);
         let detector = Detector::new(Instant::ZERO, &config, config.digest(), sessions.boot());
@@ -142,6 +145,7 @@ impl Engine {
         let mut engine = Self {
             config,
             persisted,
+            secured: 0,
             sessions,
             detector,
             quorum,
@@ -278,7 +282,7 @@ impl Engine {
             self.started = Some(now);
             self.next_round = now;
             self.last_round = now.saturating_sub(SHORTEST_ROUND);
-            effects.push(Effect::Persist(self.persisted.clone()));
+            self.persist(effects);
             return;
         }
         let late = self.deadline().map(|deadline| now.since(deadline)).unwrap_or_default();
@@ -298,6 +302,7 @@ impl Engine {
     fn take(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Timer => {}
+            Input::Reserved(limit) => self.secured = self.secured.max(limit.min(self.persisted.epoch_limit)),
             Input::Packet { link, bytes } => self.take_datagram(now, link, &bytes, effects),
             Input::Packets(packets) => {
                 for (link, bytes) in packets {
@@ -632,8 +637,14 @@ impl Engine {
     fn persist_if_changed(&mut self, effects: &mut Vec<Effect>) {
         if self.persisted.quorum != self.quorum.persisted() {
             self.persisted.quorum = self.quorum.persisted();
-            effects.push(Effect::Persist(self.persisted.clone()));
+            self.persist(effects);
         }
+    }
+
+    /// Writes the state to disk before anything else is done.
+    fn persist(&mut self, effects: &mut Vec<Effect>) {
+        self.secured = self.persisted.epoch_limit;
+        effects.push(Effect::Persist(self.persisted.clone()));
     }
 
     // ---------------------------------------------------------------- what goes out

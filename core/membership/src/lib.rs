@@ -29,7 +29,8 @@
 //!
 //! # What the shell must do
 //!
-//! Carry out effects in order, with [`Effect::Persist`] on disk before the next one; give fresh entropy as seed; call
+//! Carry out effects in order, with [`Effect::Persist`] on disk before the next one and [`Effect::Reserve`] beside them;
+//! give fresh entropy as seed; call
 //! [`Engine::handle`] with [`Input::Timer`] when [`Engine::deadline`] has come. A shell that runs late loses nothing but
 //! time: the engine notices, and gives other nodes that much longer.
 

@@ -381,6 +381,41 @@ fn a_device_is_heard_by_all_through_one() {
     network.history.check(true);
 }
 
+/// How many times engines waited for their disks while this happened again and again.
+fn waits(disks_are_late: bool, happens: impl Fn(&mut Network)) -> usize {
+    let mut network = cluster(17, 3, 1);
+    network.disks_are_late = disks_are_late;
+    network.waited_for_disks = 0;
+    for _ in 0..60 {
+        happens(&mut network);
+        network.run_for(SECOND);
+        assert!(network.is_whole());
+    }
+    network.history.check(true);
+    network.waited_for_disks
+}
+
+#[test]
+fn views_wait_for_no_disk_that_keeps_up() {
+    let parts = |network: &mut Network| {
+        network.split(&[1, 2], &[3]);
+        network.run_for(SECOND);
+        network.cuts.clear();
+    };
+    assert_eq!(waits(false, parts), 0);
+    assert!(waits(true, parts) > 0);
+}
+
+#[test]
+fn who_starts_anew_makes_few_wait_for_their_disks() {
+    let restarts = |network: &mut Network| {
+        network.crash(NodeId(3));
+        network.start(NodeId(3));
+    };
+    // Itself, once, and at most who proposes the view before it could write what it has just heard of.
+    assert!((60..=120).contains(&waits(false, restarts)));
+}
+
 #[test]
 fn impossible_epochs_are_refused() {
     let damaged = PersistedState { epoch_limit: ViewId::LAST_EPOCH + 1, ..PersistedState::default() };

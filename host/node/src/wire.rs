@@ -73,10 +73,10 @@ pub(crate) fn addresses(config: &NodeConfig) -> Result<Addresses> {
 }
 
 /// The node's end: what it asks of membership.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Membership {
     asked: Sender<Asked>,
-    wake: UnixDatagram,
+    wake: Arc<UnixDatagram>,
     /// The thread was woken and has not looked into its queue since.
     woken: Arc<AtomicBool>,
 }
@@ -131,20 +131,13 @@ pub(crate) fn start(config: &NodeConfig, storage: Storage, told: mpsc::Unbounded
     woken.set_nonblocking(true)?;
     let (asked, queue) = channel();
     let flag = Arc::new(AtomicBool::new(false));
-    let wire = Wire {
-        engine,
-        sockets,
-        addresses,
-        woken,
-        flag: flag.clone(),
-        more: false,
-        queue,
-        storage,
-        told,
-        effects: Vec::new(),
-    };
+    let membership = Membership { asked, wake: Arc::new(wake), woken: flag.clone() };
+    let (states, to_write) = channel();
+    let writer = Writer { storage, to_write, membership: membership.clone() };
+    std::thread::Builder::new().name("epochs".into()).spawn(move || writer.run())?;
+    let wire = Wire { engine, sockets, addresses, woken, flag, more: false, queue, states, told, effects: Vec::new() };
     std::thread::Builder::new().name("membership".into()).spawn(move || wire.run())?;
-    Ok(Membership { asked, wake, woken: flag })
+    Ok(membership)
 }
 
 /// Opens the socket of a link. An address that this machine has not got may come later (a cable that is out, a slow DHCP
@@ -180,13 +173,39 @@ struct Wire {
     /// Not all of the queue was taken last time.
     more: bool,
     queue: Receiver<Asked>,
-    storage: Storage,
+    states: Sender<ToWrite>,
     told: mpsc::UnboundedSender<Told>,
     effects: Vec<Effect>,
 }
 
 /// The thread has nothing more to do.
 struct Ended;
+
+/// The engine's state, and who waits until it is on disk.
+type ToWrite = (PersistedState, Option<Sender<Result<()>>>);
+
+/// Writes the engine's states one after the other, so that heartbeats do not wait for the disk.
+struct Writer {
+    storage: Storage,
+    to_write: Receiver<ToWrite>,
+    membership: Membership,
+}
+
+impl Writer {
+    fn run(self) {
+        while let Ok((state, waiting)) = self.to_write.recv() {
+            let written = self.storage.store(STATE, &state);
+            match (waiting, written) {
+                (Some(waiting), written) => {
+                    // Who does not wait any more has ended.
+                    let _ = waiting.send(written);
+                }
+                (None, Ok(())) => self.membership.ask(Input::Reserved(state.epoch_limit)),
+                (None, Err(error)) => tracing::warn!("no epochs are reserved: {error:#}"),
+            }
+        }
+    }
+}
 
 impl Wire {
     fn run(mut self) {
@@ -304,7 +323,7 @@ impl Wire {
                 self.transmit(&mut vec![(to, link, bytes)]);
                 Ok(())
             }
-            Effect::Persist(state) => match self.storage.store(STATE, &state) {
+            Effect::Persist(state) => match self.write_now(state) {
                 Ok(()) => Ok(()),
                 Err(error) => {
                     // To go on would mean to use an epoch that could be used again after a restart.
@@ -312,6 +331,7 @@ impl Wire {
                     Err(Ended)
                 }
             },
+            Effect::Reserve(state) => self.states.send((state, None)).map_err(|_| Ended),
             Effect::View(view) => self.tell(Told::View(view)),
             Effect::Deliver(delivered) => self.tell(Told::Deliver(delivered)),
             Effect::Undelivered { reason: Undelivered::QueueFull, .. } => self.tell(Told::Undelivered),
@@ -331,6 +351,12 @@ impl Wire {
                 Err(Ended)
             }
         }
+    }
+
+    fn write_now(&self, state: PersistedState) -> Result<()> {
+        let (waiting, written) = channel();
+        self.states.send((state, Some(waiting)))?;
+        written.recv()?
     }
 
     fn tell(&self, told: Told) -> Result<(), Ended> {

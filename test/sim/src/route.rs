@@ -89,6 +89,10 @@ impl World {
                         return;
                     }
                 }
+                MembershipEffect::Reserve(epochs) => {
+                    let took = Duration::from_millis(2 + self.machines[node].configuration.slow_ms);
+                    self.queue.push(self.now + took, Happening::Reserved { node, run, epochs });
+                }
                 MembershipEffect::View(view) => self.view(node, view, inputs),
                 MembershipEffect::Deliver(message) => {
                     let verdict = self.checks.order.delivered(node, &message);

@@ -35,6 +35,7 @@ pub(crate) enum Happening {
     Wake { node: usize, run: u64 },
     Resume { node: usize, run: u64 },
     Written { node: usize, run: u64, token: u64 },
+    Reserved { node: usize, run: u64, epochs: hakudo_membership::PersistedState },
     Planned { node: usize, run: u64, token: u64, result: Result<Box<Transition>, String> },
     Ordered { node: usize, run: u64, executor_run: u64, order: Box<Order> },
     Due { node: usize, executor_run: u64, call: u64 },
@@ -231,6 +232,16 @@ impl World {
             Happening::Packet { to, link, bytes } => self.feed(to, MembershipInput::Packet { link, bytes }),
             Happening::Wake { node, run } => self.wake(node, run),
             Happening::Resume { node, run } => self.resume(node, run),
+            Happening::Reserved { node, run, epochs } => {
+                let machine = &mut self.machines[node];
+                // What was written since is newer, and has the same or a higher limit.
+                let newer = epochs.epoch_limit > machine.epochs.epoch_limit;
+                if machine.run == run && newer && !machine.configuration.full {
+                    let limit = epochs.epoch_limit;
+                    machine.epochs = epochs;
+                    self.feed(node, MembershipInput::Reserved(limit));
+                }
+            }
             Happening::Written { node, run, token } => {
                 if self.machines[node].run == run {
                     let result = self.machines[node].configuration.finish();

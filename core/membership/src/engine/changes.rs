@@ -26,8 +26,8 @@ use std::time::Duration;
 
 /// Time until a question of a view change is asked again.
 const REPEAT_AFTER: Duration = Duration::from_millis(20);
-/// How many epochs are written to disk ahead of use.
-const EPOCHS_AHEAD: u64 = 64;
+/// How many epochs are written to disk ahead of use. Once fewer than half of them are left, the next ones are.
+pub(super) const EPOCHS_AHEAD: u64 = 64;
 /// A plan that tears apart who still hear each other must stand for this many heartbeats.
 const SETTLING_HEARTBEATS: u32 = 3;
 
@@ -75,6 +75,7 @@ impl Engine {
             return;
         }
         self.plan_is_due = false;
+        self.reserve_epochs(effects);
         let plan = self.detector.plan(now, self.standing());
         if self.plan.as_ref().is_none_or(|(old, _)| *old != plan) {
             self.plan = Some((plan.clone(), now));
@@ -172,8 +173,7 @@ impl Engine {
     // ---------------------------------------------------------------- proposing
 
     fn propose(&mut self, now: Instant, members: Vec<Run>, effects: &mut Vec<Effect>) {
-        let known = [self.detector.newest_epoch(), self.promised.epoch, self.view_id().epoch];
-        let epoch = known.into_iter().max().unwrap_or(0).saturating_add(1);
+        let epoch = self.newest_epoch().saturating_add(1);
         let id = ViewId { epoch, leader: self.config.local.0 };
         self.secure_epoch(epoch, effects);
         self.follow(now, id);
@@ -183,11 +183,27 @@ impl Engine {
         self.conclude_if_complete(now, effects);
     }
 
-    /// Writes to disk that epochs up to this one may be used, unless that was done.
+    /// The newest epoch that anybody spoke of, this node among them.
+    fn newest_epoch(&self) -> u64 {
+        self.detector.newest_epoch().max(self.promised.epoch).max(self.view_id().epoch)
+    }
+
+    /// Has the next epochs written to disk while enough are left, so that no view change waits for it. Who was started anew
+    /// speaks of the last of its own: all others have to have more, and hear of it before it is a member.
+    fn reserve_epochs(&mut self, effects: &mut Vec<Effect>) {
+        let newest = self.newest_epoch();
+        if newest.saturating_add(EPOCHS_AHEAD / 2) > self.persisted.epoch_limit {
+            self.persisted.epoch_limit = newest.saturating_add(EPOCHS_AHEAD);
+            effects.push(Effect::Reserve(self.persisted.clone()));
+        }
+    }
+
+    /// Writes to disk that epochs up to this one may be used, unless that was done. The disk is waited for only where it did
+    /// not keep up with what was to be reserved.
     fn secure_epoch(&mut self, epoch: u64, effects: &mut Vec<Effect>) {
-        if epoch > self.persisted.epoch_limit {
-            self.persisted.epoch_limit = epoch.saturating_add(EPOCHS_AHEAD);
-            effects.push(Effect::Persist(self.persisted.clone()));
+        if epoch > self.secured {
+            self.persisted.epoch_limit = self.persisted.epoch_limit.max(epoch.saturating_add(EPOCHS_AHEAD));
+            self.persist(effects);
         }
     }
 

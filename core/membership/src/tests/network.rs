@@ -63,6 +63,10 @@ pub(crate) struct Network {
     sent: u64,
     /// Datagrams are kept here, for attackers.
     pub(crate) recording: Option<Vec<(NodeId, u8, Vec<u8>)>>,
+    /// How many times an engine waited for its disk.
+    pub(crate) waited_for_disks: usize,
+    /// What is to be written beside other work never is.
+    pub(crate) disks_are_late: bool,
 }
 
 pub(crate) fn config(local: NodeId, nodes: u32, links: u8) -> Config {
@@ -85,6 +89,8 @@ impl Network {
             cuts: BTreeSet::new(),
             sent: 0,
             recording: None,
+            waited_for_disks: 0,
+            disks_are_late: false,
         }
     }
 
@@ -165,6 +171,7 @@ impl Network {
         let mut effects = Vec::new();
         engine.handle(now, input, &mut effects);
         let mut left = false;
+        let mut reserved = None;
         for effect in effects {
             match effect {
                 Effect::Transmit { to, link, bytes } => {
@@ -172,16 +179,25 @@ impl Network {
                     self.transmit(node, to, link, bytes);
                 }
                 Effect::Persist(state) => {
+                    self.waited_for_disks += 1;
                     if let Some(machine) = self.machines.get_mut(&node) {
                         machine.persisted = state;
                     }
+                    reserved = None;
                 }
+                Effect::Reserve(state) if !self.disks_are_late => reserved = Some(state),
+                Effect::Reserve(_) => {}
                 Effect::View(view) => self.history.view(node, view),
                 Effect::Deliver(delivered) => self.history.delivered(node, delivered),
                 Effect::Undelivered { payload, reason } => self.history.undelivered(node, payload, reason),
                 Effect::Event(event) => self.events.push((now, node, event)),
                 Effect::Left => left = true,
             }
+        }
+        if let Some((machine, state)) = self.machines.get_mut(&node).zip(reserved) {
+            let limit = state.epoch_limit;
+            machine.persisted = state;
+            self.give(node, Input::Reserved(limit));
         }
         if left {
             self.crash(node);
