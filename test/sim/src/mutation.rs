@@ -10,6 +10,8 @@ pub enum Mutation {
     EveryoneLeads,
     /// Two messages reach the controller of a node in the other order.
     OrderSwapped,
+    /// Epochs count as reserved before they are on disk.
+    ReserveLies,
     /// Quorum is claimed without votes.
     QuorumClaimed,
     /// A fence agent says that it did what it did not do.
@@ -46,9 +48,10 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 18] = [
+    pub const ALL: [Mutation; 19] = [
         Mutation::EveryoneLeads,
         Mutation::OrderSwapped,
+        Mutation::ReserveLies,
         Mutation::QuorumClaimed,
         Mutation::FencingLies,
         Mutation::LossCalledLeave,
@@ -72,7 +75,7 @@ impl Mutation {
     pub fn breaks(self) -> &'static [Rule] {
         match self {
             Mutation::EveryoneLeads => &[Rule::OneLeader],
-            Mutation::OrderSwapped => &[Rule::TotalOrder],
+            Mutation::OrderSwapped | Mutation::ReserveLies => &[Rule::TotalOrder],
             Mutation::QuorumClaimed => &[Rule::Quorum],
             Mutation::FencingLies | Mutation::LossCalledLeave => &[Rule::NoSecondCopy],
             Mutation::EpochsIgnored => &[Rule::NoSecondCopy, Rule::CopyCount],

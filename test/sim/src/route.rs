@@ -1,7 +1,7 @@
 //! What passes between the cores of a node, in exactly the order of the daemon: effects are carried out one after the
 //! other, and what they mean for the other core of the node is queued behind what is already waiting for it.
 
-use crate::check::Rule;
+use crate::check::{Order as Orders, Rule};
 use crate::executor::Order;
 use crate::machine::{CoreInput, Process};
 use crate::mutation::Mutation;
@@ -89,6 +89,9 @@ impl World {
                         return;
                     }
                 }
+                MembershipEffect::Reserve(epochs) if self.mutation == Some(Mutation::ReserveLies) => {
+                    inputs.push_back(MembershipInput::Reserved(epochs.epoch_limit).into());
+                }
                 MembershipEffect::Reserve(epochs) => {
                     let took = Duration::from_millis(2 + self.machines[node].configuration.slow_ms);
                     self.queue.push(self.now + took, Happening::Reserved { node, run, epochs });
@@ -156,6 +159,7 @@ impl World {
             self.sites.reach("view after a clean leave");
         }
         let own = self.machines[node].id;
+        self.judge(Orders::reserved(node, view.id.epoch, self.machines[node].epochs.epoch_limit));
         let former = self.checks.order.view_of(node).map(|view| view.members.clone()).unwrap_or_default();
         let verdict = self.checks.order.installed(node, own, &view);
         self.judge(verdict);

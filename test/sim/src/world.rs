@@ -232,16 +232,7 @@ impl World {
             Happening::Packet { to, link, bytes } => self.feed(to, MembershipInput::Packet { link, bytes }),
             Happening::Wake { node, run } => self.wake(node, run),
             Happening::Resume { node, run } => self.resume(node, run),
-            Happening::Reserved { node, run, epochs } => {
-                let machine = &mut self.machines[node];
-                // What was written since is newer, and has the same or a higher limit.
-                let newer = epochs.epoch_limit > machine.epochs.epoch_limit;
-                if machine.run == run && newer && !machine.configuration.full {
-                    let limit = epochs.epoch_limit;
-                    machine.epochs = epochs;
-                    self.feed(node, MembershipInput::Reserved(limit));
-                }
-            }
+            Happening::Reserved { node, run, epochs } => self.reserved(node, run, epochs),
             Happening::Written { node, run, token } => {
                 if self.machines[node].run == run {
                     let result = self.machines[node].configuration.finish();
@@ -477,6 +468,19 @@ impl World {
         }
         machine.epochs = epochs;
         true
+    }
+
+    /// Epochs that were to be reserved beside other work are on disk. Where the disk is full, nothing is said.
+    fn reserved(&mut self, node: usize, run: u64, epochs: hakudo_membership::PersistedState) {
+        let machine = &mut self.machines[node];
+        // What was written since is newer, and has the same or a higher limit.
+        let newer = epochs.epoch_limit > machine.epochs.epoch_limit;
+        if machine.run == run && newer && !machine.configuration.full {
+            let limit = epochs.epoch_limit;
+            machine.epochs = epochs;
+            self.sites.reach("epochs reserved beside other work");
+            self.feed(node, MembershipInput::Reserved(limit));
+        }
     }
 
     /// Everything that is broken is mended, and an administrator looks after the rest until the cluster has settled.

@@ -54,6 +54,15 @@ impl Order {
         self.places.get(&node).map(|place| &place.view)
     }
 
+    /// A node is about to install a view, and its disk has epochs up to `limit`: after a restart the node would use one
+    /// above it again.
+    pub(crate) fn reserved(node: usize, epoch: u64, limit: u64) -> Verdict {
+        if epoch <= limit {
+            return Ok(());
+        }
+        Err((Rule::TotalOrder, format!("n{}: view {epoch} while its disk has epochs up to {limit} only", node + 1)))
+    }
+
     /// The members of the view of `epoch` that a node is or was in.
     pub(crate) fn members_in(&self, node: usize, epoch: u64) -> Option<&[NodeId]> {
         self.members.get(&(node, epoch)).map(Vec::as_slice)
@@ -245,6 +254,12 @@ mod tests {
         let mut order = Order::default();
         order.installed(0, NodeId(1), &view(1, 1, &[1, 2])).unwrap();
         assert_eq!(order.installed(1, NodeId(2), &view(1, 1, &[1, 2, 3])).unwrap_err().0, Rule::TotalOrder);
+    }
+
+    #[test]
+    fn an_epoch_that_is_not_on_the_disk_is_caught() {
+        Order::reserved(0, 64, 64).unwrap();
+        assert_eq!(Order::reserved(0, 65, 64).unwrap_err().0, Rule::TotalOrder);
     }
 
     #[test]
