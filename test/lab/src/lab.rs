@@ -38,8 +38,17 @@ pub(crate) struct Plan {
     pub(crate) links: u8,
     /// The node that has little room for its configuration.
     pub(crate) small_disk: Option<&'static str>,
-    /// So many clusters of so many nodes each share a ticket, with an arbitrator; none where there is one cluster only.
-    pub(crate) sites: Option<u8>,
+    /// Two clusters of so many nodes each share a ticket, with an arbitrator; none where there is one cluster only.
+    pub(crate) sites: Option<Lease>,
+}
+
+/// How long a ticket lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    /// After its last renewal.
+    pub(crate) expire: Duration,
+    /// How long a site needs at most to stop what depends on it.
+    pub(crate) stop_time: Duration,
 }
 
 /// A cluster of the lab: with others it is a site.
@@ -60,6 +69,7 @@ pub(crate) struct Lab {
     pub(crate) network: Network,
     small_disk: Option<&'static str>,
     sites: Vec<Site>,
+    lease: Option<Lease>,
     /// The site that is asked and changed.
     chosen: usize,
 }
@@ -80,7 +90,8 @@ impl Lab {
             .iter()
             .map(|name| Machine::new(name, network.namespace(name), directory.join(name), program.to_owned()));
         let machines = machines.collect();
-        let mut lab = Self { directory, machines, network, small_disk: plan.small_disk, sites, chosen: 0 };
+        let mut lab =
+            Self { directory, machines, network, small_disk: plan.small_disk, sites, lease: plan.sites, chosen: 0 };
         lab.write_files(program)?;
         for name in &names {
             lab.power_on(name)?;
@@ -163,10 +174,15 @@ impl Lab {
             text.push_str(&format!("site = {}\n", self.network.address(&site.nodes[0], 0)?));
         }
         let arbitrator = self.network.address(ARBITRATOR, 0)?;
-        let (expire, timeout) = (crate::scenarios::EXPIRE.as_secs(), 300);
+        let (expire, timeout) = (self.lease()?.expire.as_secs(), 300);
         Ok(format!(
             "{text}arbitrator = {arbitrator}\nticket = T\nexpire = {expire}\ntimeout = {timeout}ms\nretries = 3\n"
         ))
+    }
+
+    /// How long the ticket lasts that the sites share.
+    pub(crate) fn lease(&self) -> Result<Lease> {
+        self.lease.context("there is one cluster only, and no ticket")
     }
 
     /// What a member knows beside booth.conf: all addresses of each site.
@@ -183,7 +199,7 @@ impl Lab {
             "member": member,
             "listen": ["0.0.0.0:9929"],
             "addresses": addresses,
-            "stop_time_ms": { "T": u64::try_from(crate::scenarios::STOP_TIME.as_millis())? },
+            "stop_time_ms": { "T": u64::try_from(self.lease()?.stop_time.as_millis())? },
         }))
     }
 
@@ -464,10 +480,7 @@ fn sites(plan: &Plan) -> Vec<Site> {
     let nodes = |prefix: &str| (1..=plan.nodes).map(|number| format!("{prefix}{number}")).collect();
     match plan.sites {
         None => vec![Site { name: "lab".into(), nodes: nodes("n") }],
-        Some(count) => {
-            let names = ('a'..).take(count.into()).map(String::from);
-            names.map(|name| Site { nodes: nodes(&name), name }).collect()
-        }
+        Some(_) => ["a", "b"].map(|name| Site { nodes: nodes(name), name: name.to_owned() }).into(),
     }
 }
 

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 pub(super) const POSTGRES: &str = "/usr/lib/postgresql/15/bin/postgres";
+/// The agent's start of a database may take so long.
+pub(super) const START: Duration = Duration::from_secs(60);
 /// Under `/run`, which each machine has for itself.
 const PLACE: &str = "/run/pgsql";
 
 /// Kills the primary while a client writes: a replica is promoted, and every acknowledged row is there.
 pub(super) fn replication(lab: &mut Lab) -> Result<String> {
-    prepare(lab)?;
+    prepare(lab, "lab")?;
     let names = lab.names();
     lab.configure(FENCING, &resources(&names), CONSTRAINTS)?;
     let primary = wait_for_primary(lab, None)?;
@@ -76,10 +78,10 @@ fn while_a_client_writes(lab: &mut Lab, primary: &str) -> Result<(Vec<u32>, Dura
     Ok((rows, took))
 }
 
-/// Makes the first database, and copies of it on the other machines.
-fn prepare(lab: &mut Lab) -> Result<()> {
+/// Makes a database that has this name, and copies of it on the machines of the site that was chosen.
+pub(super) fn prepare(lab: &mut Lab, name: &str) -> Result<()> {
     let names = lab.names();
-    let master = lab.directory.join("pgsql");
+    let master = lab.directory.join(format!("pgsql-{name}"));
     let copy = master.to_str().context("an odd place")?.to_owned();
     fs::create_dir_all(&master)?;
     shell::run(&["chown", "postgres:postgres", &copy])?;
@@ -89,7 +91,7 @@ fn prepare(lab: &mut Lab) -> Result<()> {
     let settings = "listen_addresses = '*'\nwal_level = replica\nmax_wal_senders = 10\nhot_standby = on\nfsync = on\n\
          restart_after_crash = off\nwal_keep_size = 256MB\nwal_receiver_status_interval = 2\nlogging_collector = off\n\
          unix_socket_directories = '/run/pgsql'\nhot_standby_feedback = on\n";
-    append(&master.join("data/postgresql.conf"), settings)?;
+    append(&master.join("data/postgresql.conf"), &format!("{settings}cluster_name = '{name}'\n"))?;
     append(
         &master.join("data/pg_hba.conf"),
         "host all all 10.77.0.0/24 trust\nhost replication all 10.77.0.0/24 trust\n",
@@ -115,16 +117,62 @@ const CONSTRAINTS: &str = r#"<rsc_colocation id="address-with-primary" rsc="addr
     <rsc_order id="promote-before-address" first="database-clone" first-action="promote" then="address" then-action="start" symmetrical="false" kind="Mandatory"/>
     <rsc_order id="demote-before-address" first="database-clone" first-action="demote" then="address" then-action="stop" symmetrical="false" kind="Optional"/>"#;
 
-fn resources(names: &[String]) -> String {
-    let parameter =
-        |(name, value): (&str, String)| format!(r#"<nvpair id="database-{name}" name="{name}" value="{value}"/>"#);
-    let parameters: String = [
+/// One database without a copy, and then its address: for a site, which as a whole is one of two.
+pub(super) fn behind_an_address() -> String {
+    format!(
+        r#"<group id="database-and-address">
+            <primitive id="database" class="ocf" provider="heartbeat" type="pgsql">
+                <instance_attributes id="database-parameters">{}</instance_attributes>
+                <operations>
+                    <op id="database-start" name="start" interval="0s" timeout="{}s"/>
+                    <op id="database-stop" name="stop" interval="0s" timeout="60s"/>
+                    <op id="database-monitor" name="monitor" interval="3s" timeout="30s"/>
+                </operations>
+            </primitive>
+            {}
+        </group>"#,
+        places().map(parameter).concat(),
+        START.as_secs(),
+        address()
+    )
+}
+
+/// Who answers at the address, if anybody does.
+pub(super) fn answers(lab: &Lab) -> Option<String> {
+    statement(&lab.network.switch(), 1, "SHOW cluster_name").ok().map(|name| name.trim().to_owned())
+}
+
+fn parameter((name, value): (&str, String)) -> String {
+    format!(r#"<nvpair id="database-{name}" name="{name}" value="{value}"/>"#)
+}
+
+/// The parameters that say where everything is.
+fn places() -> [(&'static str, String); 6] {
+    [
         ("pgctl", format!("{BINARIES}/pg_ctl")),
         ("psql", format!("{BINARIES}/psql")),
         ("pgdata", format!("{PLACE}/data")),
         ("socketdir", PLACE.to_owned()),
         ("tmpdir", format!("{PLACE}/tmp")),
         ("logfile", format!("{PLACE}/log")),
+    ]
+}
+
+fn address() -> String {
+    format!(
+        r#"<primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
+            <instance_attributes id="address-parameters">
+                <nvpair id="address-ip" name="ip" value="{PRIMARY}"/>
+                <nvpair id="address-prefix" name="cidr_netmask" value="24"/>
+                <nvpair id="address-nic" name="nic" value="eth0"/>
+            </instance_attributes>
+            <operations><op id="address-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
+        </primitive>"#
+    )
+}
+
+fn resources(names: &[String]) -> String {
+    let replication: String = [
         ("rep_mode", "sync".to_owned()),
         ("node_list", names.join(" ")),
         ("master_ip", PRIMARY.to_owned()),
@@ -134,6 +182,7 @@ fn resources(names: &[String]) -> String {
     ]
     .map(parameter)
     .concat();
+    let (places, address) = (places().map(parameter).concat(), address());
     format!(
         r#"<clone id="database-clone">
             <meta_attributes id="database-clone-meta">
@@ -142,7 +191,7 @@ fn resources(names: &[String]) -> String {
                 <nvpair id="database-notify" name="notify" value="true"/>
             </meta_attributes>
             <primitive id="database" class="ocf" provider="heartbeat" type="pgsql">
-                <instance_attributes id="database-parameters">{parameters}</instance_attributes>
+                <instance_attributes id="database-parameters">{places}{replication}</instance_attributes>
                 <operations>
                     <op id="database-start" name="start" interval="0s" timeout="60s"/>
                     <op id="database-stop" name="stop" interval="0s" timeout="60s"/>
@@ -154,14 +203,7 @@ fn resources(names: &[String]) -> String {
                 </operations>
             </primitive>
         </clone>
-        <primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
-            <instance_attributes id="address-parameters">
-                <nvpair id="address-ip" name="ip" value="{PRIMARY}"/>
-                <nvpair id="address-prefix" name="cidr_netmask" value="24"/>
-                <nvpair id="address-nic" name="nic" value="eth0"/>
-            </instance_attributes>
-            <operations><op id="address-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
-        </primitive>"#
+        {address}"#
     )
 }
 

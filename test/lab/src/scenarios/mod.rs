@@ -8,7 +8,7 @@ mod parts;
 mod power;
 mod sites;
 
-use crate::lab::{Lab, Plan};
+use crate::lab::{Lab, Lease, Plan};
 use anyhow::Result;
 use std::thread;
 use std::time::Duration;
@@ -27,8 +27,13 @@ const IPADDR2: &str = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2";
 const NGINX: &str = "/usr/sbin/nginx";
 const IPTABLES: &str = "/usr/sbin/iptables";
 const USUAL: Plan = Plan { nodes: 3, links: 1, small_disk: None, sites: None };
-const SITES: Plan = Plan { nodes: 2, sites: Some(2), ..USUAL };
-pub(crate) use sites::{EXPIRE, STOP_TIME};
+const SITES: Plan = sites_with(4, 2);
+
+/// Two sites whose ticket lasts for so many seconds, with so many for stopping.
+const fn sites_with(expire: u64, stop_time: u64) -> Plan {
+    let lease = Lease { expire: Duration::from_secs(expire), stop_time: Duration::from_secs(stop_time) };
+    Plan { nodes: 2, sites: Some(lease), ..USUAL }
+}
 
 /// All of them, the simple ones first.
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -65,6 +70,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         play: parts::disk_full,
     },
     Scenario { name: "site-power-cut", needs: &[], plan: SITES, play: sites::power_cut },
+    Scenario { name: "site-power-cut-short-lease", needs: &[], plan: sites_with(2, 1), play: sites::power_cut },
+    Scenario { name: "site-power-cut-long-lease", needs: &[], plan: sites_with(10, 2), play: sites::power_cut },
+    Scenario {
+        name: "site-postgresql",
+        needs: &["/usr/lib/ocf/resource.d/heartbeat/pgsql", database::POSTGRES],
+        plan: sites_with(4, 5),
+        play: sites::database_behind_the_ticket,
+    },
     Scenario { name: "site-cut-off", needs: &[IPTABLES], plan: SITES, play: sites::cut_off },
     Scenario { name: "site-node-hangs", needs: &[], plan: SITES, play: sites::node_hangs },
     Scenario { name: "site-cannot-run-it", needs: &[], plan: SITES, play: sites::cannot_run_it },

@@ -1,7 +1,7 @@
 //! Two sites of two nodes each and an arbitrator: the service runs where the ticket is, and never at both.
 
-use super::{FENCING, SERVICE, web};
-use crate::lab::{ARBITRATOR, Lab};
+use super::{FENCING, SERVICE, database, web};
+use crate::lab::{ARBITRATOR, Lab, Lease};
 use crate::shell;
 use anyhow::{Context, Result, bail, ensure};
 use hakudo_controller::request::{ChangeOperation, Reply, Request};
@@ -11,10 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The lease of the ticket.
-pub(crate) const EXPIRE: Duration = Duration::from_secs(4);
-/// How long a site needs at most to stop what depends on it.
-pub(crate) const STOP_TIME: Duration = Duration::from_secs(2);
 /// What a takeover may cost beyond lease and time to stop.
 const SLACK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -56,9 +52,13 @@ fn member(lab: &mut Lab, site: &str) -> Result<MemberId> {
 
 /// Both sites have the service, and the first has the ticket.
 fn prepare(lab: &mut Lab) -> Result<()> {
+    prepare_with(lab, &web(), NEEDS)
+}
+
+fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()> {
     for site in [A, B] {
         lab.choose(site);
-        lab.configure(FENCING, &web(), NEEDS)?;
+        lab.configure(FENCING, resources, constraints)?;
     }
     lab.choose(A);
     shell::wait_for("a coordinator of the group", PATIENCE, || {
@@ -117,28 +117,61 @@ fn watching<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Res
 }
 
 /// The second site takes over, in time, and only after the first has stopped.
-fn taken_over(begun: Instant, watch: &Watch) -> Result<String> {
+fn taken_over(lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
+    taken_over_with_a_start_of(SLACK, lab, begun, watch)
+}
+
+/// The same of a service that takes so long to start.
+fn taken_over_with_a_start_of(start: Duration, lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
+    let Lease { expire, stop_time } = lab.lease()?;
     let (Some(last), Some(first)) = (watch.at_a, watch.at_b) else { bail!("the service was not seen at both sites") };
     ensure!(first > last, "the margin is negative");
     let took = first - begun;
-    let most = (EXPIRE + STOP_TIME).mul_f64(1.05) + SLACK;
+    let most = (expire + stop_time).mul_f64(1.05) + start;
     ensure!(took <= most, "the takeover took {took:?}, and {most:?} is the most");
     Ok(format!("taken over after {} ms, margin {} ms", took.as_millis(), (first - last).as_millis()))
+}
+
+/// The first site burns.
+fn power_off_all_of_it(lab: &mut Lab) -> Result<()> {
+    for node in ["a1", "a2"] {
+        lab.power_off(node)?;
+        // Its addresses go with its power.
+        shell::run(&["sh", "-c", &lab.network.down_command(node)])?;
+    }
+    Ok(())
+}
+
+/// PostgreSQL and its address depend on the ticket: a client is answered by the site that has it, and by the other one
+/// when the first has lost its power.
+pub(super) fn database_behind_the_ticket(lab: &mut Lab) -> Result<String> {
+    for (site, name) in [(A, "a"), (B, "b")] {
+        lab.choose(site);
+        database::prepare(lab, name)?;
+    }
+    let needs = r#"<rsc_ticket id="database-T" rsc="database-and-address" ticket="T" loss-policy="stop"/>"#;
+    prepare_with(lab, &database::behind_an_address(), needs)?;
+    let answered_by = |lab: &Lab, site: &str| Ok((database::answers(lab).as_deref() == Some(site)).then_some(()));
+    shell::wait_for("an answer of the first site's database", PATIENCE, || answered_by(lab, "a"))?;
+    let ((begun, away), watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        power_off_all_of_it(lab)?;
+        shell::wait_for("an answer of the second site's database", PATIENCE, || answered_by(lab, "b"))?;
+        Ok((begun, begun.elapsed()))
+    })?;
+    let note = taken_over_with_a_start_of(database::START, lab, begun, &watch)?;
+    Ok(format!("{note}, the database answers after {} ms", away.as_millis()))
 }
 
 pub(super) fn power_cut(lab: &mut Lab) -> Result<String> {
     prepare(lab)?;
     let (begun, watch) = watching(lab, |lab| {
         let begun = Instant::now();
-        for node in ["a1", "a2"] {
-            lab.power_off(node)?;
-            // Its addresses go with its power.
-            shell::run(&["sh", "-c", &lab.network.down_command(node)])?;
-        }
+        power_off_all_of_it(lab)?;
         wait_for_service(lab, B)?;
         Ok(begun)
     })?;
-    taken_over(begun, &watch)
+    taken_over(lab, begun, &watch)
 }
 
 /// The link between the sites is cut, and the arbitrator is restarted meanwhile: it must not forget what it promised.
@@ -153,9 +186,9 @@ pub(super) fn cut_off(lab: &mut Lab) -> Result<String> {
         wait_for_service(lab, B)?;
         Ok(begun)
     })?;
-    let note = taken_over(begun, &watch)?;
+    let note = taken_over(lab, begun, &watch)?;
     lab.network.join()?;
-    thread::sleep(EXPIRE);
+    thread::sleep(lab.lease()?.expire);
     lab.choose(A);
     ensure!(lab.holders(SERVICE)?.is_empty(), "the first site serves again, although the ticket is at the second");
     wait_for_service(lab, B)?;
@@ -173,7 +206,8 @@ pub(super) fn node_hangs(lab: &mut Lab) -> Result<String> {
             Ok(lab.holders(SERVICE)?.first().filter(|now| **now != holder).cloned())
         })?;
         let took = begun.elapsed();
-        thread::sleep(EXPIRE + STOP_TIME);
+        let Lease { expire, stop_time } = lab.lease()?;
+        thread::sleep(expire + stop_time);
         Ok(took)
     })?;
     ensure!(watch.at_b.is_none(), "the ticket moved, although its site went on");
@@ -192,7 +226,7 @@ pub(super) fn cannot_run_it(lab: &mut Lab) -> Result<String> {
         wait_for_service(lab, B)?;
         Ok(begun)
     })?;
-    taken_over(begun, &watch)
+    taken_over(lab, begun, &watch)
 }
 
 pub(super) fn planned_move(lab: &mut Lab) -> Result<String> {

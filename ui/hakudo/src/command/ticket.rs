@@ -374,7 +374,7 @@ fn peers(group: &Group) -> String {
             MemberKind::Arbitrator => "arbitrator",
         };
         let heard = match member.heard {
-            _ if member.id == group.status.local => "this one".to_owned(),
+            _ if member.id == group.status.local => "answers".to_owned(),
             Some(time) => format!("heard {} ago", seconds(time)),
             None => "never heard".to_owned(),
         };
