@@ -174,7 +174,7 @@ impl Lab {
             text.push_str(&format!("site = {}\n", self.network.address(&site.nodes[0], 0)?));
         }
         let arbitrator = self.network.address(ARBITRATOR, 0)?;
-        let (expire, timeout) = (self.lease()?.expire.as_secs(), 300);
+        let (expire, timeout) = (self.lease()?.expire.as_secs(), 200);
         Ok(format!(
             "{text}arbitrator = {arbitrator}\nticket = T\nexpire = {expire}\ntimeout = {timeout}ms\nretries = 3\n"
         ))
