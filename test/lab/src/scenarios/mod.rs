@@ -80,6 +80,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "site-cut-off", needs: &[IPTABLES], plan: SITES, play: sites::cut_off },
     Scenario { name: "site-node-hangs", needs: &[], plan: SITES, play: sites::node_hangs },
+    Scenario { name: "site-all-nodes-hang", needs: &[], plan: SITES, play: sites::all_nodes_hang },
     Scenario { name: "site-cannot-run-it", needs: &[], plan: SITES, play: sites::cannot_run_it },
     Scenario { name: "site-planned-move", needs: &[], plan: SITES, play: sites::planned_move },
 ];

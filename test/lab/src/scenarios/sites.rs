@@ -214,6 +214,36 @@ pub(super) fn node_hangs(lab: &mut Lab) -> Result<String> {
     Ok(format!("served by the other node after {} ms", took.as_millis()))
 }
 
+/// The processes of all nodes of the site hang, so that nobody there can say anything: the executors stop the service when
+/// the lease ends, and the other site goes on with it.
+pub(super) fn all_nodes_hang(lab: &mut Lab) -> Result<String> {
+    prepare(lab)?;
+    let Lease { expire, stop_time } = lab.lease()?;
+    let signal = |lab: &mut Lab, signal| -> Result<()> {
+        ["a1", "a2"].iter().try_for_each(|node| lab.machine(node)?.signal(&["daemon", "node"], signal))
+    };
+    let ((begun, after), watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        signal(lab, Signal::STOP)?;
+        wait_for_service(lab, B)?;
+        // They go on, with whatever they were about to do.
+        thread::sleep(expire);
+        let after = Instant::now();
+        signal(lab, Signal::CONT)?;
+        thread::sleep(expire + stop_time);
+        Ok((begun, after))
+    })?;
+    ensure!(watch.at_a.is_some_and(|last| last < after), "the first site serves again when its nodes go on");
+    let note = taken_over(lab, begun, &watch)?;
+    wait_for_service(lab, B)?;
+    lab.choose(A);
+    shell::wait_for("the first site at rest without the service", PATIENCE, || {
+        Ok(lab.holders(SERVICE)?.is_empty().then_some(()))
+    })?;
+    lab.settled(2)?;
+    Ok(note)
+}
+
 /// Neither node of the site can run the service any more: the site gives the ticket up by itself.
 pub(super) fn cannot_run_it(lab: &mut Lab) -> Result<String> {
     prepare(lab)?;
