@@ -28,6 +28,17 @@ impl fmt::Display for MemberId {
     }
 }
 
+/// What the members of a group say to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// hakudo's own: one log, and a lease for each ticket.
+    #[default]
+    Hakudo,
+    /// booth's, for groups with boothd in them ([`crate::booth`]).
+    Booth,
+}
+
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,6 +93,14 @@ pub enum Comparison {
     Eq,
     /// The attribute is missing or has another value.
     Ne,
+    /// The attribute is a lower number.
+    Lt,
+    /// The attribute is a lower number or the same.
+    Le,
+    /// The attribute is a higher number.
+    Gt,
+    /// The attribute is a higher number or the same.
+    Ge,
 }
 
 /// A condition on an attribute of a ticket at the site that would take it (booth: `attr-prereq`).
@@ -95,6 +114,22 @@ pub struct Prerequisite {
     pub comparison: Comparison,
     /// With what.
     pub value: String,
+}
+
+impl Prerequisite {
+    /// True where an attribute with this value meets it; none where it is not set.
+    pub fn is_met_by(&self, actual: Option<&str>) -> bool {
+        use crate::booth::config as booth;
+        let comparison = match self.comparison {
+            Comparison::Eq => booth::Comparison::Equal,
+            Comparison::Ne => booth::Comparison::NotEqual,
+            Comparison::Lt => booth::Comparison::Less,
+            Comparison::Le => booth::Comparison::LessOrEqual,
+            Comparison::Gt => booth::Comparison::Greater,
+            Comparison::Ge => booth::Comparison::GreaterOrEqual,
+        };
+        comparison.holds(actual, &self.value)
+    }
 }
 
 /// A program, or a folder of programs, that must agree before a site takes a ticket (booth: `before-acquire-handler`).

@@ -157,6 +157,9 @@ pub struct Check {
     pub handler: Option<Handler>,
     /// Set where the lag of the data must be measured. The core compares it.
     pub lag: Option<LagRule>,
+    /// When the lease ends, in seconds since 1970, where this site holds the ticket already (booth: a handler is asked at each
+    /// renewal too).
+    pub expires: Option<i64>,
 }
 
 /// Whether this site holds a ticket.
@@ -292,6 +295,15 @@ pub enum Event {
     },
     /// The state could not be stored: this member is silent until it is started again.
     StorageFailed,
+    /// What a member of a booth group says of a ticket.
+    Booth {
+        /// How grave it is.
+        severity: Severity,
+        /// The ticket.
+        ticket: String,
+        /// What happened.
+        text: String,
+    },
     /// The administrator declared members dead and went on without them.
     TakenOver {
         /// Who goes on.
@@ -305,6 +317,7 @@ impl Event {
     /// How grave it is.
     pub fn severity(&self) -> Severity {
         match self {
+            Event::Booth { severity, .. } => *severity,
             Event::StorageFailed | Event::NobodyCan { .. } => Severity::Error,
             Event::NoCoordinator
             | Event::Silent { .. }
@@ -350,6 +363,7 @@ impl fmt::Display for Event {
             Event::StorageFailed => f.write_str(
                 "the state of the group could not be stored; this member is silent until it is started again",
             ),
+            Event::Booth { ticket, text, .. } => write!(f, "ticket \"{ticket}\": {text}"),
             Event::TakenOver { members, who } => {
                 write!(f, "by order of {who} the group goes on with")?;
                 members.iter().try_for_each(|member| write!(f, " member {member}"))?;
@@ -365,6 +379,9 @@ pub enum StartError {
     /// The configuration is refused.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// The group cannot be served by booth's protocol.
+    #[error("{0}")]
+    Booth(String),
     /// The stored state is not one.
     #[error("the stored state of the group is damaged: {0}")]
     Stored(String),

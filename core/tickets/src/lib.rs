@@ -66,7 +66,7 @@ mod tend;
 
 pub use config::{
     Comparison, Group, GroupError, Handler, LagRule, MAX_MEMBERS, MAX_NAME, MAX_TICKETS, MAX_TIME, MAX_VALUE,
-    MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, TicketConfig, TicketError, TicketMode,
+    MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol, TicketConfig, TicketError, TicketMode,
 };
 pub use core_types::{Check, Effect, Event, Holding, Input, Readiness, StartError, TicketWord, WhyNot};
 pub use member::Member;

@@ -305,6 +305,12 @@ pub enum Refusal {
     /// The coordinator could not be reached, or lost its office. The request may or may not have been carried out.
     #[error("no answer from the group: what came of the request is not known")]
     NoAnswer,
+    /// Another member decides on it, and booth's members do not ask for each other.
+    #[error("member {0} decides on this: ask it there")]
+    AskThere(MemberId),
+    /// The group speaks booth's protocol, which has no word for it.
+    #[error("the group speaks booth's protocol, which does not know {0}")]
+    NotInBooth(String),
     /// It took too long, and was given up.
     #[error("given up: {0}")]
     GivenUp(String),

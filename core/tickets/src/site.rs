@@ -443,7 +443,7 @@ impl Member {
         let check = self.site.next_check;
         let (ticket, cause) = (offer.ticket.clone(), offer.cause);
         self.site.checks.insert(check, (from, offer));
-        self.out.push(Effect::Check(Check { check, ticket, cause, handler, lag }));
+        self.out.push(Effect::Check(Check { check, ticket, cause, handler, lag, expires: None }));
     }
 
     pub(crate) fn checked(&mut self, check: u64, result: Result<Readiness, String>) {

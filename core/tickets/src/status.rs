@@ -1,6 +1,6 @@
 //! How things are, for people and programs: one view, from which every output is made.
 
-use crate::config::{MemberEntry, MemberId, MemberKind, TicketConfig, TicketMode};
+use crate::config::{MemberEntry, MemberId, MemberKind, Protocol, TicketConfig, TicketMode};
 use crate::core_types::Holding;
 use crate::member::Member;
 use crate::table::{History, Move};
@@ -14,6 +14,9 @@ use std::time::Duration;
 pub struct Status {
     /// The group's name.
     pub group: String,
+    /// What its members say to each other.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The version of its configuration.
     pub version: u64,
     /// Digest of its configuration.
@@ -140,6 +143,7 @@ impl Member {
         let group = self.group();
         Status {
             group: group.name.clone(),
+            protocol: Protocol::Hakudo,
             version: group.version,
             config: group.digest(),
             local: self.local,
@@ -246,6 +250,7 @@ impl Status {
             text += " It is in standby: what depends on it is stopped.";
         }
         text += &match self.coordinator {
+            None if self.protocol == Protocol::Booth => String::new(),
             Some(coordinator) => format!(" {} coordinates the group.", self.name_of(coordinator)),
             None => " No member coordinates the group now, so that nothing can be decided.".to_owned(),
         };

@@ -424,7 +424,7 @@ impl Member {
         let when = if ask == Ask::Group { PrerequisiteWhen::Auto } else { PrerequisiteWhen::Manual };
         for condition in config.prerequisites.iter().filter(|condition| condition.when == when) {
             let value = ticket.attributes.get(&(site, condition.attribute.clone())).map(|a| a.value.as_str());
-            if (value == Some(condition.value.as_str())) != (condition.comparison == crate::config::Comparison::Eq) {
+            if !condition.is_met_by(value) {
                 let is = value.map_or_else(|| "not set".to_owned(), |value| format!("\"{value}\""));
                 return because(format!("its attribute \"{}\" is {is}", condition.attribute));
             }

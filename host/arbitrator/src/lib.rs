@@ -1,18 +1,22 @@
 //! The arbitrator: a member of a ticket group that is no site. It has a vote and no service, needs no privilege, and may
 //! coordinate the group like any other member.
 //!
-//! It is one loop around [`Member`]: messages, a timer, and requests of local clients go in; messages, answers and one
+//! It is one loop around a member, which speaks hakudo's own protocol or booth's: messages, a timer, and requests of local clients go in; messages, answers and one
 //! small file come out. What the member promises is in that file, synced, before anybody hears of it.
 
 mod client;
+mod member;
+pub mod pid_file;
 mod storage;
 
 use anyhow::{Context, Result, ensure};
 use client::Asked;
-use hakudo_base::{Instant, NodeId, Severity, UnixTime};
-use hakudo_link::setup::{self, Own, Setup};
-use hakudo_link::{Link, Received};
-use hakudo_tickets::{Effect, Input, Member, MemberId, Reply, RequestEnvelope};
+use hakudo_base::{Instant, Severity, UnixTime};
+use hakudo_link::setup::{self, Own};
+use hakudo_tickets::booth::engine::Now;
+use hakudo_tickets::booth::member::Told;
+use hakudo_tickets::{Effect, Input, Reply, RequestEnvelope};
+use member::Running;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +41,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where clients ask.
     pub socket: PathBuf,
+    /// Where the process says that it runs, as boothd does; only in booth's protocol.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Runs until TERM or INT.
@@ -49,30 +56,34 @@ pub fn run(config: &Config) -> Result<()> {
 }
 
 struct Arbitrator {
-    member: Member,
-    link: Link,
-    received: mpsc::UnboundedReceiver<Received>,
+    member: Running,
     asked: mpsc::UnboundedReceiver<Asked>,
     storage: Storage,
     clients: BTreeMap<u64, oneshot::Sender<Reply>>,
     requests: u64,
+    /// Held as long as the process lives.
+    _pid_file: Option<pid_file::PidFile>,
 }
 
 impl Arbitrator {
     fn start(config: &Config) -> Result<Self> {
-        let Setup { local, group, settings, .. } = setup::read(&config.own)?;
-        ensure!(!group.is_site(local), "{} is a site of the group, and no arbitrator", group.name_of(local));
-        let storage = Storage::open(&config.state_dir)?;
+        let setup = setup::read(&config.own)?;
+        let name = setup.group.name_of(setup.local);
+        ensure!(!setup.group.is_site(setup.local), "{name} is a site of the group, and no arbitrator");
+        let storage = Storage::open(&config.state_dir, Running::memory(&setup.wire))?;
         let stored = storage.load()?;
         let mut seed = [0u8; 8];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).context("no randomness")?;
-        let member = Member::new(local, group, u64::from_ne_bytes(seed), stored.as_deref(), now())?;
-        let (link, received) = Link::start(settings, true)?;
+        let mut pid_file = config.pid_file.as_deref().map(|path| pid_file::PidFile::write(path, &setup)).transpose()?;
+        let member = Running::start(setup, u64::from_ne_bytes(seed), stored.as_deref(), both_clocks())?;
         let asked = client::serve(&config.socket)?;
-        for address in link.listens() {
-            tracing::info!("{} listens at {address}", member.group().name_of(local));
+        for address in member.listens() {
+            tracing::info!("{name}, of the group {}, listens at {address}", member.group().name);
         }
-        Ok(Self { member, link, received, asked, storage, clients: BTreeMap::new(), requests: 0 })
+        if let Some(file) = &mut pid_file {
+            file.started()?;
+        }
+        Ok(Self { member, asked, storage, clients: BTreeMap::new(), requests: 0, _pid_file: pid_file })
     }
 
     async fn run(mut self) -> Result<()> {
@@ -81,12 +92,9 @@ impl Arbitrator {
         loop {
             let timer = self.member.deadline().map(|deadline| deadline.since(now()));
             tokio::select! {
-                received = self.received.recv() => {
-                    let Received { from, bytes } = received.context("the links ended")?;
-                    self.tell(Input::Received { from: MemberId(from.0), message: bytes })?;
-                }
+                told = self.member.heard() => self.tell(told?)?,
                 asked = self.asked.recv() => self.ask(asked.context("the socket ended")?)?,
-                () = tokio::time::sleep(timer.unwrap_or(Duration::MAX)), if timer.is_some() => self.tell(Input::Timer)?,
+                () = tokio::time::sleep(timer.unwrap_or(Duration::MAX)), if timer.is_some() => self.tell(Told::Input(Input::Timer))?,
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             }
@@ -98,16 +106,14 @@ impl Arbitrator {
         self.requests += 1;
         self.clients.insert(self.requests, asked.answer);
         let request = RequestEnvelope { who: asked.user, at: time(), request: asked.request };
-        self.tell(Input::Request { id: self.requests, request })
+        self.tell(Told::Input(Input::Request { id: self.requests, request }))
     }
 
-    fn tell(&mut self, input: Input) -> Result<()> {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            let mut effects = Vec::new();
-            self.member.handle(now(), input, &mut effects);
-            for effect in effects {
-                inputs.extend(self.carry_out(effect)?);
+    fn tell(&mut self, told: Told) -> Result<()> {
+        let mut all = vec![told];
+        while let Some(told) = all.pop() {
+            for effect in self.member.tell(both_clocks(), told) {
+                all.extend(self.carry_out(effect)?.map(Told::Input));
             }
         }
         Ok(())
@@ -115,7 +121,7 @@ impl Arbitrator {
 
     fn carry_out(&mut self, effect: Effect) -> Result<Option<Input>> {
         match effect {
-            Effect::Send { to, message } => self.link.send(NodeId(to.0), message),
+            Effect::Send { to, message } => self.member.send(to, message),
             Effect::Persist { seq, state } => {
                 // Without its promises on disk it must not go on: a service manager starts it again.
                 self.storage.store(&state)?;
@@ -142,6 +148,10 @@ impl Arbitrator {
         }
         Ok(None)
     }
+}
+
+fn both_clocks() -> Now {
+    Now { monotonic: now(), calendar: time() }
 }
 
 /// The clock that goes on while the machine sleeps.

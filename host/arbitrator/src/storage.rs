@@ -8,26 +8,26 @@ use std::path::{Path, PathBuf};
 
 pub(crate) struct Storage {
     folder: PathBuf,
+    /// The name of the file: a member has one memory for each protocol.
+    name: &'static str,
     /// Held as long as the process lives: two arbitrators with one memory would promise everything twice.
     _lock: File,
 }
 
-const STATE: &str = "member";
-
 impl Storage {
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, name: &'static str) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let lock = folder.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&lock);
         let file = file.with_context(|| format!("cannot open {}", lock.display()))?;
         file.try_lock().with_context(|| format!("another arbitrator runs already: it holds {}", lock.display()))?;
-        Ok(Self { folder: folder.to_owned(), _lock: file })
+        Ok(Self { folder: folder.to_owned(), name, _lock: file })
     }
 
     /// What was stored last. A file that is there and cannot be read stops the start: to begin without it would be to
     /// forget what was promised.
     pub(crate) fn load(&self) -> Result<Option<Vec<u8>>> {
-        let file = self.folder.join(STATE);
+        let file = self.folder.join(self.name);
         match fs::read(&file) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -36,7 +36,7 @@ impl Storage {
     }
 
     pub(crate) fn store(&self, state: &[u8]) -> Result<()> {
-        let (file, beside) = (self.folder.join(STATE), self.folder.join("member.new"));
+        let (file, beside) = (self.folder.join(self.name), self.folder.join(format!("{}.new", self.name)));
         let write = || -> std::io::Result<()> {
             let mut new = File::create(&beside)?;
             new.write_all(state)?;

@@ -33,6 +33,7 @@ fn config(folder: &Path) -> Config {
         },
         state_dir: folder.join("state"),
         socket: folder.join("socket"),
+        pid_file: None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! [speaks](Link::speak) answers. It begins anew with sessions of its own, so that what was said to another node before is
 //! not taken for said to it.
 
+pub mod booth;
 mod parts;
 pub mod setup;
 mod stream;

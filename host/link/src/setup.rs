@@ -3,19 +3,21 @@
 //! booth.conf names one address a member and one key for all. What else hakudo can use stands in [`Own`]: further
 //! addresses (a site has one a node), and a key pair for each member instead of the common key.
 
-use crate::Settings;
+use crate::{Settings, booth as booth_link};
 use anyhow::{Context, Result, bail, ensure};
 use hakudo_base::{NodeId, Severity};
 use hakudo_seal::{Credentials, PrivateKey, PublicKey, SharedKey, fnv1a};
 use hakudo_tickets::booth::config as booth;
+use hakudo_tickets::booth::member::BoothSetup;
+use hakudo_tickets::booth::seal::Key;
 use hakudo_tickets::{
-    Comparison, Group, Handler, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, TicketConfig,
-    TicketMode,
+    Comparison, Group, Handler, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol,
+    TicketConfig, TicketMode,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// Where booth.conf is unless said otherwise.
@@ -28,6 +30,8 @@ pub struct Own {
     /// The file; [`BOOTH_CONF`] where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
+    /// What the members say to each other: `booth`, where some of them are boothd, or `hakudo`. The same for all.
+    pub protocol: Protocol,
     /// The member that this machine is or belongs to, as booth.conf names it; found by the machine's addresses otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
@@ -57,9 +61,18 @@ pub struct Setup {
     /// The group.
     pub group: Group,
     /// How the others are reached.
-    pub settings: Settings,
+    pub wire: Wire,
     /// The file that the group was read from.
     pub config: PathBuf,
+}
+
+/// What is said to the other members, and where.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    /// hakudo's own protocol.
+    Hakudo(Settings),
+    /// booth's.
+    Booth(Box<BoothSetup>, booth_link::Settings),
 }
 
 /// Reads the configuration of the group and finds this machine in it.
@@ -77,8 +90,12 @@ pub fn read(own: &Own) -> Result<Setup> {
     for problem in &reading.problems {
         tracing::warn!("{}:{problem}", config.display());
     }
-    let group = group(&file, own, &config)?;
-    let local = find_self(&file, own)?;
+    if own.protocol == Protocol::Booth {
+        return read_booth(file, own, config);
+    }
+    let ids: Vec<MemberId> = file.members.iter().map(|member| id(&member.host.to_string())).collect();
+    let group = group(&file, &ids, own, &config)?;
+    let local = ids[find_self(&file, own)?];
     let local_host = file.members.iter().map(|member| member.host.to_string()).find(|host| id(host) == local);
     let credentials = credentials(&file, &group, own)?;
     let others = group.members.iter().filter(|member| member.id != local);
@@ -91,7 +108,80 @@ pub fn read(own: &Own) -> Result<Setup> {
     let listen =
         if own.listen.is_empty() { vec![listen(local_host.as_deref(), file.port)] } else { own.listen.clone() };
     let settings = Settings { local: NodeId(local.0), group: group.name.clone(), credentials, peers, listen };
-    Ok(Setup { local, group, settings, config })
+    Ok(Setup { local, group, wire: Wire::Hakudo(settings), config })
+}
+
+/// A group that speaks booth's protocol: members are their addresses, and one key for all is all that it knows.
+fn read_booth(file: booth::Group, own: &Own, config: PathBuf) -> Result<Setup> {
+    ensure!(
+        own.private_key_file.is_none() && own.public_keys.is_empty(),
+        "members have no keys of their own in a group that speaks booth's protocol: authfile in {} names the common key",
+        config.display()
+    );
+    let addresses: Vec<IpAddr> = file.members.iter().map(|member| address_of(&member.host)).collect::<Result<_>>()?;
+    let ids: Vec<MemberId> = addresses.iter().map(|address| BoothSetup::member_id(*address)).collect();
+    let group = group(&file, &ids, own, &config)?;
+    let index = find_self(&file, own)?;
+    let (local, address) = (ids[index], addresses[index]);
+    let key = match &file.key_file {
+        None => {
+            tracing::warn!("the group has no authfile: whoever can send a packet can take its tickets");
+            None
+        }
+        Some(place) => {
+            let key = Key::from_file(&secret(Path::new(place))?).with_context(|| format!("in {place}"))?;
+            if key.switches_boothd_off() {
+                tracing::warn!(
+                    "the key in {place} begins with a zero byte: boothd takes it as none, and its messages will be refused"
+                );
+            }
+            Some(key)
+        }
+    };
+    let mut peers = BTreeMap::new();
+    for ((member, id), address) in file.members.iter().zip(&ids).zip(&addresses).filter(|((_, id), _)| **id != local) {
+        let mut all = vec![SocketAddr::new(*address, file.port)];
+        for further in own.addresses.get(&member.host.to_string()).into_iter().flatten() {
+            all.extend(resolved(further, file.port)?);
+        }
+        peers.insert(id.0, all);
+    }
+    let listen = match &own.listen[..] {
+        // A site's address moves from node to node, and may come later.
+        [] if group.is_site(local) => vec![any(address, file.port)],
+        [] => vec![listen(Some(&address.to_string()), file.port)],
+        given => given.to_vec(),
+    };
+    let utc_offset = jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now()).seconds();
+    let setup = BoothSetup { file, addresses, local: address, key, utc_offset };
+    setup.config().with_context(|| format!("in {}", config.display()))?;
+    Ok(Setup { local, group, wire: Wire::Booth(Box::new(setup), booth_link::Settings { peers, listen }), config })
+}
+
+/// The address that is a member's identity: the first one of a name, as in booth.
+fn address_of(host: &booth::Host) -> Result<IpAddr> {
+    match host {
+        booth::Host::Address(address) => Ok(*address),
+        booth::Host::Name(name) => {
+            let found = resolved(name, 0)?;
+            found.first().map(SocketAddr::ip).with_context(|| format!("{name} has no address"))
+        }
+    }
+}
+
+fn resolved(text: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    if let Ok(address) = text.parse().or_else(|_| text.parse().map(|address| SocketAddr::new(address, port))) {
+        return Ok(vec![address]);
+    }
+    let known = || format!("the address of {text} is not known");
+    Ok((text, port).to_socket_addrs().with_context(known)?.collect())
+}
+
+fn any(like: IpAddr, port: u16) -> SocketAddr {
+    match like {
+        IpAddr::V4(_) => SocketAddr::new(IpAddr::from([0u8; 4]), port),
+        IpAddr::V6(_) => SocketAddr::new(IpAddr::from([0u16; 8]), port),
+    }
 }
 
 /// A member's number follows from its name in booth.conf, as in booth: it stays what it is when lines come and go.
@@ -101,20 +191,20 @@ fn id(host: &str) -> MemberId {
     MemberId(u32::try_from(number).unwrap_or(1).max(1))
 }
 
-fn group(file: &booth::Group, own: &Own, config: &Path) -> Result<Group> {
+fn group(file: &booth::Group, ids: &[MemberId], own: &Own, config: &Path) -> Result<Group> {
     let known = |name: &String| file.members.iter().any(|member| member.host.to_string() == *name);
     for name in own.addresses.keys().chain(own.public_keys.keys()).chain(&own.member) {
         ensure!(known(name), "{name} is no member of the group in {}", config.display());
     }
     let stem = config.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let members = file.members.iter().map(|member| {
+    let members = file.members.iter().zip(ids).map(|(member, id)| {
         let host = member.host.to_string();
         let address = match &member.host {
             booth::Host::Address(address) => SocketAddr::new(*address, file.port).to_string(),
             booth::Host::Name(name) => format!("{name}:{}", file.port),
         };
         MemberEntry {
-            id: id(&host),
+            id: *id,
             kind: match member.kind {
                 booth::Kind::Site => MemberKind::Site,
                 booth::Kind::Arbitrator => MemberKind::Arbitrator,
@@ -124,24 +214,28 @@ fn group(file: &booth::Group, own: &Own, config: &Path) -> Result<Group> {
             name: host,
         }
     });
-    let group = Group {
+    let mut group = Group {
         name: file.name.clone().or(stem).unwrap_or_else(|| "booth".to_owned()),
         version: 0,
         members: members.collect(),
-        tickets: file.tickets.iter().map(|ticket| self::ticket(file, ticket)).collect::<Result<_>>()?,
+        tickets: file.tickets.iter().map(|ticket| self::ticket(ids, ticket)).collect(),
         heartbeat: None,
     };
+    if own.protocol == Protocol::Booth {
+        // booth's engine renews as the file says; the rules of our own leases are not for it.
+        group.tickets.iter_mut().for_each(|ticket| ticket.renewal_freq = None);
+    }
     group.check().with_context(|| format!("in {}", config.display()))?;
     Ok(group)
 }
 
-fn ticket(file: &booth::Group, ticket: &booth::Ticket) -> Result<TicketConfig> {
-    let weights = file.members.iter().enumerate().filter_map(|(index, member)| {
+fn ticket(ids: &[MemberId], ticket: &booth::Ticket) -> TicketConfig {
+    let weights = ids.iter().enumerate().filter_map(|(index, id)| {
         let weight = i64::from(ticket.weight(index));
-        (weight != 0).then(|| (id(&member.host.to_string()), weight))
+        (weight != 0).then_some((*id, weight))
     });
     let handler = ticket.handler.split_first();
-    Ok(TicketConfig {
+    TicketConfig {
         expire: ticket.expire,
         acquire_after: ticket.acquire_after,
         // booth's default leaves room for one lost renewal; ours comes more often.
@@ -153,14 +247,14 @@ fn ticket(file: &booth::Group, ticket: &booth::Ticket) -> Result<TicketConfig> {
             booth::Mode::Automatic => TicketMode::Automatic,
             booth::Mode::Manual => TicketMode::Manual,
         },
-        prerequisites: ticket.prerequisites.iter().map(prerequisite).collect::<Result<_>>()?,
+        prerequisites: ticket.prerequisites.iter().map(prerequisite).collect(),
         handler: handler.map(|(path, arguments)| Handler { path: path.clone(), arguments: arguments.to_vec() }),
         ..TicketConfig::new(&ticket.name)
-    })
+    }
 }
 
-fn prerequisite(of: &booth::Prerequisite) -> Result<Prerequisite> {
-    Ok(Prerequisite {
+fn prerequisite(of: &booth::Prerequisite) -> Prerequisite {
+    Prerequisite {
         when: match of.when {
             booth::When::Auto => PrerequisiteWhen::Auto,
             booth::When::Manual => PrerequisiteWhen::Manual,
@@ -169,22 +263,29 @@ fn prerequisite(of: &booth::Prerequisite) -> Result<Prerequisite> {
         comparison: match of.comparison {
             booth::Comparison::Equal => Comparison::Eq,
             booth::Comparison::NotEqual => Comparison::Ne,
-            other => bail!("attr-prereq with '{}' is not possible between hakudo's members yet", other.word()),
+            booth::Comparison::Less => Comparison::Lt,
+            booth::Comparison::LessOrEqual => Comparison::Le,
+            booth::Comparison::Greater => Comparison::Gt,
+            booth::Comparison::GreaterOrEqual => Comparison::Ge,
         },
         value: of.value.clone(),
-    })
+    }
 }
 
-fn find_self(file: &booth::Group, own: &Own) -> Result<MemberId> {
+/// The place of this machine among the members.
+fn find_self(file: &booth::Group, own: &Own) -> Result<usize> {
     if let Some(member) = &own.member {
-        return Ok(id(member));
+        let named = file.members.iter().position(|known| known.host.to_string() == *member);
+        return named.with_context(|| format!("{member} is no member of the group"));
     }
-    let here = |member: &&booth::Member| match &member.host {
+    let here = |(_, member): &(usize, &booth::Member)| match &member.host {
         booth::Host::Address(address) => is_own(*address),
+        // Only in booth's protocol a name stands for one address.
+        booth::Host::Name(_) if own.protocol == Protocol::Booth => address_of(&member.host).is_ok_and(is_own),
         booth::Host::Name(_) => false,
     };
-    match file.members.iter().filter(here).collect::<Vec<_>>()[..] {
-        [member] => Ok(id(&member.host.to_string())),
+    match file.members.iter().enumerate().filter(here).collect::<Vec<_>>()[..] {
+        [(index, _)] => Ok(index),
         [] => bail!("Cannot find myself in the configuration: no member has an address of this machine; name it"),
         _ => bail!("several members have addresses of this machine: name the one that this is"),
     }
@@ -271,14 +372,38 @@ mod tests {
         let setup = read_text("good", TEXT, own).unwrap();
         assert_eq!((setup.group.name.as_str(), setup.group.members.len()), ("dr", 3));
         assert_eq!(setup.group.name_of(setup.local), "127.0.0.12");
-        assert_eq!(setup.settings.listen, vec!["127.0.0.12:9929".parse().unwrap()]);
-        assert_eq!(setup.settings.peers.len(), 2);
+        let Wire::Hakudo(settings) = setup.wire else { panic!("another protocol") };
+        assert_eq!(settings.listen, vec!["127.0.0.12:9929".parse().unwrap()]);
+        assert_eq!(settings.peers.len(), 2);
         let ticket = setup.group.ticket("T").unwrap();
         assert_eq!((ticket.expire, ticket.acquire_after), (Duration::from_secs(10), Duration::from_secs(2)));
         assert_eq!(ticket.renewal(), Duration::from_secs(2));
         assert_eq!(ticket.weights.values().copied().collect::<std::collections::BTreeSet<_>>(), [3, 5].into());
         let handler = ticket.handler.clone().unwrap();
         assert_eq!((handler.path.as_str(), handler.arguments), ("/bin/check", vec!["it".to_owned()]));
+    }
+
+    #[test]
+    fn a_member_that_speaks_booths_protocol_is_known_by_its_address() {
+        let addresses = BTreeMap::from([("127.0.0.11".to_owned(), vec!["127.0.0.14".to_owned()])]);
+        let own = Own { protocol: Protocol::Booth, member: Some("127.0.0.13".into()), addresses, ..Own::default() };
+        let setup = read_text("booth", TEXT, own.clone()).unwrap();
+        let Wire::Booth(booth, link) = setup.wire else { panic!("another protocol") };
+        assert_eq!(link.listen, vec!["127.0.0.13:9929".parse().unwrap()]);
+        let first = BoothSetup::member_id("127.0.0.11".parse().unwrap());
+        let of_first: Vec<SocketAddr> =
+            ["127.0.0.11:9929", "127.0.0.14:9929"].map(|address| address.parse().unwrap()).into();
+        assert_eq!((link.peers.len(), link.peers[&first.0].clone()), (2, of_first));
+        assert_eq!(setup.local, BoothSetup::member_id(booth.local));
+        assert_eq!(setup.group.members[0].id, first);
+        let site = Own { member: Some("127.0.0.12".into()), ..own.clone() };
+        let Wire::Booth(_, link) = read_text("booth-site", TEXT, site).unwrap().wire else {
+            panic!("another protocol")
+        };
+        assert_eq!(link.listen, vec!["0.0.0.0:9929".parse().unwrap()], "the address of a site moves");
+        let keys = Own { private_key_file: Some("/nowhere".into()), ..own };
+        let error = format!("{:#}", read_text("booth-keys", TEXT, keys).unwrap_err());
+        assert!(error.contains("authfile"), "{error}");
     }
 
     #[test]

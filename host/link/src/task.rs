@@ -353,7 +353,8 @@ fn fits(socket: &UdpSocket, address: SocketAddr) -> bool {
 }
 
 /// One address for datagrams and streams alike. Where the system chooses the port, it must be free for both.
-fn listen(address: SocketAddr) -> Result<(UdpSocket, TcpListener)> {
+/// Both kinds of sockets at an address.
+pub(crate) fn listen(address: SocketAddr) -> Result<(UdpSocket, TcpListener)> {
     const TRIES: u32 = 20;
     let mut tries = 0;
     loop {

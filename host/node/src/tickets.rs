@@ -3,10 +3,10 @@
 //! The group is decided on in the controller of the node that speaks for the site. Here is what touches the world.
 
 use crate::config::NodeConfig;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use hakudo_base::NodeId;
 use hakudo_controller::{TicketEffect, TicketInput, TicketSetup};
-use hakudo_link::setup::{self, Setup};
+use hakudo_link::setup::{self, Setup, Wire};
 use hakudo_link::{Link, Received};
 use hakudo_tickets::booth::text;
 use hakudo_tickets::{Check, Handler, Readiness};
@@ -52,7 +52,8 @@ impl Tickets {
             }
             return Ok(());
         };
-        let Setup { local, group, settings, config } = setup::read(own)?;
+        let Setup { local, group, wire, config } = setup::read(own)?;
+        let Wire::Hakudo(settings) = wire else { bail!("a site cannot speak booth's protocol yet") };
         ensure!(group.is_site(local), "{} is an arbitrator of the group, and no site", group.name_of(local));
         match &self.link {
             Some(link) => link.configure(settings),

@@ -22,7 +22,7 @@ const SHORTEST_KEY: usize = 8;
 const LONGEST_KEY: usize = 64;
 
 /// The key of a group.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Key(Vec<u8>);
 
 impl fmt::Debug for Key {

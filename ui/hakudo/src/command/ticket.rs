@@ -12,8 +12,8 @@ use crate::world::World;
 use clap::{Args, Subcommand, ValueEnum};
 use hakudo_controller::request::{Reply, Request};
 use hakudo_tickets::{
-    LeaseStatus, MemberId, MemberKind, Outcome as Did, Refusal, Reply as Answer, Request as Ask, Status, TicketMode,
-    TicketStatus,
+    LeaseStatus, MemberId, MemberKind, Outcome as Did, Protocol, Refusal, Reply as Answer, Request as Ask, Status,
+    TicketMode, TicketStatus,
 };
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -277,7 +277,11 @@ fn exit(refusal: &Refusal) -> Exit {
         Refusal::NoSuchTicket(_) | Refusal::NoSuchMember(_) => Exit::NO_SUCH,
         Refusal::NoAnswer => Exit::INDETERMINATE,
         Refusal::Group(_) => Exit::CONFIG,
-        Refusal::Arbitrator(_) | Refusal::TakeOverMembers | Refusal::AttributeSize => Exit::USAGE,
+        Refusal::Arbitrator(_)
+        | Refusal::AskThere(_)
+        | Refusal::NotInBooth(_)
+        | Refusal::TakeOverMembers
+        | Refusal::AttributeSize => Exit::USAGE,
         _ => Exit::ERROR,
     }
 }
@@ -430,6 +434,8 @@ fn explain(group: &Group, ticket: &TicketStatus) -> String {
         Some(coordinator) => {
             let _ = writeln!(text, "{} coordinates the group.", group.name(coordinator));
         }
+        // In booth's protocol each site decides for itself.
+        None if group.status.protocol == Protocol::Booth => {}
         None => text.push_str("No member is heard that coordinates the group: nothing changes until one is.\n"),
     }
     text.push_str(&peers(group));

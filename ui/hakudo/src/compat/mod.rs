@@ -1,12 +1,13 @@
 //! The commands that resource agents call, by their own names: `crm_attribute`, `crm_master`, `attrd_updater`,
-//! `crm_node`, and of `crm_resource` the ban; and `crm_ticket`, `booth` and `geostore`, which
-//! people call.
+//! `crm_node`, and of `crm_resource` the ban; and `crm_ticket`, `booth`, `boothd` and `geostore`,
+//! which people call.
 //!
 //! Agents of resource-agents find these in their `PATH` or under `HA_SBIN_DIR`: a directory with links of these names to
 //! this program serves them all. Options and outputs are those of Pacemaker 2.1 and 3.
 
 mod attrd_updater;
 mod booth;
+mod boothd;
 mod crm_attribute;
 mod crm_node;
 mod crm_resource;
@@ -32,7 +33,11 @@ pub(crate) fn run(arguments: &[OsString], world: &mut World) -> Option<Outcome> 
         "attrd_updater" => parsed(arguments, |options| attrd_updater::run(&options, world)),
         "crm_node" => parsed(arguments, |options| crm_node::run(&options, world)),
         "crm_resource" => parsed(arguments, |options| crm_resource::run(&options, world)),
-        "booth" => parsed(&booth::without_client(arguments), |options| booth::booth(&options, world)),
+        "boothd" if boothd::is_daemon(arguments) => parsed(arguments, |options| boothd::run(&options)),
+        "booth" | "boothd" if boothd::asks_for_status(arguments) => {
+            parsed(&booth::without_client(arguments), |options| boothd::status(&options, world))
+        }
+        "booth" | "boothd" => parsed(&booth::without_client(arguments), |options| booth::booth(&options, world)),
         "geostore" => parsed(arguments, |options| booth::geostore(&options, world)),
         "crm_ticket" => parsed(arguments, |options| crm_ticket::run(&options, world)),
         // Agents ask for the version to know which commands they may call.

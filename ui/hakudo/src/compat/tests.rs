@@ -261,6 +261,7 @@ fn group() -> hakudo_tickets::Status {
     };
     Status {
         group: "g".into(),
+        protocol: Default::default(),
         version: 1,
         config: 1,
         local: MemberId(1),

@@ -19,6 +19,7 @@ pub use write::{Unwritable, write};
 
 use hakudo_base::Severity;
 use hakudo_cib::Position;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -32,7 +33,7 @@ pub const MOST_MEMBERS: usize = 16;
 pub const LONGEST_NAME: usize = 63;
 
 /// A whole configuration, all of it checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// `name`: what the instance calls itself; the base name of the file where it is not given.
     pub name: Option<String>,
@@ -55,7 +56,7 @@ pub struct Group {
 }
 
 /// A user and a group of the system.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The user, where it is given.
     pub user: Option<String>,
@@ -64,7 +65,7 @@ pub struct Owner {
 }
 
 /// What a member is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// A cluster: it may hold tickets.
     Site,
@@ -83,7 +84,7 @@ impl Kind {
 }
 
 /// Where a member is reached.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Host {
     /// An address.
     Address(IpAddr),
@@ -101,7 +102,7 @@ impl fmt::Display for Host {
 }
 
 /// A member of the group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Site or arbitrator.
     pub kind: Kind,
@@ -110,7 +111,7 @@ pub struct Member {
 }
 
 /// A ticket with all its options, those of `__defaults__` included.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Its name.
     pub name: String,
@@ -147,7 +148,7 @@ impl Ticket {
 }
 
 /// Who decides on a ticket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// The members do: a lost ticket is taken over.
     #[default]
@@ -157,7 +158,7 @@ pub enum Mode {
 }
 
 /// A condition on a geo attribute of a ticket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prerequisite {
     /// When it is asked.
     pub when: When,
@@ -172,19 +173,9 @@ pub struct Prerequisite {
 impl Prerequisite {
     /// True where an attribute with the value `actual` (`None`: it is not set) fulfils the condition.
     ///
-    /// An attribute that is not set fulfils nothing but `ne`, as in boothd. Orders compare numbers; what is no number
-    /// fulfils no order.
+    /// See [`Comparison::holds`].
     pub fn is_fulfilled_by(&self, actual: Option<&str>) -> bool {
-        let Some(actual) = actual else { return self.comparison == Comparison::NotEqual };
-        let order = || Some(number(actual)?.total_cmp(&number(&self.value)?));
-        match self.comparison {
-            Comparison::Equal => actual == self.value,
-            Comparison::NotEqual => actual != self.value,
-            Comparison::Less => order().is_some_and(|order| order.is_lt()),
-            Comparison::LessOrEqual => order().is_some_and(|order| order.is_le()),
-            Comparison::Greater => order().is_some_and(|order| order.is_gt()),
-            Comparison::GreaterOrEqual => order().is_some_and(|order| order.is_ge()),
-        }
+        self.comparison.holds(actual, &self.value)
     }
 }
 
@@ -195,7 +186,7 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// When a prerequisite is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// Before a lost ticket is taken over.
     Auto,
@@ -214,7 +205,7 @@ impl When {
 }
 
 /// How a prerequisite compares. booth knows the first two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
     /// The same text.
     Equal,
@@ -249,6 +240,23 @@ impl Comparison {
             Comparison::LessOrEqual => "le",
             Comparison::Greater => "gt",
             Comparison::GreaterOrEqual => "ge",
+        }
+    }
+
+    /// True where the value of an attribute compares so with another value.
+    ///
+    /// An attribute that is not set fulfils nothing but `ne`, as in boothd. Orders compare numbers; what is no number
+    /// fulfils no order.
+    pub fn holds(self, actual: Option<&str>, with: &str) -> bool {
+        let Some(actual) = actual else { return self == Comparison::NotEqual };
+        let order = || Some(number(actual)?.total_cmp(&number(with)?));
+        match self {
+            Comparison::Equal => actual == with,
+            Comparison::NotEqual => actual != with,
+            Comparison::Less => order().is_some_and(|order| order.is_lt()),
+            Comparison::LessOrEqual => order().is_some_and(|order| order.is_le()),
+            Comparison::Greater => order().is_some_and(|order| order.is_gt()),
+            Comparison::GreaterOrEqual => order().is_some_and(|order| order.is_ge()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Clients: `booth` and `geostore` ask over TCP.
 
 use super::ticket::{Attribute, Role, Ticket};
-use super::{ClientId, Effect, Engine, Out, body, fulfilled};
+use super::{Ask, ClientId, Effect, Engine, Out, body, fulfilled};
 use crate::booth::config::{Mode, When};
 use crate::booth::seal;
 use crate::booth::text;
@@ -10,8 +10,17 @@ use crate::booth::wire::{AttributeBody, Body, Command, Flags, Leader, Message, O
 /// A request whose outcome is not known yet.
 #[derive(Debug)]
 pub(super) struct Request {
-    client: ClientId,
+    asker: Asker,
     flags: Flags,
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// A client of booth.
+    Client(ClientId),
+    /// Somebody at this site.
+    Local(u64),
 }
 
 /// More clients than these do not wait for one ticket.
@@ -41,14 +50,7 @@ impl Engine {
                 self.text(client, Command::Peers, peers);
             }
             (Command::Grant | Command::Revoke, Body::Ticket(body)) => {
-                let ticket = body.ticket.clone();
-                let outcome = self.decide(&ticket, message.command, message.flags);
-                let waits = outcome == Outcome::More;
-                self.result(client, &ticket, outcome, !waits);
-                if waits {
-                    let requests = self.requests.entry(ticket).or_default();
-                    requests.push(Request { client, flags: message.flags });
-                }
+                self.request(Asker::Client(client), &body.ticket, message.command, message.flags);
             }
             (command, Body::Attribute(attribute)) => self.attribute(client, command, attribute),
             _ => self.result(client, "", Outcome::InvalidArgument, true),
@@ -56,7 +58,49 @@ impl Engine {
     }
 
     pub(super) fn client_gone(&mut self, client: ClientId) {
-        self.requests.values_mut().for_each(|requests| requests.retain(|request| request.client != client));
+        let gone = Asker::Client(client);
+        self.requests.values_mut().for_each(|requests| requests.retain(|request| request.asker != gone));
+    }
+
+    fn request(&mut self, asker: Asker, ticket: &str, command: Command, flags: Flags) {
+        let outcome = self.decide(ticket, command, flags);
+        let waits = outcome == Outcome::More;
+        match asker {
+            Asker::Client(client) => self.result(client, ticket, outcome, !waits),
+            Asker::Local(id) => self.context.outs.push(Out::Effect(Effect::Asked { id, outcome, last: !waits })),
+        }
+        if waits {
+            self.requests.entry(ticket.to_owned()).or_default().push(Request { asker, flags });
+        }
+    }
+
+    /// Somebody at this site asks.
+    pub(super) fn ask(&mut self, id: u64, ticket: &str, ask: Ask) {
+        let flags = Flags { wait: true, wait_commit: true, ..Flags::default() };
+        let (command, flags) = match ask {
+            Ask::Grant { immediate } => (Command::Grant, Flags { immediate, ..flags }),
+            Ask::Revoke => (Command::Revoke, flags),
+            Ask::Standby(on) => {
+                let outcome = self.set_standby(ticket, on);
+                return self.context.outs.push(Out::Effect(Effect::Asked { id, outcome, last: true }));
+            }
+            Ask::Attribute { name, value } => {
+                let outcome = self.change_attribute(ticket, &name, value);
+                return self.context.outs.push(Out::Effect(Effect::Asked { id, outcome, last: true }));
+            }
+        };
+        self.request(Asker::Local(id), ticket, command, flags);
+    }
+
+    fn set_standby(&mut self, name: &str, on: bool) -> Outcome {
+        let Some(ticket) = self.tickets.get_mut(name) else { return Outcome::InvalidArgument };
+        if !self.context.is_site() {
+            return Outcome::SyncFail;
+        }
+        ticket.standby = on;
+        self.context.outs.push(Out::Persist);
+        self.context.outs.push(Out::Effect(Effect::Standby { ticket: name.to_owned(), on }));
+        Outcome::Success
     }
 
     /// Begins a grant or a revocation; [`Outcome::More`] where its end is not known yet.
@@ -78,9 +122,9 @@ impl Engine {
                 ticket.give_up(context, true);
                 Outcome::More
             }
-            Command::Revoke if matches!(ticket.known, Leader::Site(id) if id != context.config.local) => {
-                Outcome::Redirect
-            }
+            // It was held before a restart, and that is being looked into.
+            Command::Revoke if ticket.known == Leader::Site(context.config.local) => Outcome::Busy,
+            Command::Revoke if matches!(ticket.known, Leader::Site(_)) => Outcome::Redirect,
             Command::Revoke => Outcome::TicketIdle,
             _ if matches!(ticket.role, Role::Leading(_)) || (owned && !forced) => Outcome::Overgrant,
             _ if !fulfilled(&ticket.config.prerequisites, When::Manual, &ticket.attributes) => {
@@ -111,8 +155,14 @@ impl Engine {
                 requests.retain(|request| {
                     let more =
                         outcome == Outcome::More || (outcome == Outcome::CibPending && request.flags.wait_commit);
-                    let message = Self::result_of(&self.context, self.tickets.get(&name), &name, outcome);
-                    self.context.outs.push(Out::Answer { client: request.client, message, last: !more });
+                    let out = match request.asker {
+                        Asker::Client(client) => {
+                            let message = Self::result_of(&self.context, self.tickets.get(&name), &name, outcome);
+                            Out::Answer { client, message, last: !more }
+                        }
+                        Asker::Local(id) => Out::Effect(Effect::Asked { id, outcome, last: !more }),
+                    };
+                    self.context.outs.push(out);
                     more
                 });
             }
@@ -142,13 +192,12 @@ impl Engine {
 
     fn attribute(&mut self, client: ClientId, command: Command, wanted: &AttributeBody) {
         let AttributeBody { ticket: ticket_name, name, value } = wanted;
-        let context = &mut self.context;
         let outcome = match self.tickets.get_mut(ticket_name) {
             None => Outcome::InvalidArgument,
             Some(ticket) => match command {
                 Command::ListAttributes => {
                     let all = ticket.attributes.iter().map(|(name, a)| (name.as_str(), a.value.as_str(), a.set));
-                    let list = text::attributes(all, context.config.utc_offset);
+                    let list = text::attributes(all, self.context.config.utc_offset);
                     return self.text(client, command, list);
                 }
                 Command::GetAttribute => match ticket.attributes.get(name) {
@@ -158,23 +207,29 @@ impl Engine {
                     }
                     None => Outcome::NoSuchAttribute,
                 },
-                Command::SetAttribute
-                    if is_reserved(name) || !is_attribute_name(name) || value.chars().any(char::is_control) =>
-                {
-                    Outcome::SyncFail
-                }
-                Command::SetAttribute => {
-                    let set = Some(context.now.calendar);
-                    ticket.attributes.insert(name.clone(), Attribute { value: value.clone(), set });
-                    changed(context, ticket_name, name, Some(value.clone()))
-                }
-                Command::DeleteAttribute if ticket.attributes.remove(name).is_none() => Outcome::NoSuchAttribute,
-                Command::DeleteAttribute => changed(context, ticket_name, name, None),
+                Command::SetAttribute => self.change_attribute(ticket_name, name, Some(value.clone())),
+                Command::DeleteAttribute => self.change_attribute(ticket_name, name, None),
                 _ => Outcome::InvalidArgument,
             },
         };
         let message = Message { outcome, ..header(&self.context, Command::Result, Body::Empty) };
         self.context.outs.push(Out::Answer { client, message, last: true });
+    }
+
+    fn change_attribute(&mut self, ticket_name: &str, name: &str, value: Option<String>) -> Outcome {
+        let Some(ticket) = self.tickets.get_mut(ticket_name) else { return Outcome::InvalidArgument };
+        match &value {
+            Some(value) if is_reserved(name) || !is_attribute_name(name) || value.chars().any(char::is_control) => {
+                return Outcome::SyncFail;
+            }
+            Some(value) => {
+                let set = Some(self.context.now.calendar);
+                ticket.attributes.insert(name.to_owned(), Attribute { value: value.clone(), set });
+            }
+            None if ticket.attributes.remove(name).is_none() => return Outcome::NoSuchAttribute,
+            None => {}
+        }
+        changed(&mut self.context, ticket_name, name, value)
     }
 }
 

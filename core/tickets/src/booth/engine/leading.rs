@@ -119,6 +119,8 @@ impl Ticket {
     pub(super) fn new_round(&mut self, context: &mut Context) {
         let now = context.now.monotonic;
         let term = self.next_term(context);
+        // What the time to stop leaves of the lease has to last until the next round is backed.
+        let renewal = self.config.renewal.min(usable(&self.config, self.stop_time) / 2);
         let Role::Leading(leading) = &mut self.role else { return };
         leading.term = term;
         leading.begun = now;
@@ -126,7 +128,8 @@ impl Ticket {
         leading.tries = 0;
         leading.acked.clear();
         let manual = Duration::from_secs(60);
-        leading.next_round = now + if self.config.mode == Mode::Manual { manual } else { self.config.renewal };
+        leading.next_round =
+            now + if self.config.mode == Mode::Manual { manual } else { renewal.max(Duration::from_millis(1)) };
         self.broadcast(context, Command::Heartbeat, Reason::JustSo);
         if context.is_majority(1) {
             self.round_backed(context);
@@ -159,7 +162,7 @@ impl Ticket {
 
     /// A majority follows: the lease runs from the beginning of this round.
     fn round_backed(&mut self, context: &mut Context) {
-        let stop_time = context.config.stop_time;
+        let stop_time = self.stop_time;
         let Role::Leading(leading) = &mut self.role else { return };
         let first = leading.lease_end.is_none();
         leading.backed.get_or_insert(context.now.monotonic);
@@ -179,6 +182,7 @@ impl Ticket {
     fn commit_if_due(&mut self, context: &mut Context) {
         let (now, timeout) = (context.now.monotonic, self.config.timeout);
         let sites = context.others().filter(|peer| peer.kind == Kind::Site);
+        let unbroken = self.is_unbroken(now);
         let Role::Leading(leading) = &mut self.role else { return };
         let all_sites = sites.into_iter().all(|peer| leading.sites_acked.contains(&peer.id));
         if leading.committed || leading.giving_up.is_some() || !leading.has_lease() || !self.is_confirmed(context) {
@@ -187,6 +191,7 @@ impl Ticket {
         let Role::Leading(leading) = &mut self.role else { return };
         // A site that follows does not hold it. What it runs may still be stopping, unless nobody held it.
         let nobody_else = all_sites && matches!(leading.reason, Reason::Admin | Reason::Reacquire);
+        let nobody_else = nobody_else || leading.reason == Reason::Reacquire && unbroken;
         if now >= leading.commit_at || nobody_else {
             self.commit(context);
         } else if !leading.told_pending && now >= leading.since + timeout {
@@ -250,7 +255,7 @@ impl Ticket {
     fn tell_held(&self, context: &mut Context) {
         let Role::Leading(leading) = &self.role else { return };
         if leading.committed && leading.giving_up.is_none() {
-            let word = Word::Held { until: leading.until, term: leading.term };
+            let word = Word::Held { until: leading.until, term: leading.term, grant: self.grant };
             context.outs.push(Out::Effect(Effect::Ticket { ticket: self.config.name.clone(), word }));
         }
     }

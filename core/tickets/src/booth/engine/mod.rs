@@ -29,12 +29,13 @@
 
 mod client;
 mod leading;
+mod status;
 mod ticket;
 
 use super::config::{self, Kind, Mode, Prerequisite};
 use super::seal::{self, Key, Replays};
 use super::text;
-use super::wire::{Body, Command, Leader, Message, SiteId, Stamp, TicketBody};
+use super::wire::{Body, Command, Leader, Message, Outcome, SiteId, Stamp, TicketBody};
 use hakudo_base::{Instant, Random, Severity, UnixTime};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -187,7 +188,8 @@ pub enum Input {
         /// Exit code 0.
         agrees: bool,
     },
-    /// The site can run what depends on the ticket, or not any longer.
+    /// The site can run what depends on the ticket, or not any longer. A site of which nothing was said takes no ticket, but
+    /// goes on with what it held.
     Able {
         /// The ticket.
         ticket: String,
@@ -198,6 +200,52 @@ pub enum Input {
     Stopped {
         /// The ticket.
         ticket: String,
+    },
+    /// How long stopping what depends on the ticket may take from now on, in place of [`Config::stop_time`].
+    StopTime {
+        /// The ticket.
+        ticket: String,
+        /// The bound.
+        stop_time: Duration,
+    },
+    /// What the site knows of a lease that it had before this engine was made. Said before [`Input::Start`], or soon after.
+    KnownLease {
+        /// The ticket.
+        ticket: String,
+        /// The grant.
+        grant: u32,
+        /// The end by the clock of this engine.
+        until: Instant,
+    },
+    /// Somebody at this site asks, and not by booth's messages; answered by [`Effect::Asked`].
+    Ask {
+        /// Comes back with the answers.
+        id: u64,
+        /// The ticket.
+        ticket: String,
+        /// What is asked.
+        ask: Ask,
+    },
+}
+
+/// What can be asked of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Grant it to this site.
+    Grant {
+        /// Without waiting for sites that cannot be reached.
+        immediate: bool,
+    },
+    /// Revoke it from this site.
+    Revoke,
+    /// Set it aside here, or use it again: nothing that the group hears of.
+    Standby(bool),
+    /// Set or remove a geo attribute.
+    Attribute {
+        /// The attribute.
+        name: String,
+        /// Its value; nothing removes it.
+        value: Option<String>,
     },
 }
 
@@ -240,6 +288,22 @@ pub enum Effect {
         /// Its value, or nothing where it was removed.
         value: Option<String>,
     },
+    /// The ticket was set aside here, or is used again.
+    Standby {
+        /// The ticket.
+        ticket: String,
+        /// Aside or not.
+        on: bool,
+    },
+    /// What came of [`Input::Ask`].
+    Asked {
+        /// The question.
+        id: u64,
+        /// The answer.
+        outcome: Outcome,
+        /// Nothing follows.
+        last: bool,
+    },
     /// Something that people should know.
     Event {
         /// How grave it is.
@@ -261,6 +325,9 @@ pub enum Word {
         until: Option<Instant>,
         /// The term, for the CIB.
         term: u32,
+        /// The number of the grant: the same as long as the ticket is held without a break, over restarts too, and never the
+        /// same again at this site.
+        grant: u32,
     },
     /// It is not held here (any longer): stop what depends on it, and answer with [`Input::Stopped`].
     NotHeld {
@@ -268,6 +335,8 @@ pub enum Word {
         owner: Leader,
         /// An administrator revoked it.
         revoked: bool,
+        /// The number of the last grant here; 0 where there was none.
+        grant: u32,
     },
 }
 
@@ -293,6 +362,10 @@ pub struct StoredTicket {
     pub revoked: bool,
     /// The geo attributes.
     pub attributes: BTreeMap<String, String>,
+    /// The number of the last grant to this site.
+    pub grant: u32,
+    /// It is set aside here.
+    pub standby: bool,
 }
 
 /// Counters of the datagrams exchanged with a member.
@@ -461,6 +534,13 @@ impl Engine {
             }
             Input::Able { ticket, able } => self.with(&ticket, |ticket, context| ticket.able(context, able)),
             Input::Stopped { ticket } => self.with(&ticket, |ticket, context| ticket.stopped(context)),
+            Input::StopTime { ticket, stop_time } => {
+                self.with(&ticket, |ticket, context| ticket.stop_time(context, stop_time));
+            }
+            Input::KnownLease { ticket, grant, until } => {
+                self.with(&ticket, |ticket, _| ticket.known_lease(grant, until));
+            }
+            Input::Ask { id, ticket, ask } => self.ask(id, &ticket, ask),
         }
         for ticket in self.tickets.values_mut() {
             ticket.tick(&mut self.context);

@@ -210,6 +210,9 @@ impl World {
         let engine = Engine::new(self.configs[member].clone(), seed, &self.disks[member], now);
         self.members[member] = Member::Engine(Box::new(engine));
         self.input(member, Input::Start);
+        if member < SITES {
+            self.input(member, Input::Able { ticket: TICKET.into(), able: true });
+        }
     }
 
     fn send_message(&mut self, from: usize, to: usize, message: &Message) {
@@ -282,7 +285,7 @@ impl World {
                 cluster.stops = None;
             }
             Effect::Ticket { word: Word::NotHeld { .. }, .. } => self.stop(member),
-            Effect::RunHandler { .. } | Effect::Attribute { .. } => {}
+            Effect::RunHandler { .. } | Effect::Attribute { .. } | Effect::Standby { .. } | Effect::Asked { .. } => {}
             Effect::Event { text, .. } => self.log.push(format!("{:6} {member}: {text}", self.time / MS)),
         }
     }

@@ -81,7 +81,20 @@ pub(super) struct Ticket {
     pub(super) known: Leader,
     pub(super) attributes: BTreeMap<String, Attribute>,
     pub(super) role: Role,
-    able: bool,
+    /// Whether the site can run what depends on it, once that is known.
+    able: Option<bool>,
+    /// How long stopping it may take.
+    pub(super) stop_time: Duration,
+    /// The lease leaves enough for use when the time to stop is taken off.
+    fits: bool,
+    /// The number of the last grant to this site.
+    pub(super) grant: u32,
+    /// The cluster was not told that this grant is over.
+    keeps_grant: bool,
+    /// By the word of an earlier life the lease lasts so long.
+    still_held: Option<Instant>,
+    /// It is set aside here.
+    pub(super) standby: bool,
     /// The cluster was told that it holds the ticket, and has not said since that all is stopped.
     pub(super) running: bool,
     /// The ticket was granted and not revoked: if nobody holds it, some site should.
@@ -125,7 +138,13 @@ impl Ticket {
             promise,
             known,
             role: Role::Idle,
-            able: true,
+            able: None,
+            stop_time: config.stop_time,
+            fits: true,
+            grant: stored.grant,
+            keeps_grant: ours,
+            still_held: None,
+            standby: stored.standby,
             // What ran by the word of an earlier life may still run.
             running: ours,
             wanted: ours,
@@ -147,6 +166,8 @@ impl Ticket {
             vote: self.vote,
             promise: self.promise.map(|promise| (promise.term.min(self.reserved_of(promise)), promise.leader)),
             revoked: self.known == Leader::Nobody,
+            grant: self.grant,
+            standby: self.standby,
             attributes: self
                 .attributes
                 .iter()
@@ -188,7 +209,7 @@ impl Ticket {
         let ours = self.known == Leader::Site(context.config.local);
         if !ours {
             self.tell_not_held(context);
-        } else if !self.is_manual() {
+        } else {
             // The others may know better; they have this long to say so.
             self.next_try = Some(context.now.monotonic + self.config.timeout);
         }
@@ -244,9 +265,11 @@ impl Ticket {
         self.farewell = Some(Farewell { message, silent, left: self.config.retries, next });
     }
 
-    pub(super) fn tell_not_held(&self, context: &mut Context) {
+    pub(super) fn tell_not_held(&mut self, context: &mut Context) {
+        (self.keeps_grant, self.still_held) = (false, None);
         let (ticket, revoked) = (self.config.name.clone(), self.known == Leader::Nobody);
-        context.outs.push(Out::Effect(Effect::Ticket { ticket, word: Word::NotHeld { owner: self.known, revoked } }));
+        let word = Word::NotHeld { owner: self.known, revoked, grant: self.grant };
+        context.outs.push(Out::Effect(Effect::Ticket { ticket, word }));
     }
 
     pub(super) fn event(&self, context: &mut Context, severity: Severity, text: impl Into<String>) {
@@ -576,7 +599,7 @@ impl Ticket {
     // What the site says.
 
     pub(super) fn able(&mut self, context: &mut Context, able: bool) {
-        self.able = able;
+        self.able = Some(able);
         if !able && matches!(self.role, Role::Leading(_)) {
             self.event(context, Severity::Warning, "cannot be served here any longer, giving it up");
             self.give_up(context, false);
@@ -584,7 +607,47 @@ impl Ticket {
     }
 
     pub(super) fn is_able(&self) -> bool {
-        self.able
+        self.able == Some(true) && self.fits
+    }
+
+    /// What was held goes on until the site says that it cannot.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.able != Some(false)
+    }
+
+    pub(super) fn stop_time(&mut self, context: &mut Context, stop_time: Duration) {
+        self.stop_time = stop_time;
+        let usable = super::leading::usable(&self.config, stop_time);
+        let fits = self.is_manual() || usable >= self.config.timeout * 2;
+        if self.fits && !fits {
+            let (stop, wait) = (stop_time.as_secs(), self.config.acquire_after.as_secs());
+            let text = format!(
+                "not taken here: stopping what depends on it may take {stop} s, and the others wait for {wait} s of it \
+                 only, which leaves too little of the lease; make acquire-after or expire longer, or the timeouts of the \
+                 stops shorter"
+            );
+            self.event(context, Severity::Error, text);
+        }
+        self.fits = fits;
+    }
+
+    pub(super) fn known_lease(&mut self, grant: u32, until: Instant) {
+        if self.keeps_grant && self.grant == grant && !self.is_manual() {
+            self.still_held = self.still_held.max(Some(until));
+        }
+    }
+
+    /// The lease of the same grant never ended: nobody else can have held the ticket since.
+    pub(super) fn is_unbroken(&self, now: Instant) -> bool {
+        self.keeps_grant && self.still_held.is_some_and(|until| now < until)
+    }
+
+    /// Which grant this is: the one that was never taken back, or a new one.
+    pub(super) fn number_grant(&mut self, reason: Reason) {
+        if !(self.keeps_grant && reason == Reason::Reacquire) {
+            (self.grant, self.still_held) = (self.term, None);
+        }
+        self.keeps_grant = true;
     }
 
     pub(super) fn stopped(&mut self, context: &mut Context) {
@@ -628,7 +691,7 @@ impl Ticket {
                 if !self.is_manual() {
                     self.stand(context, reason, silent);
                 } else if all && self.claims.is_empty() {
-                    self.lead_manually(context);
+                    self.lead_manually(context, Reason::Admin);
                 } else {
                     self.role = Role::Idle;
                     self.outcomes.push(if all { Outcome::Overgrant } else { Outcome::SyncFail });
@@ -638,6 +701,11 @@ impl Ticket {
             _ => {}
         }
         if self.is_manual() {
+            let again = matches!(self.role, Role::Idle) && self.known == Leader::Site(context.config.local);
+            if again && self.next_try.is_some_and(|at| now >= at) {
+                self.next_try = None;
+                self.lead_manually(context, Reason::Reacquire);
+            }
             return;
         }
         if let (Leader::Site(holder), None) = (self.known, self.promised(now)) {
@@ -709,7 +777,8 @@ impl Ticket {
                     let promise = self.promise.map(|promise| promise.until);
                     promise.into_iter().chain(self.next_try).min()
                 }
-                _ if (self.wanted || self.granting) && self.able => self.next_try,
+                _ if self.is_manual() => self.next_try,
+                _ if (self.wanted || self.granting) && self.may_go_on() => self.next_try,
                 _ => None,
             },
         };

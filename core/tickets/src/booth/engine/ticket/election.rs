@@ -32,7 +32,8 @@ impl Ticket {
             || self.lost == Reason::Reacquire
             || fulfilled(&self.config.prerequisites, When::Auto, &self.attributes);
         let idle = !self.running || self.lost == Reason::Reacquire;
-        context.is_site() && !self.is_manual() && self.able && idle && prerequisites
+        let able = if self.lost == Reason::Reacquire { self.may_go_on() } else { self.is_able() };
+        context.is_site() && !self.is_manual() && able && idle && prerequisites
     }
 
     /// Begins to acquire the ticket.
@@ -76,7 +77,7 @@ impl Ticket {
     pub(in super::super) fn agreed(&mut self, context: &mut Context, reason: Reason) {
         let now = context.now.monotonic;
         if self.is_manual() && self.immediate {
-            return self.lead_manually(context);
+            return self.lead_manually(context, Reason::Admin);
         }
         // Before a takeover, members that do not keep their promises are asked whether they remember.
         let doubtful = |peer: &&super::super::Peer| match reason {
@@ -85,7 +86,11 @@ impl Ticket {
         };
         let silent: Members = context.others().filter(doubtful).map(|peer| peer.id).collect();
         if silent.is_empty() {
-            return if self.is_manual() { self.lead_manually(context) } else { self.stand(context, reason, silent) };
+            return if self.is_manual() {
+                self.lead_manually(context, Reason::Admin)
+            } else {
+                self.stand(context, reason, silent)
+            };
         }
         self.claims.clear();
         self.role = Role::Asking { reason, silent, until: now + self.config.timeout };
@@ -137,14 +142,16 @@ impl Ticket {
         self.role = Role::Leading(Leading::new(reason, commit_at, now));
         // The promise to itself: whatever comes, it is on disk before the first heartbeat.
         self.promise = None;
+        self.number_grant(reason);
         self.promise_to(context, local, self.term, now + drift::lengthen(self.expire()));
         self.new_round(context);
     }
 
-    pub(in super::super) fn lead_manually(&mut self, context: &mut Context) {
+    pub(in super::super) fn lead_manually(&mut self, context: &mut Context, reason: Reason) {
         let (now, local) = (context.now.monotonic, context.config.local);
         self.next_term(context);
-        self.role = Role::Leading(Leading::new(Reason::Admin, now, now));
+        self.number_grant(reason);
+        self.role = Role::Leading(Leading::new(reason, now, now));
         self.claims.insert(local);
         self.promise_to(context, local, self.term, now);
         self.new_round(context);

@@ -1,0 +1,227 @@
+//! A group of members that hear each other at once, and what each of them is told.
+
+use super::*;
+use crate::booth::config as booth_config;
+use crate::config::{MemberEntry, MemberKind, TicketConfig};
+use crate::request::Outcome as Did;
+use hakudo_base::UnixTime;
+
+const TEXT: &str = "site=10.0.0.1\nsite=10.0.0.2\narbitrator=10.0.0.3\nticket=T\nexpire=10\ntimeout=1\nretries=3\n";
+
+fn address(index: usize) -> IpAddr {
+    IpAddr::from([10, 0, 0, index as u8 + 1])
+}
+
+struct World {
+    now: Now,
+    members: Vec<BoothMember>,
+    /// What was stored last.
+    disks: Vec<Option<Vec<u8>>>,
+    words: Vec<(usize, TicketWord)>,
+    leases: Vec<(usize, u64)>,
+    replies: Vec<(u64, Reply)>,
+    /// Confirmations at these are never answered.
+    unsure: Vec<usize>,
+    dead: Vec<usize>,
+    confirmed: usize,
+}
+
+fn make(index: usize, stored: Option<&[u8]>, now: Now) -> BoothMember {
+    let file = booth_config::read(TEXT).group.unwrap();
+    let addresses: Vec<IpAddr> = (0..3).map(address).collect();
+    let members = addresses.iter().zip(&file.members).map(|(address, member)| MemberEntry {
+        id: BoothSetup::member_id(*address),
+        name: address.to_string(),
+        kind: if member.kind == booth_config::Kind::Site { MemberKind::Site } else { MemberKind::Arbitrator },
+        addresses: Vec::new(),
+        key: None,
+    });
+    let group = Group {
+        name: "g".into(),
+        members: members.collect(),
+        tickets: vec![TicketConfig::new("T")],
+        ..Group::default()
+    };
+    let setup = BoothSetup { file, addresses, local: address(index), key: None, utc_offset: 0 };
+    BoothMember::new(&setup, group, index as u64, stored, now).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Now { monotonic: Instant::from_millis(5000), calendar: UnixTime::from_seconds(1_795_000_000) };
+        let members = (0..3).map(|index| make(index, None, now)).collect();
+        let mut world = Self {
+            now,
+            members,
+            disks: vec![None; 3],
+            words: Vec::new(),
+            leases: Vec::new(),
+            replies: Vec::new(),
+            unsure: Vec::new(),
+            dead: Vec::new(),
+            confirmed: 0,
+        };
+        (0..3).for_each(|index| world.begin(index));
+        world
+    }
+
+    fn begin(&mut self, index: usize) {
+        self.tell(index, Input::Timer);
+        if index < 2 {
+            self.tell(index, Input::Able { ticket: "T".into(), able: Ok(()) });
+        }
+    }
+
+    fn tell(&mut self, index: usize, input: Input) {
+        let mut inputs = VecDeque::from([(index, input)]);
+        while let Some((index, input)) = inputs.pop_front() {
+            if self.dead.contains(&index) {
+                continue;
+            }
+            let mut wanted = Vec::new();
+            self.members[index].handle(self.now, Told::Input(input), &mut wanted);
+            for wanted in wanted {
+                let Wanted::Effect(effect) = wanted else { continue };
+                match effect {
+                    Effect::Send { to, message } => {
+                        let from = BoothSetup::member_id(address(index));
+                        let to = (0..3).find(|other| BoothSetup::member_id(address(*other)) == to).unwrap();
+                        inputs.push_back((to, Input::Received { from, message }));
+                    }
+                    Effect::Persist { seq, state } => {
+                        self.disks[index] = Some(state);
+                        inputs.push_back((index, Input::Done(seq)));
+                    }
+                    Effect::Confirm { seq } => {
+                        self.confirmed += 1;
+                        if !self.unsure.contains(&index) {
+                            inputs.push_back((index, Input::Done(seq)));
+                        }
+                    }
+                    Effect::Ticket(word) => self.words.push((index, word)),
+                    Effect::Lease { generation, .. } => self.leases.push((index, generation)),
+                    Effect::Reply { id, reply } => self.replies.push((id, reply)),
+                    Effect::WouldHold { .. } | Effect::Check(_) | Effect::Event(_) => {}
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, milliseconds: u64) {
+        for _ in 0..milliseconds / 10 {
+            self.now.monotonic = self.now.monotonic + Duration::from_millis(10);
+            self.now.calendar = UnixTime::from_millis(self.now.calendar.millis() + 10);
+            for index in 0..3 {
+                if self.members[index].deadline().is_some_and(|deadline| deadline <= self.now.monotonic) {
+                    self.tell(index, Input::Timer);
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, index: usize, id: u64, request: Request) {
+        let request = RequestEnvelope { who: "root".into(), at: self.now.calendar, request };
+        self.tell(index, Input::Request { id, request });
+    }
+
+    fn grant(&mut self, index: usize, id: u64) {
+        let site = BoothSetup::member_id(address(index));
+        self.ask(index, id, Request::Grant { ticket: "T".into(), site, force: false });
+    }
+
+    fn holdings(&self, index: usize) -> Vec<(u64, bool)> {
+        let of_it = self.words.iter().filter(|(of, _)| *of == index);
+        of_it.map(|(_, word)| (word.generation, matches!(word.holding, Holding::Held { .. }))).collect()
+    }
+}
+
+#[test]
+fn a_grant_is_one_word_and_a_renewal_only_a_lease() {
+    let mut world = World::new();
+    world.grant(0, 7);
+    assert_eq!(world.holdings(0), [(0, false), (1, true)]);
+    let Some((7, Reply::Done(Did::Granted { generation: 1, .. }))) = world.replies.first() else {
+        panic!("{:?}", world.replies)
+    };
+    world.run(11_000);
+    assert_eq!(world.holdings(0), [(0, false), (1, true)], "a renewal is no news");
+    assert!(world.leases.len() >= 2 && world.leases.iter().all(|lease| *lease == (0, 1)), "{:?}", world.leases);
+    world.ask(0, 8, Request::Status);
+    let Some((8, Reply::Done(Did::Status(status)))) = world.replies.last() else { panic!("{:?}", world.replies) };
+    assert_eq!(status.tickets[0].holder, Some(BoothSetup::member_id(address(0))));
+    assert_eq!(status.protocol, crate::Protocol::Booth);
+}
+
+#[test]
+fn a_new_speaker_goes_on_with_the_same_grant() {
+    let mut world = World::new();
+    world.grant(0, 1);
+    let (_, word) = world.words.iter().rfind(|(of, _)| *of == 0).unwrap().clone();
+    let Holding::Held { until, .. } = word.holding else { panic!("{word:?}") };
+    // The other site is away: nothing but the known lease says that nobody else can have had the ticket.
+    world.dead = vec![1];
+    world.members[0] = make(0, world.disks[0].as_deref(), world.now);
+    world.words.clear();
+    world.tell(0, Input::KnownLease { ticket: "T".into(), generation: word.generation, until });
+    world.begin(0);
+    world.run(4000);
+    assert_eq!(world.holdings(0), [(word.generation, true)]);
+    // Without knowing of a lease it is a new grant, and what ran by the old one is stopped first.
+    world.run(1000);
+    world.dead = vec![1, 2];
+    world.run(30_000);
+    assert_eq!(world.holdings(0), [(word.generation, true), (word.generation, false)]);
+    world.dead.clear();
+    world.tell(0, Input::Stopped { ticket: "T".into(), generation: 99 });
+    world.tell(0, Input::Stopped { ticket: "T".into(), generation: word.generation });
+    world.run(10_000);
+    let held: Vec<_> = world.words.iter().filter(|(_, word)| matches!(word.holding, Holding::Held { .. })).collect();
+    assert_eq!(held.len(), 2, "{held:?}");
+}
+
+#[test]
+fn a_speaker_that_is_not_confirmed_says_nothing() {
+    let mut world = World::new();
+    world.unsure = vec![1];
+    // Its vote would count: the arbitrator is away.
+    world.dead = vec![2];
+    world.grant(0, 1);
+    world.run(2000);
+    assert!(world.holdings(0).iter().all(|(_, held)| !held));
+    assert!(world.confirmed > 0);
+    world.unsure.clear();
+    world.run(5000);
+    assert_eq!(world.holdings(0).last().map(|(_, held)| *held), Some(true));
+}
+
+#[test]
+fn what_booth_does_not_know_is_refused_with_words() {
+    let mut world = World::new();
+    let there = BoothSetup::member_id(address(1));
+    world.ask(0, 1, Request::Move { ticket: "T".into(), to: there, dry_run: false });
+    world.ask(0, 2, Request::Grant { ticket: "T".into(), site: there, force: false });
+    world.ask(0, 3, Request::Revoke { ticket: "T".into(), force: false });
+    world.ask(0, 4, Request::Grant { ticket: "U".into(), site: there, force: false });
+    let refused = |reply: &Reply| match reply {
+        Reply::Refused(refusal) => refusal.to_string(),
+        other => format!("{other:?}"),
+    };
+    let told: Vec<String> = world.replies.iter().map(|(_, reply)| refused(reply)).collect();
+    assert!(told[0].contains("which does not know moving a ticket"), "{}", told[0]);
+    assert_eq!(told[1], format!("member {there} decides on this: ask it there"));
+    assert_eq!(told[2..], ["Done(NotHeld)", "ticket \"U\" does not exist"]);
+}
+
+#[test]
+fn an_attribute_and_a_standby_are_told_to_the_cluster() {
+    let mut world = World::new();
+    world.grant(0, 1);
+    let site = BoothSetup::member_id(address(0));
+    let (ticket, name, value) = ("T".to_owned(), "state".to_owned(), Some("ACTIVE".to_owned()));
+    world.ask(0, 2, Request::Attribute { ticket: ticket.clone(), site, name, value });
+    world.ask(0, 3, Request::Standby { ticket, on: true });
+    let (_, word) = world.words.last().unwrap();
+    assert_eq!((word.attributes.get("state").map(String::as_str), word.standby), (Some("ACTIVE"), true));
+    assert!(matches!(word.holding, Holding::Held { .. }));
+    assert!(world.replies.iter().all(|(_, reply)| matches!(reply, Reply::Done(_))), "{:?}", world.replies);
+}
