@@ -6,7 +6,7 @@
 //! is quadratic) and the number of name space declarations (each copies all those in scope). Entities of the text's own
 //! cannot exist because a document type declaration is refused. All time and memory is then linear in the text.
 //!
-//! Names and values repeat thousands of times in a CIB. The reader shares equal ones through a table of fixed size, so that
+//! Names and values repeat thousands of times in a CIB. The reader shares equal ones through a table of bounded size, so that
 //! a large status section takes about as much memory as its text.
 
 use crate::document::{Attribute, Document, Element, Node, Position};
@@ -80,7 +80,7 @@ fn read_whole(text: &str) -> Result<Document, ParseError> {
         let message = error.to_string().replace(&format!(" at {position}"), "");
         ParseError { position: Position { line: position.row, column: position.col }, message }
     })?;
-    let mut builder = Builder { text, lines: Lines::new(text), shared: Shared::new() };
+    let mut builder = Builder { text, lines: Lines::new(text), shared: Shared::new(text) };
     let root = builder.build(parsed.root_element());
     Ok(Document::with_comments(root, comments_around(&parsed)))
 }
@@ -233,19 +233,21 @@ struct Shared {
 }
 
 impl Shared {
-    const PLACES: usize = 1 << 13;
     /// Longer strings hardly ever repeat.
     const LONGEST: usize = 128;
 
-    fn new() -> Self {
-        Self { table: vec![None; Self::PLACES] }
+    /// A table for the strings of a text.
+    fn new(text: &str) -> Self {
+        let places = (text.len() / 128).next_power_of_two().clamp(1 << 7, 1 << 15);
+        Self { table: vec![None; places] }
     }
 
     fn get(&mut self, text: &str) -> Arc<str> {
         if text.len() > Self::LONGEST {
             return text.into();
         }
-        let place = &mut self.table[hash(text.as_bytes()) as usize % Self::PLACES];
+        let places = self.table.len();
+        let place = &mut self.table[hash(text.as_bytes()) as usize % places];
         match place {
             Some(known) if &**known == text => Arc::clone(known),
             _ => Arc::clone(place.insert(text.into())),

@@ -54,10 +54,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Plans again and again as for the cluster itself, and prints in milliseconds of processor time how long reading and the
-/// best of the plans took, how many actions there are, the largest size of the process in KiB, and then each phase of that
-/// plan with its time, `name=time`.
+/// best of the plans took, how many actions there are, the largest size of the process in KiB until the first plan was made,
+/// and then each phase of the best plan with its time, `name=time`.
 fn time(cib: &Document, now: UnixTime, repeat: u32, read: f64) -> Result<(), Box<dyn std::error::Error>> {
-    let (mut best, mut phases_of_best, mut actions) = (f64::INFINITY, Vec::new(), 0);
+    let (mut best, mut phases_of_best, mut actions, mut peak) = (f64::INFINITY, Vec::new(), 0, None);
     for _ in 0..repeat.max(1) {
         let mut phases = Vec::new();
         let began = processor_seconds();
@@ -71,14 +71,20 @@ fn time(cib: &Document, now: UnixTime, repeat: u32, read: f64) -> Result<(), Box
             (best, phases_of_best) = (last - began, phases);
         }
         actions = plan.transition.synapses.len();
+        peak.get_or_insert_with(largest_size);
     }
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let peak = peak.trim().trim_end_matches(" kB");
+    let peak = peak.unwrap_or_default();
     print!("{:.2} {:.2} {actions} {peak}", read * 1e3, best * 1e3);
     phases_of_best.iter().for_each(|(phase, took)| print!(" {}={:.3}", phase.replace(' ', "-"), took * 1e3));
     println!();
     Ok(())
+}
+
+/// The largest size of this process so far, in KiB.
+fn largest_size() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    size.trim().trim_end_matches(" kB").to_owned()
 }
 
 /// The time that this process has computed for, so that what else the machine does counts little.

@@ -86,7 +86,7 @@ fn large(target: &Target, folder: &Path, runs: usize) -> Result<()> {
         &format!("{seconds:.2} s (reading {read:.0} ms, plan {plan:.0} ms), {peak} MiB"),
         &format!("{} s{memory}", target.seconds),
         met,
-        &if target.paired { peer(&file, &["-R", "-Q"])? } else { "not asked".to_owned() },
+        &if target.paired { peer(&file, &["-R", "-Q"], seconds)? } else { "not asked".to_owned() },
         target.reference,
     );
     Ok(())
@@ -100,7 +100,7 @@ fn simulated(folder: &Path, runs: usize) -> Result<()> {
         &seconds(ours),
         &format!("{SIMULATED_TARGET} s"),
         ours.is_some_and(|ours| ours <= SIMULATED_TARGET),
-        &peer(&file, &["-S"])?,
+        &peer(&file, &["-S"], ours.unwrap_or(f64::INFINITY))?,
         "150 s",
     );
     Ok(())
@@ -137,7 +137,7 @@ fn corpus(folder: &Path, runs: usize) -> Result<()> {
         &format!("{:.1} ms", ours * 1e3),
         &format!("{:.0} ms", CASE_TARGET * 1e3),
         ours <= CASE_TARGET,
-        &theirs.map_or("not asked".to_owned(), |theirs| format!("{:.1} ms", theirs * 1e3)),
+        &theirs.map_or("not asked".to_owned(), |theirs| format!("{:.1} ms: {:.1} times", theirs * 1e3, theirs / ours)),
         "97 ms",
     );
     if installed { slowest(&cases, folder) } else { Ok(()) }
@@ -145,15 +145,21 @@ fn corpus(folder: &Path, runs: usize) -> Result<()> {
 
 /// The ten cases that take the peer longest, planned in process by both.
 fn slowest(cases: &Path, folder: &Path) -> Result<()> {
+    let longest_first = |times: &mut Vec<(String, f64)>| times.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut all = profile(&[PEER], cases, 1)?;
-    all.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let ten = folder.join("ten");
-    std::fs::create_dir_all(&ten)?;
-    for (name, _) in all.iter().take(10) {
-        std::fs::copy(cases.join(name), ten.join(name)).with_context(|| format!("cannot copy {name}"))?;
+    longest_first(&mut all);
+    let candidates = folder.join("slow");
+    std::fs::create_dir_all(&candidates)?;
+    // One look at each may be wrong about some of them.
+    for (name, _) in all.iter().take(20) {
+        std::fs::copy(cases.join(name), candidates.join(name)).with_context(|| format!("cannot copy {name}"))?;
     }
     const REPEAT: u32 = 20;
-    let (ours, theirs) = (profile(&[HAKUDO, "simulate"], &ten, REPEAT)?, profile(&[PEER], &ten, REPEAT)?);
+    let mut theirs = profile(&[PEER], &candidates, REPEAT)?;
+    longest_first(&mut theirs);
+    theirs.truncate(10);
+    let mut ours = profile(&[HAKUDO, "simulate"], &candidates, REPEAT)?;
+    ours.retain(|(name, _)| theirs.iter().any(|(slow, _)| slow == name));
     let sum = |times: &[(String, f64)]| times.iter().map(|(_, seconds)| seconds).sum::<f64>() / f64::from(REPEAT);
     let (own, other) = (sum(&ours), sum(&theirs));
     row(
@@ -192,13 +198,16 @@ fn write(folder: &Path, cluster: &Cluster) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn peer(file: &Path, options: &[&str]) -> Result<String> {
+/// The time that the peer needs, and how many times ours that is.
+fn peer(file: &Path, options: &[&str], ours: f64) -> Result<String> {
     if !process::is_installed(PEER) {
         return Ok("not installed".into());
     }
     let mut words = vec![PEER, "-x", text(file)?];
     words.extend(options);
-    Ok(seconds(took(&words)?))
+    let theirs = took(&words)?;
+    let times = theirs.unwrap_or(PATIENCE.as_secs_f64()) / ours;
+    Ok(format!("{}: {times:.0} times", seconds(theirs)))
 }
 
 /// The processor time that a program needs, in seconds; nothing if we do not wait for it that long.

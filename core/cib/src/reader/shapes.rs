@@ -23,7 +23,7 @@ pub(super) fn read(text: &str) -> Option<Document> {
         text,
         at: 0,
         lines: Lines::new(text),
-        shared: Shared::new(),
+        shared: Shared::new(text),
         shapes: Vec::new(),
         previous: 0,
         values: Vec::new(),

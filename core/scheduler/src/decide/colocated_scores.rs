@@ -190,13 +190,14 @@ impl Planner {
         let source_table = self.table_for_matching(source, colocation);
         // A guest node may stand for its host: then the names of the nodes themselves say nothing.
         let by_name = &*colocation.attribute == "#uname"
-            && [Some(source), target].into_iter().flatten().all(|resource| {
-                !self.model.is_bundled(resource) && self.resource(resource).meta("container-attribute-target").is_none()
-            });
+            && (!self.model.have_remote_nodes
+                || [Some(source), target].into_iter().flatten().all(|resource| {
+                    !self.model.is_bundled(resource)
+                        && self.resource(resource).meta("container-attribute-target").is_none()
+                }));
         let mut by_value = None;
         for node in nodes {
-            // A remote node of which no status is known yet has no name to compare.
-            let score = if by_name && self.model.node(node).attribute("#uname").is_some() {
+            let score = if by_name && self.node_ranks.has_name(node) {
                 source_table
                     .get(node)
                     .filter(|_| self.model.node(node).is_usable())

@@ -38,9 +38,7 @@ impl Planner {
         for index in (0..u32::try_from(self.actions.len()).unwrap_or(u32::MAX)).rev() {
             self.include(ActionIndex(index), &mut included);
         }
-        for (id, action) in (0u32..).zip(included) {
-            transition.synapses.push(self.synapse(id, action));
-        }
+        transition.synapses = (0u32..).zip(included).map(|(id, action)| self.synapse(id, action)).collect();
         transition
     }
 
@@ -474,5 +472,9 @@ impl Planner {
 
 /// The name of a meta-attribute in a graph.
 fn meta_name(name: &str) -> String {
-    format!("CRM_meta_{}", name.replace('-', "_"))
+    const PREFIX: &str = "CRM_meta_";
+    let mut text = String::with_capacity(PREFIX.len() + name.len());
+    text.push_str(PREFIX);
+    text.extend(name.chars().map(|c| if c == '-' { '_' } else { c }));
+    text
 }

@@ -9,11 +9,18 @@ use std::cmp::{Ordering as Order, Reverse};
 pub(crate) struct NodeRanks {
     by_name: Vec<usize>,
     in_table: Vec<usize>,
+    /// Whether the node has its name as an attribute: a remote node has none before anything is known of its status.
+    named: Vec<bool>,
 }
 
 impl NodeRanks {
     fn by_name(&self, node: NodeIndex) -> usize {
         self.by_name.get(node.index()).copied().unwrap_or(usize::MAX)
+    }
+
+    /// The name of the node can be compared.
+    pub(crate) fn has_name(&self, node: NodeIndex) -> bool {
+        self.named.get(node.index()).copied().unwrap_or(false)
     }
 
     /// The place in Pacemaker's tables of nodes.
@@ -28,7 +35,11 @@ impl Planner {
         let count = self.model.nodes.len();
         let mut by_name: Vec<NodeIndex> = self.model.nodes().collect();
         by_name.sort_by(|a, b| self.model.node(*a).name.cmp(&self.model.node(*b).name));
-        let mut ranks = NodeRanks { by_name: vec![usize::MAX; count], in_table: vec![usize::MAX; count] };
+        let mut ranks = NodeRanks {
+            by_name: vec![usize::MAX; count],
+            in_table: vec![usize::MAX; count],
+            named: self.model.nodes.iter().map(|node| node.attribute("#uname").is_some()).collect(),
+        };
         for (rank, node) in by_name.into_iter().enumerate() {
             ranks.by_name[node.index()] = rank;
         }
