@@ -137,6 +137,9 @@ impl Controller {
         if !self.leads() || !self.synced || self.waits_until().is_some_and(|until| self.now < until) {
             return;
         }
+        if self.lease_runs_out() || !self.unclaimed_tickets().is_empty() {
+            return;
+        }
         self.walk_on(effects);
         if self.leader.walk.as_ref().is_some_and(|walk| walk.finished() || self.only_fencing_flies(walk)) {
             self.end_walk();

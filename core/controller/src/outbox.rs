@@ -98,6 +98,11 @@ impl Outbox {
         });
     }
 
+    /// A command of this kind was not heard yet.
+    pub(crate) fn holds(&self, fits: impl Fn(&Command) -> bool) -> bool {
+        self.waiting.iter().any(|(_, command)| fits(command))
+    }
+
     /// The numbers of what was not heard yet.
     pub(crate) fn numbers(&self) -> BTreeSet<u64> {
         self.waiting.iter().map(|(number, _)| *number).collect()

@@ -86,6 +86,13 @@ impl Tickets {
         self.number += 1;
     }
 
+    /// What was done by hand to a ticket counts no more, because a group decides on it. False where nothing was done.
+    pub(crate) fn leave_to_group(&mut self, ticket: &str) -> bool {
+        let known = self.states.remove(ticket).is_some();
+        self.number += u64::from(known);
+        known
+    }
+
     /// Carries a change out; false where there was nothing to change.
     ///
     /// # Errors

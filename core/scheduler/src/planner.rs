@@ -73,6 +73,8 @@ pub(crate) struct Planner {
     /// The colocations in which it is the primary.
     pub(crate) with_this: BTreeMap<ResourceId, Vec<ColocationIndex>>,
     pub(crate) ticket_constraints: Vec<TicketConstraint>,
+    /// Constraints that name a ticket and are ignored because they are wrong, by ticket.
+    pub(crate) wrong_ticket_constraints: BTreeMap<String, String>,
     /// Bundle containers that must stop because of what failed inside.
     pub(crate) stop_needed: Vec<ResourceId>,
     /// Comparisons of today's parameters with those of the history that must wait until containers have a place.

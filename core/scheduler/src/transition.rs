@@ -48,6 +48,8 @@ pub struct TicketUse {
     pub started: bool,
     /// All of them will be once the plan is carried out, or are stopped because somebody wants that; or why not.
     pub able: Result<(), String>,
+    /// A constraint that names it is wrong and is ignored: what it means runs without the ticket, and counts as active.
+    pub unread: bool,
     /// The primitives that need it, by [`ResourceRef::id`].
     pub resources: BTreeSet<String>,
     /// The nodes on which they are active are to be fenced when the ticket is lost (`loss-policy="fence"`).

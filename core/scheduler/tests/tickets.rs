@@ -226,3 +226,18 @@ fn only_the_promoted_role_is_given_up_where_only_that_needs_the_ticket() {
     );
     check_guards(&Cluster { resources: PLAIN, tickets: LEASED, ..Cluster::default() }, expect![""]);
 }
+
+#[test]
+fn a_constraint_that_is_wrong_says_nothing_good() {
+    let constraints = r#"<rsc_ticket id="web-T" rsc="web" ticket="T" loss-policy="stop"/>
+        <rsc_ticket id="wrong-T" rsc="nonsense" ticket="T"/>
+        <rsc_ticket id="wrong-U" rsc="web" rsc-role="nonsense" ticket="U"/>"#;
+    let cluster = Cluster { resources: WEB, constraints, tickets: GRANTED, ..Cluster::default() };
+    check(
+        &cluster,
+        expect![[r#"
+        T: active true, started false, able Err("the constraint wrong-T is wrong and ignored")
+        U: active true, started false, able Err("the constraint wrong-U is wrong and ignored")
+    "#]],
+    );
+}

@@ -374,9 +374,8 @@ impl Member {
             self.promise(coordinator, Message::Released { generation, failed });
             said = true;
         }
-        if said {
-            self.site.released_at = Some(self.now);
-        }
+        // What the table does not know any more needs no word, and no time to say it again.
+        self.site.released_at = said.then_some(self.now);
     }
 
     pub(crate) fn site_deadline(&self) -> Option<Instant> {
@@ -459,4 +458,23 @@ fn same_but_for_the_end(a: &TicketWord, b: &TicketWord) -> bool {
     let Holding::Held { until, .. } = &b.holding else { return false };
     let Holding::Held { stop_time, .. } = a.holding else { return false };
     TicketWord { holding: Holding::Held { until: *until, stop_time }, ..a.clone() } == *b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TicketConfig;
+    use crate::config::tests::group;
+
+    #[test]
+    fn a_grant_that_is_gone_is_not_waited_for() {
+        let now = Instant::from_millis(60_000);
+        let mut member = Member::new(MemberId(1), group(vec![TicketConfig::new("t")]), 1, None, Instant::ZERO).unwrap();
+        member.now = now;
+        member.coordinator = Some(MemberId(2));
+        member.stored.released.insert(77);
+        member.site.released_at = Some(Instant::ZERO);
+        member.mind_site();
+        assert!(member.site_deadline().is_none_or(|at| at > now), "{:?}", member.site_deadline());
+    }
 }

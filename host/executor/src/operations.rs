@@ -32,7 +32,8 @@ pub(crate) enum Input {
         call: AgentCall,
         note: Vec<u8>,
     },
-    /// Of the executor itself: what is to be stopped whoever asks. No start that has not begun comes before it.
+    /// Of the executor itself: what is to be stopped whoever asks, and soon. A start that waits does not begin any more, and
+    /// one that runs is ended early.
     Insist {
         call: AgentCall,
         note: Vec<u8>,
@@ -228,6 +229,10 @@ impl Operations {
         let waiting: Vec<u64> = self.calls_of(&call.resource).filter(waits).map(|entry| entry.call.call).collect();
         for number in waiting {
             self.cancel(number, effects);
+        }
+        let runs = |entry: &&Entry| matches!(entry.state, State::Running { .. }) && starts(&entry.call);
+        for entry in self.calls_of(&call.resource).filter(runs) {
+            effects.push(Effect::Terminate { call: entry.call.call });
         }
         call.epoch = self.newest_epoch;
         self.execute(now, call, note, effects);

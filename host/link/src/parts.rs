@@ -1,6 +1,7 @@
 //! Messages that are longer than a seal can be go in parts.
 
 use crate::LONGEST;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The longest thing that is sealed, with its seal, in bytes (Noise has no longer ones).
 pub(crate) const SEALED: usize = 65535;
@@ -33,12 +34,22 @@ pub(crate) fn is_piece(part: &[u8]) -> bool {
     part.first() == Some(&PIECE)
 }
 
-/// Puts the parts of the newest message together. They come by a stream, in order; one that is missing ends the message.
+/// So many messages are put together at the same time; the oldest gives way.
+const MESSAGES: usize = 4;
+
+/// Puts parts together. They come by several streams at once, and so in any order; each comes once, because a seal is opened
+/// only once. A message of which one is missing gives way to later ones.
 #[derive(Debug, Default)]
 pub(crate) struct Gathering {
+    /// The oldest first.
+    begun: VecDeque<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
     number: u32,
-    next: u16,
-    bytes: Vec<u8>,
+    count: u16,
+    pieces: BTreeMap<u16, Vec<u8>>,
 }
 
 impl Gathering {
@@ -57,15 +68,28 @@ impl Gathering {
         let (count, bytes) = rest.split_first_chunk()?;
         let (number, index, count) =
             (u32::from_be_bytes(*number), u16::from_be_bytes(*index), u16::from_be_bytes(*count));
-        if index == 0 {
-            *self = Self { number, next: 0, bytes: Vec::new() };
-        }
-        if number != self.number || index != self.next || self.bytes.len() + bytes.len() > LONGEST {
+        if index >= count {
             return None;
         }
-        self.bytes.extend(bytes);
-        self.next += 1;
-        (self.next == count).then(|| std::mem::take(self).bytes)
+        let known = self.begun.iter().position(|begun| (begun.number, begun.count) == (number, count));
+        let place = known.unwrap_or_else(|| {
+            if self.begun.len() == MESSAGES {
+                self.begun.pop_front();
+            }
+            self.begun.push_back(Begun { number, count, pieces: BTreeMap::new() });
+            self.begun.len() - 1
+        });
+        let begun = self.begun.get_mut(place)?;
+        begun.pieces.insert(index, bytes.to_vec());
+        if begun.pieces.values().map(Vec::len).sum::<usize>() > LONGEST {
+            self.begun.remove(place);
+            return None;
+        }
+        if begun.pieces.len() < usize::from(count) {
+            return None;
+        }
+        let whole = self.begun.remove(place)?;
+        Some(whole.pieces.into_values().flatten().collect())
     }
 }
 
@@ -84,14 +108,29 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_cross_on_several_ways_are_sorted() {
+        let messages: Vec<Vec<u8>> = (1..=2).map(|byte| vec![byte; 4 * PART - 9]).collect();
+        let (first, second) = (cut(7, &messages[0]), cut(8, &messages[1]));
+        let order = [&first[3], &second[0], &first[0], &first[2], &second[3], &second[1], &first[1], &second[2]];
+        let mut gathering = Gathering::default();
+        let came: Vec<_> = order.into_iter().filter_map(|part| gathering.take(part.clone())).collect();
+        assert_eq!(came, messages);
+        assert!(gathering.begun.is_empty());
+    }
+
+    #[test]
     fn a_missing_part_is_no_message() {
         let parts = cut(1, &vec![1; 3 * PART]);
         let mut gathering = Gathering::default();
         for part in [&parts[0], &parts[2], &parts[2]] {
             assert_eq!(gathering.take(part.clone()), None);
         }
-        let again = parts.into_iter().filter_map(|part| gathering.take(part)).count();
-        assert_eq!(again, 1);
+        assert!(gathering.take(parts[1].clone()).is_some(), "whatever the order");
+        for number in 2..100 {
+            assert_eq!(gathering.take(cut(number, &vec![1; 3 * PART])[0].clone()), None);
+        }
+        assert_eq!(gathering.begun.len(), MESSAGES, "what never becomes whole takes no more and more memory");
+        assert_eq!(parts.iter().filter_map(|part| gathering.take(part.clone())).count(), 1);
         for nonsense in [&[][..], &[WHOLE][..], &[PIECE], &[PIECE, 1, 2, 3], &[7; 20]] {
             assert!(gathering.take(nonsense.to_vec()).is_none_or(|message| message.is_empty()));
         }

@@ -71,7 +71,7 @@ pub(crate) struct Task {
     found: mpsc::UnboundedSender<(NodeId, BTreeSet<SocketAddr>)>,
     came: (mpsc::Receiver<Frame>, mpsc::UnboundedReceiver<(NodeId, BTreeSet<SocketAddr>)>),
     begun: StdInstant,
-    /// How many messages were sent.
+    /// The number of the newest message; those of one run begin anywhere, so that parts of two runs do not meet.
     messages: u32,
 }
 
@@ -108,7 +108,7 @@ impl Task {
             found,
             came: (frames_came, found_came),
             begun: StdInstant::now(),
-            messages: 0,
+            messages: first_number(),
         };
         Ok((task, listens))
     }
@@ -117,6 +117,9 @@ impl Task {
         self.speak(speaks);
         self.take_peers();
         let mut look_up = tokio::time::interval(LOOK_UP);
+        // Not begun anew with each event: where many come, nothing else would be asked again.
+        let mut ask_again = tokio::time::interval(ASK_AGAIN);
+        ask_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (datagrams, mut came) = mpsc::channel(256);
         for socket in &self.sockets {
             tokio::spawn(read(socket.clone(), datagrams.clone()));
@@ -138,7 +141,7 @@ impl Task {
                 Some(Frame { bytes, back }) = self.came.0.recv() => self.take(&bytes, &Way::Stream(back)),
                 Some((peer, addresses)) = self.came.1.recv() => self.take_addresses(peer, addresses),
                 _ = look_up.tick() => self.look_up(),
-                () = tokio::time::sleep(ASK_AGAIN), if self.something_waits() => self.ask_again(),
+                _ = ask_again.tick(), if self.something_waits() => self.ask_again(),
             }
             if self.received.is_closed() {
                 return;
@@ -219,7 +222,7 @@ impl Task {
     }
 
     fn send(&mut self, to: NodeId, bytes: Vec<u8>) {
-        self.messages += 1;
+        self.messages = self.messages.wrapping_add(1);
         for part in parts::cut(self.messages, &bytes) {
             self.send_part(to, part);
         }
@@ -267,8 +270,8 @@ impl Task {
         }
     }
 
-    /// Sends something sealed by all ways that may be needed.
-    /// Parts of one message go by stream alone, so that none overtakes another.
+    /// Sends something sealed by all ways that may be needed. Parts of a message go by stream alone: one that is lost costs
+    /// all of it.
     fn transmit(&mut self, to: NodeId, sealed: &[u8], in_parts: bool) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         let long = in_parts || sealed.len() > DATAGRAM;
@@ -339,6 +342,13 @@ impl Task {
             }
         }
     }
+}
+
+fn first_number() -> u32 {
+    let mut bytes = [0; 4];
+    // Without it, parts of this run may meet those of another, and what they make is no message.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u32::from_be_bytes(bytes)
 }
 
 /// Sends at once or not at all: what does not get through is as if it were lost.

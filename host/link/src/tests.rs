@@ -110,6 +110,32 @@ async fn a_wall_against_datagrams_is_got_round() {
 }
 
 #[tokio::test]
+async fn a_lost_question_is_asked_again_whatever_else_comes() {
+    // The place is taken, so that the first question is lost.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap();
+    let a = Link::start(settings(A, shared(1), B, vec![place.to_string()]), true).unwrap();
+    let at_a = a.0.listens()[0];
+    let noise = tokio::spawn(async move {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        loop {
+            let _ = socket.send_to(b"noise", at_a).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    a.0.send(B, b"word".to_vec());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(taken);
+    let listen = vec![place];
+    let b = Settings { listen, ..settings(B, shared(1), A, vec![at_a.to_string()]) };
+    let mut b = Link::start(b, true).unwrap();
+    let came = timeout(Duration::from_millis(1500), b.1.recv()).await;
+    noise.abort();
+    assert_eq!(came.ok().flatten().map(|received| received.bytes).as_deref(), Some(&b"word"[..]));
+}
+
+#[tokio::test]
 async fn addresses_are_read_in_all_forms() {
     for (text, expected) in
         [("127.0.0.1", "127.0.0.1:9929"), ("127.0.0.1:7", "127.0.0.1:7"), ("::1", "[::1]:9929"), ("[::1]:7", "[::1]:7")]

@@ -44,6 +44,22 @@ fn group() -> Group {
 }
 
 fn site(local: u32) -> Cluster {
+    let mut cluster = alone();
+    for node in [1, 2] {
+        cluster.input(node, joins(local));
+    }
+    cluster.run();
+    cluster.log.clear();
+    cluster
+}
+
+fn joins(local: u32) -> Input {
+    let setup = TicketSetup { local, group: group(), stop_time_ms: BTreeMap::new() };
+    Input::Tickets(TicketInput::Group(Some(Box::new(setup))))
+}
+
+/// A cluster that is in no group yet.
+fn alone() -> Cluster {
     let mut cluster = Cluster::settled(2);
     cluster.planner =
         Some(Box::new(|cib| Ok(hakudo_scheduler::plan(cib, UnixTime::from_seconds(1_700_000_000)).transition)));
@@ -58,10 +74,6 @@ fn site(local: u32) -> Cluster {
     ];
     cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
     cluster.run();
-    for node in [1, 2] {
-        let setup = TicketSetup { local, group: group(), stop_time_ms: BTreeMap::new() };
-        cluster.input(node, Input::Tickets(TicketInput::Group(Some(Box::new(setup)))));
-    }
     cluster.run();
     cluster.log.clear();
     cluster
@@ -388,7 +400,7 @@ fn executors_stop_the_service_where_all_nodes_hang() {
             [action-start] web start on n1 begins
             n1 runs web start n1: 0
             [action-done] web start on n1 is done
-            n1 answers client 3: Tickets { answer: Done(Moved { to: MemberId(1), interruption: Some(160ms) }) }
+            n1 answers client 3: Tickets { answer: Done(Moved { to: MemberId(1), interruption: Some(200ms) }) }
         "#]],
     );
 }
@@ -410,8 +422,7 @@ fn a_killed_node_process_is_guarded_too_and_a_new_one_takes_over() {
     // It comes back in time: the lease goes on.
     sites.at(A).restart(1, true);
     sites.at(A).view_as(&[2, 1], &[], true, true);
-    let setup = TicketSetup { local: A, group: group(), stop_time_ms: BTreeMap::new() };
-    sites.at(A).input(1, Input::Tickets(TicketInput::Group(Some(Box::new(setup)))));
+    sites.at(A).input(1, joins(A));
     sites.at(A).take_log();
     sites.pass(Duration::from_secs(20));
     assert!(sites.runs(A) && !sites.runs(B));
@@ -423,4 +434,102 @@ fn a_killed_node_process_is_guarded_too_and_a_new_one_takes_over() {
             [ticket-group] arbitrator coordinates the group
         "#]],
     );
+}
+
+fn modify(xml: String) -> Request {
+    let operations = vec![ChangeOperation::Modify { xml, create_in: None }];
+    Request::Change(Change { operations, if_version: None, force: true })
+}
+
+fn role(role: &str) -> Request {
+    modify(format!(
+        "<primitive id='web'><meta_attributes id='m'><nvpair id='m-r' name='target-role' value='{role}'/>\
+         </meta_attributes></primitive>"
+    ))
+}
+
+#[test]
+fn nothing_begins_when_a_lease_is_over_before_all_have_heard_it() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    let option = "<nvpair id='o-q' name='no-quorum-policy' value='ignore'/>";
+    sites.at(A).ask(1, modify(format!("<cluster_property_set id='o'>{option}</cluster_property_set>")));
+    sites.at(A).ask(1, role("Stopped"));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    sites.cut.insert(A);
+    // Nobody speaks for the site without quorum; the executors would refuse it as well.
+    let cluster = sites.at(A);
+    cluster.guards_sleep = true;
+    cluster.view_as(&[1], &[], false, true);
+    cluster.run();
+    let generation = cluster.machines[&1].controller.replica.status.tickets["T"].generation;
+    cluster.now = cluster.machines[&1].controller.leases.of("T", generation).unwrap().until.unwrap();
+    cluster.ask(1, role("Started"));
+    cluster.run();
+    assert!(!sites.runs(A));
+    sites.pass(Duration::from_secs(20));
+    let log = sites.at(A).take_log();
+    assert!(log.contains("[ticket-lost]") && !log.contains("web start"), "{log}");
+    assert!(sites.runs(B));
+}
+
+#[test]
+fn what_was_granted_by_hand_is_the_groups_business_from_its_first_word_on() {
+    let mut cluster = alone();
+    let grant = Request::Ticket { ticket: "T".into(), change: crate::request::TicketChange::Grant, force: false };
+    cluster.ask(1, grant);
+    cluster.run();
+    assert!(cluster.machines[&1].running.contains("web"));
+    for node in [1, 2] {
+        cluster.input(node, joins(A));
+    }
+    cluster.pass(Duration::from_secs(1));
+    assert!(
+        !cluster.machines.values().any(|machine| machine.running.contains("web")),
+        "nobody of the group granted it"
+    );
+    // Power is lost everywhere, and the rest of the group is not there.
+    for node in [1, 2] {
+        cluster.restart(node, false);
+    }
+    cluster.view(&[1, 2]);
+    cluster.pass(Duration::from_secs(1));
+    assert!(!cluster.machines.values().any(|machine| machine.running.contains("web")));
+}
+
+#[test]
+fn a_member_begins_with_all_that_the_former_one_stored() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    let cluster = sites.at(A);
+    let speaker = if cluster.machines[&1].controller.speaker.speaks() { 1 } else { 2 };
+    let controller = &mut cluster.machines.get_mut(&speaker).unwrap().controller;
+    controller.say(crate::command::Command::TicketStore(controller.replica.tickets().member().unwrap().to_vec()));
+    cluster.take_log();
+    cluster.input(speaker, joins(A));
+    let expected = format!("n{speaker} does not speak any more\n");
+    assert_eq!(cluster.take_log(), expected, "what is on its way is waited for");
+    cluster.run();
+    assert!(cluster.take_log().contains("speaks for the site"));
+}
+
+#[test]
+fn what_a_removed_constraint_left_running_is_not_called_stopped() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    let operations = vec![ChangeOperation::Delete { xpath: "//rsc_ticket".into(), or_nothing: false }];
+    sites.at(A).ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+    sites.pass(Duration::from_secs(1));
+    sites.at(A).take_log();
+    sites.ask(A, 1, hakudo_tickets::Request::Revoke { ticket: "T".into(), force: false });
+    sites.pass(Duration::from_secs(2));
+    let log = sites.at(A).take_log();
+    assert!(sites.runs(A) && !log.contains("released"), "{log}");
+    sites.at(A).ask(1, role("Stopped"));
+    sites.pass(Duration::from_secs(2));
+    let log = sites.at(A).take_log();
+    assert!(!sites.runs(A) && log.contains("released"), "{log}");
 }

@@ -14,7 +14,7 @@ use hakudo_base::{Instant, NodeId, Severity};
 use hakudo_guard::{Guard, Order as GuardOrder, Step};
 use hakudo_scheduler::{ActionKind, TicketGuard, Transition};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Calls of a guard begin at a multiple of this, one block further than the next of the leader's.
@@ -57,6 +57,8 @@ pub(crate) struct Guarding {
     own: BTreeMap<String, Own>,
     told: BTreeMap<String, Told>,
     numbers: u64,
+    /// What was said last to depend on each ticket, whether a constraint says so still or not.
+    needed: BTreeMap<String, BTreeSet<String>>,
     /// The leader of this view has said what is guarded.
     heard: bool,
     /// The executor was told that nothing else is.
@@ -96,6 +98,16 @@ impl Controller {
         }
     }
 
+    /// No constraint names the ticket any more, and what needed it goes on: another site that gets the ticket would start it
+    /// once more.
+    pub(crate) fn runs_without_its_constraint(&self, ticket: &str) -> bool {
+        let runs = |resource: &String| {
+            let nodes = self.replica.status.nodes.values();
+            nodes.filter_map(|node| node.resources.get(resource)).any(crate::status::History::runs)
+        };
+        self.guarding.needed.get(ticket).is_some_and(|resources| resources.iter().any(runs))
+    }
+
     fn guard_plan(&self, guard: &TicketGuard) -> GuardPlan {
         // What is not to be done by a member keeps its place: others name the places.
         let nobody = NodeId(0);
@@ -116,6 +128,8 @@ impl Controller {
         let local = self.local;
         self.guarding.own.retain(|ticket, _| table.contains_key(ticket));
         for (ticket, plan) in table.iter().filter_map(|(ticket, plan)| Some((ticket, plan.as_ref()?))) {
+            let needed = plan.steps.iter().map(|(_, order, _)| order.resource.clone()).collect();
+            self.guarding.needed.insert(ticket.clone(), needed);
             let here: Vec<usize> = (0..plan.steps.len()).filter(|place| plan.steps[*place].0 == local).collect();
             let place = |of: &u32| here.iter().position(|here| u32::try_from(*here) == Ok(*of));
             let steps: Vec<Step> = here

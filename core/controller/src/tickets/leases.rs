@@ -169,6 +169,15 @@ impl Controller {
         self.leases.patience.filter(|_| !self.leases.untold.is_empty() || unknown())
     }
 
+    /// A lease is over by this node's clock, and all will hear so in a moment: until then nothing is begun that would count on
+    /// it.
+    pub(crate) fn lease_runs_out(&self) -> bool {
+        self.held_tickets().iter().any(|(name, grant)| match self.leases.of(name, *grant) {
+            Some(lease) => lease.is_over(self.now),
+            None => self.leases.over_at.is_some(),
+        })
+    }
+
     pub(crate) fn lease_deadline(&self) -> Option<Instant> {
         if !self.synced {
             return None;

@@ -6,8 +6,11 @@ use crate::core_types::Effect;
 use hakudo_cib::{Document, Element};
 use hakudo_scheduler::{ActionKind, Transition};
 use hakudo_tickets::Input as MemberInput;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// A start that is under way when a lease ends is ended early: TERM, a second, KILL, and what is left of it is looked for.
+const ENDING_A_START: Duration = Duration::from_secs(2);
 
 /// Plans that were asked for without meaning to carry them out.
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ impl Controller {
         }
         if outlook.lost.take_if(|asked| *asked == token).is_some() {
             if let Ok(transition) = result {
-                let stop_time = longest_way(transition).max(self.speaker.outlook.start_time);
+                let stop_time = longest_way(transition).max(self.speaker.outlook.start_time) + ENDING_A_START;
                 for ticket in transition.tickets.keys().cloned() {
                     let known = self.speaker.setup.as_ref().and_then(|setup| setup.stop_time_ms.get(&ticket));
                     let stop_time = known.map_or(stop_time, |ms| Duration::from_millis(*ms));
@@ -81,7 +84,13 @@ impl Controller {
         };
         let all_is_known = !transition.synapses.iter().any(looks) && self.rivals().is_empty();
         let uses = &transition.tickets;
-        self.say_guards(transition, |ticket| !all_is_known || uses.get(ticket).is_some_and(|used| used.active));
+        let is_active = |ticket: &str| match uses.get(ticket) {
+            Some(used) => used.active,
+            None => self.runs_without_its_constraint(ticket),
+        };
+        let tickets = self.replica.status.tickets.keys();
+        let active: BTreeSet<String> = tickets.filter(|ticket| is_active(ticket)).cloned().collect();
+        self.say_guards(transition, |ticket| !all_is_known || active.contains(ticket));
         if !self.speaker.speaks() {
             return;
         }
@@ -91,15 +100,16 @@ impl Controller {
             states.map(|(name, state)| (name.clone(), state.generation, state.granted, state.is_held())).collect();
         for (ticket, generation, granted, held) in states {
             let used = uses.get(&ticket);
-            let (active, started) = used.map_or((false, true), |used| (used.active, used.started));
-            if granted && started {
+            if granted && used.is_none_or(|used| used.started) {
                 self.tell_member(MemberInput::Started { ticket: ticket.clone(), generation }, effects);
             }
-            if !held && !active && all_is_known {
+            if !held && !active.contains(&ticket) && all_is_known {
                 self.tell_member(MemberInput::Stopped { ticket: ticket.clone(), generation }, effects);
             }
             let able = used.map_or(Ok(()), |used| used.able.clone());
-            if granted && (settled || able.is_ok()) {
+            // What cannot be read says nothing of what can run.
+            let unread = used.is_some_and(|used| used.unread);
+            if granted && !unread && (settled || able.is_ok()) {
                 self.say_able([(ticket, able)], effects);
             }
         }

@@ -98,6 +98,8 @@ impl Controller {
     pub(crate) fn tend_speaker(&mut self, effects: &mut Vec<Effect>) {
         let turn = self.leads() && self.synced && self.quorate() && self.is_alone_in_its_right();
         match (&self.speaker.setup, turn) {
+            // What a former member has to store may be on its way: the next one must not begin with what was before.
+            (Some(_), true) if self.outbox.holds(|command| matches!(command, Command::TicketStore(_))) => {}
             (Some(setup), true) if !self.speaker.speaks() => {
                 let (local, group) = (MemberId(setup.local), setup.group.clone());
                 self.begin_to_speak(local, group, effects);
@@ -125,6 +127,7 @@ impl Controller {
                     self.tell_speaker_of_lease(&ticket, lease, effects);
                 }
                 self.tell_member(MemberInput::Timer, effects);
+                self.claim_tickets();
             }
             Err(error) => {
                 // Tried again with another configuration, or in another view.
@@ -133,6 +136,32 @@ impl Controller {
                 self.alert("tickets", hakudo_base::Severity::Error, text);
             }
         }
+    }
+
+    /// The tickets of the group are its own from now on, also those of which it has said nothing yet.
+    fn claim_tickets(&mut self) {
+        for ticket in self.unclaimed_tickets() {
+            if !self.speaker.words.contains_key(&ticket) {
+                let nothing = TicketWordOrder {
+                    ticket,
+                    generation: 0,
+                    held: None,
+                    stop_time_ms: None,
+                    lease_ms: None,
+                    standby: false,
+                    holder: None,
+                    attributes: BTreeMap::new(),
+                };
+                self.say(Command::TicketWord(Box::new(nothing)));
+            }
+        }
+    }
+
+    /// Tickets of the group of which no word was delivered yet.
+    pub(crate) fn unclaimed_tickets(&self) -> Vec<String> {
+        let setup = self.speaker.setup.as_ref().filter(|_| self.speaker.speaks());
+        let names = setup.into_iter().flat_map(|setup| &setup.group.tickets).map(|ticket| ticket.name.clone());
+        names.filter(|name| !self.replica.status.tickets.contains_key(name)).collect()
     }
 
     fn known_leases(&self) -> Vec<(String, Lease)> {
@@ -270,6 +299,12 @@ impl Controller {
     /// The group's word on a ticket was delivered.
     pub(crate) fn hear_group_word(&mut self, order: TicketWordOrder, effects: &mut Vec<Effect>) {
         let TicketWordOrder { ticket, generation, held, stop_time_ms, lease_ms, standby, holder, attributes } = order;
+        // After a restart it would count again, until the group has spoken.
+        let left = self.replica.change_tickets(|all| Ok(all.leave_to_group(&ticket))) == Ok(true);
+        if left {
+            self.take_the_word();
+            self.persist(effects);
+        }
         let state = self.replica.status.tickets.entry(ticket.clone()).or_default();
         let before = state.clone();
         if held.is_some() || state.generation != generation {
@@ -296,7 +331,7 @@ impl Controller {
             self.told_of_grant(&ticket, generation, self.local);
         }
         // Whoever does not hold it is asked whether all is stopped, as often as it is said.
-        if differs || held == Some(false) {
+        if differs || left || held == Some(false) {
             self.think_again(&format!("the group spoke of ticket {ticket}"));
         }
     }

@@ -48,7 +48,14 @@ impl Planner {
             return self.problem(constraint.id(), "a ticket constraint without ticket is ignored");
         };
         self.model.tickets.entry(ticket.to_owned()).or_default();
-        let Some(mut sets) = self.read_sets(constraint) else { return };
+        if self.read_needs(constraint, ticket).is_none() {
+            self.wrong_ticket_constraints.insert(ticket.to_owned(), constraint.id().to_owned());
+        }
+    }
+
+    /// None where it is wrong.
+    fn read_needs(&mut self, constraint: &Element, ticket: &str) -> Option<()> {
+        let mut sets = self.read_sets(constraint)?;
         if sets.is_empty() {
             match self.as_set(constraint, "rsc", false) {
                 Ok(Some(mut set)) => {
@@ -56,7 +63,7 @@ impl Planner {
                     sets.push(set);
                 }
                 Ok(None) => {}
-                Err(()) => return,
+                Err(()) => return None,
             }
         }
         if sets.is_empty() {
@@ -69,15 +76,21 @@ impl Planner {
             });
         }
         for set in sets {
-            let Some(members) = self.members(&set) else { return };
-            for member in members {
-                self.add_ticket_constraint(&set, member, ticket, constraint.attribute("loss-policy"));
+            for member in self.members(&set)? {
+                self.add_ticket_constraint(&set, member, ticket, constraint.attribute("loss-policy"))?;
             }
         }
+        Some(())
     }
 
-    fn add_ticket_constraint(&mut self, set: &ResourceSet, resource: ResourceId, ticket: &str, policy: Option<&str>) {
-        let Some(role) = self.constraint_role(&set.id, set.role.as_deref()) else { return };
+    fn add_ticket_constraint(
+        &mut self,
+        set: &ResourceSet,
+        resource: ResourceId,
+        ticket: &str,
+        policy: Option<&str>,
+    ) -> Option<()> {
+        let role = self.constraint_role(&set.id, set.role.as_deref())?;
         let fencing = self.model.options.fencing_enabled;
         let policy = match policy.map(str::to_ascii_lowercase).as_deref() {
             Some("fence") if fencing => LossPolicy::Fence,
@@ -94,6 +107,7 @@ impl Planner {
         let constraint = TicketConstraint { id: set.id.clone(), resource, ticket: ticket.to_owned(), role, policy };
         self.apply_ticket(resource, &constraint);
         self.ticket_constraints.push(constraint);
+        Some(())
     }
 
     fn apply_ticket(&mut self, resource: ResourceId, constraint: &TicketConstraint) {
@@ -144,11 +158,17 @@ impl Planner {
 
     /// How the resources of each ticket stand, before and after the plan.
     pub(crate) fn ticket_uses(&self) -> BTreeMap<String, TicketUse> {
+        let unused = || TicketUse {
+            active: false,
+            started: true,
+            able: Ok(()),
+            unread: false,
+            resources: BTreeSet::new(),
+            fence: false,
+        };
         let mut uses = BTreeMap::new();
         for constraint in &self.ticket_constraints {
-            let unused =
-                TicketUse { active: false, started: true, able: Ok(()), resources: BTreeSet::new(), fence: false };
-            let entry: &mut TicketUse = uses.entry(constraint.ticket.clone()).or_insert(unused);
+            let entry: &mut TicketUse = uses.entry(constraint.ticket.clone()).or_insert_with(unused);
             self.note_primitives(constraint.resource, &mut entry.resources);
             entry.fence |= constraint.policy == LossPolicy::Fence;
             let promoted = constraint.role == Role::Promoted;
@@ -160,6 +180,11 @@ impl Planner {
                 let what = if promoted { "be promoted" } else { "run" };
                 entry.able = Err(format!("{} cannot {what} on any node here", self.resource(constraint.resource).id));
             }
+        }
+        for (ticket, id) in &self.wrong_ticket_constraints {
+            let entry = uses.entry(ticket.clone()).or_insert_with(unused);
+            (entry.active, entry.started, entry.unread) = (true, false, true);
+            entry.able = Err(format!("the constraint {id} is wrong and ignored"));
         }
         uses
     }

@@ -70,6 +70,7 @@ impl Planner {
             this_with: BTreeMap::new(),
             with_this: BTreeMap::new(),
             ticket_constraints: Vec::new(),
+            wrong_ticket_constraints: BTreeMap::new(),
             stop_needed: Vec::new(),
             deferred_checks: Vec::new(),
             notifications: BTreeMap::new(),

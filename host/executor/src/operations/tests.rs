@@ -289,6 +289,7 @@ fn only_what_has_not_begun_or_recurs_can_be_cancelled() {
         expect![[r#"
             0.000000: run 1 a start
             0.001000: report 2 Cancelled 193 
+            0.001000: terminate 1
             0.001000: report 3 Cancelled 193 
             0.002000: report 1 Done 0 
             next: None, places taken: 0"#]],
@@ -296,7 +297,7 @@ fn only_what_has_not_begun_or_recurs_can_be_cancelled() {
 }
 
 #[test]
-fn what_the_executor_insists_on_waits_only_for_what_has_begun() {
+fn what_the_executor_insists_on_goes_before_all_that_starts() {
     check(
         1,
         "0 run 1 a start epoch 7
