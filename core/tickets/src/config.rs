@@ -142,12 +142,12 @@ pub struct Handler {
 }
 
 /// How fresh the copy of the data at a site must be before it takes a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LagRule {
     /// The copy may be behind by at most this.
-    pub lag: Duration,
-    /// The measurement may be at most this old.
-    pub age: Duration,
+    pub at_most: Duration,
+    /// The program that measures it when it is asked for: it prints seconds.
+    pub program: Handler,
 }
 
 /// One ticket and its parameters.

@@ -83,8 +83,8 @@ pub enum Input {
 /// What a site found out before it takes a ticket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// How far the copy of the data is behind, and how old this measurement is, where it is known.
-    pub lag: Option<(Duration, Duration)>,
+    /// How far the copy of the data is behind, where it was measured.
+    pub lag: Option<Duration>,
 }
 
 /// What the shell of a member must do, in this order.

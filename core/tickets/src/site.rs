@@ -437,7 +437,7 @@ impl Member {
         if self.site.checks.values().any(|(_, known)| known.offer == offer.offer) {
             return;
         }
-        let (handler, lag) = (config.handler.clone(), config.lag);
+        let (handler, lag) = (config.handler.clone(), config.lag.clone());
         self.site.next_check += 1;
         let check = self.site.next_check;
         let (ticket, cause) = (offer.ticket.clone(), offer.cause);

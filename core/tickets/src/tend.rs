@@ -649,16 +649,10 @@ fn back_off(config: &TicketConfig, failures: u32) -> Duration {
 
 /// Why the copy of the data is not fresh enough.
 fn too_late(config: &TicketConfig, readiness: &Readiness) -> Option<String> {
-    let rule = config.lag?;
-    let Some((lag, age)) = readiness.lag else {
+    let rule = config.lag.as_ref()?;
+    let Some(lag) = readiness.lag else {
         return Some("how far its data is behind is not known".to_owned());
     };
-    if age > rule.age {
-        let (age, at_most) = (age.as_secs_f64(), rule.age.as_secs_f64());
-        return Some(format!(
-            "how far its data is behind was measured {age:.1} s ago, and at most {at_most:.1} s are allowed"
-        ));
-    }
-    let (behind, at_most) = (lag.as_secs_f64(), rule.lag.as_secs_f64());
-    (lag > rule.lag).then(|| format!("its data is {behind:.1} s behind, and at most {at_most:.1} s are allowed"))
+    let (behind, at_most) = (lag.as_secs_f64(), rule.at_most.as_secs_f64());
+    (lag > rule.at_most).then(|| format!("its data is {behind:.1} s behind, and at most {at_most:.1} s are allowed"))
 }

@@ -14,11 +14,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
 /// A program that checks whether a ticket may be taken has so long.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing that it prints is read beyond this many bytes.
+const MOST_WORDS: u64 = 4096;
 
 /// The links of this node.
 pub(crate) struct Tickets {
@@ -80,7 +83,7 @@ impl Tickets {
                 let environment = self.environment(&check);
                 let inputs = self.inputs.clone();
                 tokio::spawn(async move {
-                    let result = run_check(check.handler.as_ref(), &environment).await;
+                    let result = run_check(&check, &environment).await;
                     // The node ends only with this process.
                     let _ = inputs.send(TicketInput::Checked { check: check.check, result });
                 });
@@ -110,14 +113,33 @@ async fn pass_on(mut received: mpsc::UnboundedReceiver<Received>, inputs: mpsc::
     }
 }
 
-/// Runs the program, or all of a folder in the order of their names until one fails (booth: `before-acquire-handler`).
-async fn run_check(handler: Option<&Handler>, environment: &BTreeMap<&str, String>) -> Result<Readiness, String> {
-    if let Some(Handler { path, arguments }) = handler {
+/// Runs the program, or all of a folder in the order of their names until one fails (booth: `before-acquire-handler`). Then
+/// measures how far the data is behind, where that is to be known.
+async fn run_check(check: &Check, environment: &BTreeMap<&str, String>) -> Result<Readiness, String> {
+    if let Some(Handler { path, arguments }) = &check.handler {
         for program in programs(Path::new(path))? {
             run_program(&program, arguments, environment).await?;
         }
     }
-    Ok(Readiness::default())
+    let lag = match &check.lag {
+        Some(rule) => Some(measure(&rule.program, environment).await?),
+        None => None,
+    };
+    Ok(Readiness { lag })
+}
+
+/// Seconds as the program prints them.
+async fn measure(program: &Handler, environment: &BTreeMap<&str, String>) -> Result<Duration, String> {
+    let Handler { path, arguments } = program;
+    let said = run_program(Path::new(path), arguments, environment).await?;
+    let seconds = said.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .ok_or_else(|| format!("the check {path} prints {:?}, which is no number of seconds", shortened(said.trim())))
+}
+
+/// What is quoted of a program's words.
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(100).map_or(text, |(end, _)| &text[..end])
 }
 
 fn programs(path: &Path) -> Result<Vec<PathBuf>, String> {
@@ -132,16 +154,30 @@ fn programs(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(programs)
 }
 
-async fn run_program(program: &Path, arguments: &[String], environment: &BTreeMap<&str, String>) -> Result<(), String> {
+/// What it prints, of which a page is enough.
+async fn run_program(
+    program: &Path,
+    arguments: &[String],
+    environment: &BTreeMap<&str, String>,
+) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(arguments).envs(environment);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let name = program.display();
     let mut child = command.spawn().map_err(|error| format!("the check {name} cannot be run: {error}"))?;
-    match tokio::time::timeout(CHECK_PATIENCE, child.wait()).await {
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(format!("the check {name} says no ({status})")),
-        Ok(Err(error)) => Err(format!("the check {name} was lost: {error}")),
+    let output = child.stdout.take();
+    let run = async {
+        let (mut said, mut rest) = (Vec::new(), tokio::io::sink());
+        if let Some(mut output) = output {
+            (&mut output).take(MOST_WORDS).read_to_end(&mut said).await?;
+            tokio::io::copy(&mut output, &mut rest).await?;
+        }
+        Ok((child.wait().await?, said))
+    };
+    match tokio::time::timeout(CHECK_PATIENCE, run).await {
+        Ok(Ok((status, said))) if status.success() => Ok(String::from_utf8_lossy(&said).into_owned()),
+        Ok(Ok((status, _))) => Err(format!("the check {name} says no ({status})")),
+        Ok::<Result<_, std::io::Error>, _>(Err(error)) => Err(format!("the check {name} was lost: {error}")),
         Err(_) => Err(format!("the check {name} has not ended after {} s", CHECK_PATIENCE.as_secs())),
     }
 }
@@ -149,19 +185,38 @@ async fn run_program(program: &Path, arguments: &[String], environment: &BTreeMa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hakudo_tickets::{Cause, LagRule};
 
     fn handler(path: &str, arguments: &[&str]) -> Handler {
         Handler { path: path.into(), arguments: arguments.iter().map(|&a| a.to_owned()).collect() }
     }
 
+    fn check(handler: Option<Handler>, lag: Option<Handler>) -> Check {
+        let lag = lag.map(|program| LagRule { at_most: Duration::from_secs(5), program });
+        Check { check: 1, ticket: "T".to_owned(), cause: Cause::Lost, handler, lag }
+    }
+
+    fn script(text: &str) -> Handler {
+        handler("/bin/sh", &["-c", text])
+    }
+
     #[tokio::test]
     async fn a_check_says_yes_or_no_by_its_exit_code() {
         let environment = BTreeMap::from([("BOOTH_TICKET", "T".to_owned())]);
-        let script = |text: &'static str| handler("/bin/sh", &["-c", text]);
-        let result = run_check(Some(&script("test \"$BOOTH_TICKET\" = T")), &environment).await;
-        assert_eq!(result, Ok(Readiness::default()));
-        assert!(run_check(Some(&script("exit 3")), &environment).await.unwrap_err().contains("says no"));
-        assert!(run_check(Some(&handler("/nonsense", &[])), &environment).await.is_err());
-        assert_eq!(run_check(None, &environment).await, Ok(Readiness::default()));
+        let run = |handler| async { run_check(&check(handler, None), &environment).await };
+        assert_eq!(run(Some(script("test \"$BOOTH_TICKET\" = T"))).await, Ok(Readiness::default()));
+        assert!(run(Some(script("exit 3"))).await.unwrap_err().contains("says no"));
+        assert!(run(Some(handler("/nonsense", &[]))).await.is_err());
+        assert_eq!(run(None).await, Ok(Readiness::default()));
+    }
+
+    #[tokio::test]
+    async fn how_far_the_data_is_behind_is_what_the_program_prints() {
+        let environment = BTreeMap::new();
+        let run = |lag: &'static str| async { run_check(&check(None, Some(script(lag))), &environment).await };
+        assert_eq!(run("echo 2.5").await, Ok(Readiness { lag: Some(Duration::from_millis(2500)) }));
+        assert!(run("echo never").await.unwrap_err().contains("prints \"never\""));
+        assert!(run("echo -1").await.is_err());
+        assert!(run("echo 1; exit 1").await.unwrap_err().contains("says no"));
     }
 }

@@ -296,7 +296,7 @@ impl World {
                 let result = if self.places[member].cluster.handler_fails {
                     Err("its handler failed".to_owned())
                 } else {
-                    Ok(Readiness { lag: check.lag.map(|_| (Duration::ZERO, Duration::ZERO)) })
+                    Ok(Readiness { lag: check.lag.map(|_| Duration::ZERO) })
                 };
                 let delay = self.random.below(100 * MS);
                 self.after(delay, Event::Checked { member, run, check: check.check, result });

@@ -1,7 +1,8 @@
 //! From settings with their places to a configuration, or to all that is wrong with it.
 
+use super::keywords::{closest, is_global, is_host_name, is_ticket_option};
 use super::{
-    Comparison, Group, Host, Kind, LONGEST_NAME, MOST_MEMBERS, Member, Mode, Owner, PORT, Prerequisite, Problem,
+    Comparison, Group, Host, Kind, LONGEST_NAME, Lag, MOST_MEMBERS, Member, Mode, Owner, PORT, Prerequisite, Problem,
     Reading, Ticket, When,
 };
 use hakudo_base::Severity;
@@ -94,6 +95,10 @@ struct Options {
     handler: Option<Given<Vec<String>>>,
     prerequisites: Vec<Prerequisite>,
     mode: Option<Given<Mode>>,
+    stop_time: Option<Given<Duration>>,
+    lag: Option<Given<Lag>>,
+    preferred: Option<Given<Host>>,
+    fail_back: Option<Given<Duration>>,
 }
 
 impl Options {
@@ -111,6 +116,10 @@ impl Options {
             handler: self.handler.or_else(|| defaults.handler.clone()),
             prerequisites,
             mode: self.mode.or(defaults.mode),
+            stop_time: self.stop_time.or(defaults.stop_time),
+            lag: self.lag.or_else(|| defaults.lag.clone()),
+            preferred: self.preferred.or_else(|| defaults.preferred.clone()),
+            fail_back: self.fail_back.or(defaults.fail_back),
         }
     }
 }
@@ -184,15 +193,7 @@ impl<'t> Builder<'t> {
     }
 
     pub(super) fn member(&mut self, kind: Kind, value: Value<'_>) {
-        let host = match value.text.parse::<IpAddr>() {
-            Ok(address) => Host::Address(address.to_canonical()),
-            Err(_) if is_host_name(value.text) => Host::Name(value.text.to_ascii_lowercase()),
-            Err(_) => {
-                let what = format!("`{}` is neither an address nor the name of a host", value.text);
-                self.error(value, what);
-                return;
-            }
-        };
+        let Some(host) = self.host(value) else { return };
         if let Some((_, at)) = self.members.iter().find(|(member, _)| member.host == host) {
             let first = self.place(*at);
             self.error(value, format!("`{host}` is a member already, {first}"));
@@ -203,6 +204,17 @@ impl<'t> Builder<'t> {
             return;
         }
         self.members.push((Member { kind, host }, value.at));
+    }
+
+    fn host(&mut self, value: Value<'_>) -> Option<Host> {
+        match value.text.parse::<IpAddr>() {
+            Ok(address) => Some(Host::Address(address.to_canonical())),
+            Err(_) if is_host_name(value.text) => Some(Host::Name(value.text.to_ascii_lowercase())),
+            Err(_) => {
+                self.error(value, format!("`{}` is neither an address nor the name of a host", value.text));
+                None
+            }
+        }
     }
 
     /// Begins a ticket (or the defaults), in either form.
@@ -277,6 +289,14 @@ impl<'t> Builder<'t> {
             }
             if key.text != "attr-prereq" && self.is_doubled(key) {
                 return;
+            }
+            if matches!(key.text, "stop-time" | "lag" | "preferred" | "fail-back") {
+                self.tell(
+                    Severity::Info,
+                    key,
+                    format!("boothd does not know `{}` and refuses the file", key.text),
+                    None,
+                );
             }
             self.ticket_option(key.text, value);
         } else {
@@ -365,14 +385,21 @@ impl<'t> Builder<'t> {
 
     fn ticket_option(&mut self, key: &str, value: Value<'_>) {
         match key {
-            "expire" | "timeout" | "renewal-freq" | "acquire-after" => {
-                let Some(time) = self.time(value, key == "acquire-after") else { return };
+            "expire" | "timeout" | "renewal-freq" | "acquire-after" | "stop-time" | "fail-back" => {
+                let zero_allowed = matches!(key, "acquire-after" | "stop-time" | "fail-back");
+                let Some(time) = self.time(value, zero_allowed) else { return };
+                if time.subsec_millis() != 0 && self.milliseconds.is_none() && !matches!(key, "stop-time" | "fail-back")
+                {
+                    self.milliseconds = Some(Given::new((), value));
+                }
                 self.tell_of_defaults(key, value);
                 let Some(options) = self.options() else { return };
                 let place = match key {
                     "expire" => &mut options.expire,
                     "timeout" => &mut options.timeout,
                     "renewal-freq" => &mut options.renewal,
+                    "stop-time" => &mut options.stop_time,
+                    "fail-back" => &mut options.fail_back,
                     _ => &mut options.acquire_after,
                 };
                 *place = Some(Given::new(time, value));
@@ -392,13 +419,23 @@ impl<'t> Builder<'t> {
                     options.weights = Some(Given::new(weights, value));
                 }
             }
+            "lag" => {
+                if let Some(lag) = self.lag(value)
+                    && let Some(options) = self.options()
+                {
+                    options.lag = Some(Given::new(lag, value));
+                }
+            }
+            "preferred" => {
+                if let Some(host) = self.host(value)
+                    && let Some(options) = self.options()
+                {
+                    options.preferred = Some(Given::new(host, value));
+                }
+            }
             "before-acquire-handler" => {
                 self.tell_of_defaults(key, value);
-                let words: Vec<String> = value.words().map(|word| word.text.to_owned()).collect();
-                if words.first().is_some_and(|path| !path.starts_with('/')) {
-                    let what = "the path of the handler is relative to wherever the daemon was started".to_owned();
-                    self.tell(Severity::Warning, value.first_word(), what, Some("write the whole path, from `/` on"));
-                }
+                let words = self.program(value);
                 if let Some(options) = self.options() {
                     options.handler = Some(Given::new(words, value));
                 }
@@ -463,10 +500,29 @@ impl<'t> Builder<'t> {
             self.error(value, "a time longer than zero is expected".to_owned());
             return None;
         }
-        if time.subsec_millis() != 0 && self.milliseconds.is_none() {
-            self.milliseconds = Some(Given::new((), value));
-        }
         Some(time)
+    }
+
+    /// A program and its arguments.
+    fn program(&mut self, value: Value<'_>) -> Vec<String> {
+        let words: Vec<String> = value.words().map(|word| word.text.to_owned()).collect();
+        if words.first().is_some_and(|path| !path.starts_with('/')) {
+            let what = "the path of the program is relative to wherever the daemon was started".to_owned();
+            self.tell(Severity::Warning, value.first_word(), what, Some("write the whole path, from `/` on"));
+        }
+        words
+    }
+
+    fn lag(&mut self, value: Value<'_>) -> Option<Lag> {
+        let at_most = value.first_word();
+        let program = value.part(at_most.text.len()..value.text.len()).trimmed();
+        if program.text.is_empty() {
+            let hint =
+                "write: lag = SECONDS PROGRAM [ARGUMENT...]; the program prints by how many seconds the data is behind";
+            self.tell(Severity::Error, value, "a time and a program are expected".to_owned(), Some(hint));
+            return None;
+        }
+        Some(Lag { at_most: self.time(at_most, true)?, program: self.program(program) })
     }
 
     fn weights(&mut self, value: Value<'_>) -> Option<Vec<u32>> {
@@ -615,6 +671,7 @@ impl<'t> Builder<'t> {
             let what = format!("{} weights for {} members", weights.value.len(), self.members.len());
             self.tell_at(Severity::Error, weights.at, weights.length, what, None);
         }
+        self.check_preference(&options);
         Ticket {
             name: name.value,
             expire,
@@ -626,6 +683,27 @@ impl<'t> Builder<'t> {
             handler: options.handler.map(|given| given.value).unwrap_or_default(),
             prerequisites: options.prerequisites,
             mode: value_or(options.mode, Mode::Automatic),
+            stop_time: options.stop_time.map(|given| given.value),
+            lag: options.lag.map(|given| given.value),
+            preferred: options.preferred.map(|given| given.value),
+            fail_back: options.fail_back.map(|given| given.value),
+        }
+    }
+
+    fn check_preference(&mut self, options: &Options) {
+        match (&options.preferred, &options.fail_back) {
+            (Some(preferred), _) => {
+                let is_site = |(member, _): &(Member, At)| member.kind == Kind::Site && member.host == preferred.value;
+                if !self.members.iter().any(is_site) {
+                    let what = format!("`{}` is no site of the group", preferred.value);
+                    self.tell_at(Severity::Error, preferred.at, preferred.length, what, None);
+                }
+            }
+            (None, Some(fail_back)) => {
+                let what = "no site is preferred to which the ticket could go back".to_owned();
+                self.tell_at(Severity::Error, fail_back.at, fail_back.length, what, Some("add: preferred = SITE"));
+            }
+            (None, None) => {}
         }
     }
 
@@ -677,75 +755,4 @@ fn placed(text: &str, problems: Vec<(At, usize, Problem)>) -> Vec<Problem> {
         .collect();
     problems.sort_by_key(|problem| problem.position);
     problems
-}
-
-const GLOBALS: [&str; 10] = [
-    "transport",
-    "port",
-    "name",
-    "authfile",
-    "maxtimeskew",
-    "site-user",
-    "site-group",
-    "arbitrator-user",
-    "arbitrator-group",
-    "debug",
-];
-
-const TICKET_OPTIONS: [&str; 9] = [
-    "expire",
-    "acquire-after",
-    "renewal-freq",
-    "timeout",
-    "retries",
-    "weights",
-    "before-acquire-handler",
-    "attr-prereq",
-    "mode",
-];
-
-fn is_global(key: &str) -> bool {
-    GLOBALS.contains(&key)
-}
-
-fn is_ticket_option(key: &str) -> bool {
-    TICKET_OPTIONS.contains(&key)
-}
-
-/// Letters, digits, `-` and `_` in parts between dots, as names of hosts have them.
-fn is_host_name(text: &str) -> bool {
-    let is_part = |part: &str| {
-        !part.is_empty()
-            && part.len() <= 63
-            && !part.starts_with('-')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    // What has nothing but digits and dots was meant as an address.
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.len() <= 253 && !is_number && text.strip_suffix('.').unwrap_or(text).split('.').all(is_part)
-}
-
-/// The keyword that differs from `key` in a letter or two, if there is one.
-fn closest(key: &str) -> Option<&'static str> {
-    if key.len() > 40 {
-        return None;
-    }
-    let words = GLOBALS.iter().chain(&TICKET_OPTIONS).chain(&["site", "arbitrator", "ticket"]);
-    let wanted = key.to_ascii_lowercase().replace('_', "-");
-    let (distance, word) = words.map(|word| (distance(&wanted, word), *word)).min()?;
-    (distance <= 2 && distance < word.len() / 2).then_some(word)
-}
-
-/// How many letters must be changed, added or left out to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

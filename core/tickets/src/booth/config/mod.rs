@@ -10,6 +10,7 @@
 
 mod builder;
 mod cib;
+mod keywords;
 mod read;
 mod write;
 
@@ -134,6 +135,23 @@ pub struct Ticket {
     pub prerequisites: Vec<Prerequisite>,
     /// `mode`.
     pub mode: Mode,
+    /// `stop-time`: how long a site needs at most to stop what depends on the ticket; its own word where it is not given.
+    pub stop_time: Option<Duration>,
+    /// `lag`: how far the copy of the data may be behind at a site that takes the ticket.
+    pub lag: Option<Lag>,
+    /// `preferred`: the site where the ticket belongs.
+    pub preferred: Option<Host>,
+    /// `fail-back`: the preferred site gets the ticket back once it could have held it for so long.
+    pub fail_back: Option<Duration>,
+}
+
+/// A bound on how far the copy of the data is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// At most this.
+    pub at_most: Duration,
+    /// The program that prints it, in seconds, with its arguments.
+    pub program: Vec<String>,
 }
 
 impl Ticket {

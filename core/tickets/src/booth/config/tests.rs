@@ -46,6 +46,53 @@ fn a_small_file() {
 }
 
 #[test]
+fn what_hakudo_adds() {
+    let head = "site=192.0.2.1\nsite=192.0.2.2\narbitrator=192.0.2.3\nticket=\"T\"\n";
+    check(
+        &format!("{head}stop-time = 500ms\nlag = 5 /usr/bin/lag --of T\npreferred = 192.0.2.2\nfail-back = 60\n"),
+        expect![[r#"
+            5:1: note: boothd does not know `stop-time` and refuses the file
+            6:1: note: boothd does not know `lag` and refuses the file
+            7:1: note: boothd does not know `preferred` and refuses the file
+            8:1: note: boothd does not know `fail-back` and refuses the file
+            transport = "UDP"
+            site = "192.0.2.1"
+            site = "192.0.2.2"
+            arbitrator = "192.0.2.3"
+
+            ticket = "T"
+                expire = 600
+                acquire-after = 0
+                renewal-freq = 300
+                timeout = 5
+                retries = 10
+                stop-time = 500ms
+                lag = "5 /usr/bin/lag --of T"
+                preferred = 192.0.2.2
+                fail-back = 60
+        "#]],
+    );
+    check(
+        &format!("{head}lag = 5\npreferred = 192.0.2.3\nstop-time = soon\n"),
+        expect![[r#"
+        5:1: note: boothd does not know `lag` and refuses the file
+        5:7: error: a time and a program are expected (write: lag = SECONDS PROGRAM [ARGUMENT...]; the program prints by how many seconds the data is behind)
+        6:1: note: boothd does not know `preferred` and refuses the file
+        6:13: error: `192.0.2.3` is no site of the group
+        7:1: note: boothd does not know `stop-time` and refuses the file
+        7:13: error: `soon` is no time (seconds have no unit, milliseconds have `ms`: 10 or 10000ms)
+    "#]],
+    );
+    check(
+        &format!("{head}fail-back = 5\n"),
+        expect![[r#"
+        5:1: note: boothd does not know `fail-back` and refuses the file
+        5:13: error: no site is preferred to which the ticket could go back (add: preferred = SITE)
+    "#]],
+    );
+}
+
+#[test]
 fn the_older_form_of_a_ticket() {
     check(
         "transport=\"UDP\"\nport=\"6666\"\nsite=\"192.0.2.1\"\nsite=\"192.0.2.2\"\narbitrator=\"192.0.2.3\"\n\
@@ -199,7 +246,7 @@ fn every_mistake_is_told_with_its_place() {
             15:24: error: no comparison `is`: eq, ne, lt, le, gt or ge
             16:17: error: `sometimes`: `auto` or `manual` is expected
             16:32: error: `gt` compares with a number
-            17:28: warning: the path of the handler is relative to wherever the daemon was started (write the whole path, from `/` on)
+            17:28: warning: the path of the program is relative to wherever the daemon was started (write the whole path, from `/` on)
             18:10: error: the closing " is missing
             19:10: error: the ticket `a` is there already, in line 10
             20:1: error: `=` is missing behind `name` (write: keyword = value)

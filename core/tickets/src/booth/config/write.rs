@@ -66,10 +66,19 @@ fn write_ticket(out: &mut String, ticket: &Ticket) -> Result<(), Unwritable> {
             [prerequisite.when.word(), &prerequisite.attribute, prerequisite.comparison.word(), &prerequisite.value];
         option("attr-prereq", &words.join(" "))?;
     }
-    match ticket.mode {
-        Mode::Automatic => Ok(()),
-        Mode::Manual => option("mode", "manual"),
+    if ticket.mode == Mode::Manual {
+        option("mode", "manual")?;
     }
+    if let Some(stop_time) = ticket.stop_time {
+        option("stop-time", &time(stop_time))?;
+    }
+    if let Some(lag) = &ticket.lag {
+        option("lag", &format!("{} {}", time(lag.at_most), lag.program.join(" ")))?;
+    }
+    if let Some(preferred) = &ticket.preferred {
+        option("preferred", &preferred.to_string())?;
+    }
+    ticket.fail_back.map_or(Ok(()), |fail_back| option("fail-back", &time(fail_back)))
 }
 
 /// One line; the value in quotes where it is not a plain word.
