@@ -11,7 +11,7 @@ use hakudo_tickets::booth::config as booth;
 use hakudo_tickets::booth::member::BoothSetup;
 use hakudo_tickets::booth::seal::Key;
 use hakudo_tickets::{
-    Comparison, Group, Handler, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol,
+    Comparison, Group, Handler, LagRule, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol,
     TicketConfig, TicketMode,
 };
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,19 @@ fn read_booth(file: booth::Group, own: &Own, config: PathBuf) -> Result<Setup> {
         "members have no keys of their own in a group that speaks booth's protocol: authfile in {} names the common key",
         config.display()
     );
+    for ticket in &file.tickets {
+        let ours = [
+            ("stop-time", ticket.stop_time.is_some()),
+            ("lag", ticket.lag.is_some()),
+            ("preferred", ticket.preferred.is_some()),
+            ("fail-back", ticket.fail_back.is_some()),
+        ];
+        let given = ours.iter().find(|(_, given)| *given).map(|(keyword, _)| keyword);
+        if let Some(keyword) = given {
+            let (name, place) = (&ticket.name, config.display());
+            bail!("`{keyword}` of the ticket {name} in {place} means nothing in a group that speaks booth's protocol");
+        }
+    }
     let addresses: Vec<IpAddr> = file.members.iter().map(|member| address_of(&member.host)).collect::<Result<_>>()?;
     let ids: Vec<MemberId> = addresses.iter().map(|address| BoothSetup::member_id(*address)).collect();
     let group = group(&file, &ids, own, &config)?;
@@ -218,7 +231,7 @@ fn group(file: &booth::Group, ids: &[MemberId], own: &Own, config: &Path) -> Res
         name: file.name.clone().or(stem).unwrap_or_else(|| "booth".to_owned()),
         version: 0,
         members: members.collect(),
-        tickets: file.tickets.iter().map(|ticket| self::ticket(ids, ticket)).collect(),
+        tickets: file.tickets.iter().map(|ticket| self::ticket(file, ids, ticket)).collect(),
         heartbeat: None,
     };
     if own.protocol == Protocol::Booth {
@@ -229,12 +242,16 @@ fn group(file: &booth::Group, ids: &[MemberId], own: &Own, config: &Path) -> Res
     Ok(group)
 }
 
-fn ticket(ids: &[MemberId], ticket: &booth::Ticket) -> TicketConfig {
+fn ticket(file: &booth::Group, ids: &[MemberId], ticket: &booth::Ticket) -> TicketConfig {
+    let program = |words: &[String]| {
+        let (path, arguments) = words.split_first()?;
+        Some(Handler { path: path.clone(), arguments: arguments.to_vec() })
+    };
+    let is_preferred = |member: &booth::Member| Some(&member.host) == ticket.preferred.as_ref();
     let weights = ids.iter().enumerate().filter_map(|(index, id)| {
         let weight = i64::from(ticket.weight(index));
         (weight != 0).then_some((*id, weight))
     });
-    let handler = ticket.handler.split_first();
     TicketConfig {
         expire: ticket.expire,
         acquire_after: ticket.acquire_after,
@@ -248,7 +265,14 @@ fn ticket(ids: &[MemberId], ticket: &booth::Ticket) -> TicketConfig {
             booth::Mode::Manual => TicketMode::Manual,
         },
         prerequisites: ticket.prerequisites.iter().map(prerequisite).collect(),
-        handler: handler.map(|(path, arguments)| Handler { path: path.clone(), arguments: arguments.to_vec() }),
+        handler: program(&ticket.handler),
+        stop_time: ticket.stop_time,
+        lag: ticket
+            .lag
+            .as_ref()
+            .and_then(|lag| Some(LagRule { at_most: lag.at_most, program: program(&lag.program)? })),
+        preferred: file.members.iter().position(is_preferred).map(|index| ids[index]),
+        fail_back: ticket.fail_back,
         ..TicketConfig::new(&ticket.name)
     }
 }
@@ -404,6 +428,22 @@ mod tests {
         let keys = Own { private_key_file: Some("/nowhere".into()), ..own };
         let error = format!("{:#}", read_text("booth-keys", TEXT, keys).unwrap_err());
         assert!(error.contains("authfile"), "{error}");
+    }
+
+    #[test]
+    fn what_hakudo_adds_holds_for_its_own_protocol_only() {
+        let own = Own { member: Some("127.0.0.13".into()), ..Own::default() };
+        let text = format!("{TEXT}stop-time = 3\nlag = 5 /bin/lag T\npreferred = 127.0.0.12\nfail-back = 60\n");
+        let setup = read_text("more", &text, own.clone()).unwrap();
+        let ticket = setup.group.ticket("T").unwrap();
+        let times = (ticket.stop_time, ticket.fail_back);
+        assert_eq!(times, (Some(Duration::from_secs(3)), Some(Duration::from_secs(60))));
+        let program = Handler { path: "/bin/lag".to_owned(), arguments: vec!["T".to_owned()] };
+        assert_eq!(ticket.lag, Some(LagRule { at_most: Duration::from_secs(5), program }));
+        assert_eq!(ticket.preferred.map(|site| setup.group.name_of(site)), Some("127.0.0.12".to_owned()));
+        let booth = Own { protocol: Protocol::Booth, ..own };
+        let error = format!("{:#}", read_text("more-booth", &text, booth).unwrap_err());
+        assert!(error.contains("`stop-time` of the ticket T"), "{error}");
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub struct Ticket {
 }
 
 /// A bound on how far the copy of the data is behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lag {
     /// At most this.
     pub at_most: Duration,
