@@ -255,7 +255,7 @@ impl World {
         let document = self.document(leader).ok_or("the leader holds no configuration")?;
         self.check_final_documents(&document)?;
         let now = self.machines[leader].calendar(self.now).seconds();
-        let plan = crate::route::decide(&document, now)?;
+        let plan = crate::route::decide(&document, now, self.mutation)?;
         // A node that wants to leave stays while something runs there that nobody may stop.
         let stays = |action: &Action| {
             let runs = |name: &str| self.machines.iter().any(|machine| machine.name == name && machine.runs_anything());
@@ -264,7 +264,8 @@ impl World {
         let left = possible(&plan).into_iter().find(|action| action.kind != ActionKind::Pseudo && !stays(action));
         if let Some(action) = left {
             // Where the scheduler alone never comes to rest, whoever carries its plans out has to leave services alone.
-            if self.now.since(self.moved_at) >= AT_REST && crate::paper::goes_in_circles(&document, now) {
+            if self.now.since(self.moved_at) >= AT_REST && crate::paper::goes_in_circles(&document, now, self.mutation)
+            {
                 self.sites.reach("plans in circles left alone");
                 return Ok(());
             }

@@ -1,9 +1,11 @@
 //! Faults put into the cluster on purpose, each of which breaks one rule, so that it is seen that the checkers catch them.
 
+pub(crate) mod wrong;
+
 use crate::check::Rule;
 
 /// A deliberate fault. Those here are made where the simulator stands between the cores, as a daemon that is wrong would, or
-/// a core that tells its neighbour what is wrong.
+/// a core that tells its neighbour what is wrong. A scheduler that is wrong is so on paper as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
     /// Every node believes that it leads the view, and is believed.
@@ -40,6 +42,12 @@ pub enum Mutation {
     ForgedAccepted,
     /// What is not valid in a change is left out, and the rest is done.
     NonsenseTaken,
+    /// The scheduler leaves monitors for the plan after the one that starts what they look at.
+    MonitorsLater,
+    /// The scheduler takes the parameters of whatever runs for others than those it was started with.
+    DigestsMistaken,
+    /// The scheduler never wants a service to be where it is.
+    NowhereGoodEnough,
     /// The scheduler's plans are dropped.
     PlansDropped,
     /// A core panics now and then.
@@ -48,7 +56,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 22] = [
         Mutation::EveryoneLeads,
         Mutation::OrderSwapped,
         Mutation::ReserveLies,
@@ -66,6 +74,9 @@ impl Mutation {
         Mutation::PlanNeverDone,
         Mutation::ForgedAccepted,
         Mutation::NonsenseTaken,
+        Mutation::MonitorsLater,
+        Mutation::DigestsMistaken,
+        Mutation::NowhereGoodEnough,
         Mutation::PlansDropped,
         Mutation::CorePanics,
     ];
@@ -82,9 +93,9 @@ impl Mutation {
             Mutation::StopLies | Mutation::LimitIgnored => &[Rule::CopyCount],
             Mutation::DiskLies | Mutation::AcknowledgedAtOnce | Mutation::LineageClaimed => &[Rule::NoLostChange],
             Mutation::MessageBent | Mutation::ReplicaDiverges => &[Rule::SameDocument],
-            Mutation::PlanNeverDone => &[Rule::PlanConverges],
+            Mutation::PlanNeverDone | Mutation::MonitorsLater | Mutation::DigestsMistaken => &[Rule::PlanConverges],
             Mutation::ForgedAccepted | Mutation::NonsenseTaken => &[Rule::ForgedChangesNothing],
-            Mutation::PlansDropped => &[Rule::Settles],
+            Mutation::NowhereGoodEnough | Mutation::PlansDropped => &[Rule::Settles],
             Mutation::CorePanics => &[Rule::NoPanic],
         }
     }

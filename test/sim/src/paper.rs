@@ -4,42 +4,58 @@
 //! resource that only begins to run adds its stickiness to a clone that it is placed with; instances that must not be
 //! together change places for ever. The cores that carry plans out are not to blame for that. Whoever excuses a cluster with
 //! this asks here whether the scheduler alone does the same.
+//!
+//! A scheduler that is never content must not be excused by its own word. So what it wants more than once has to be explained
+//! step by step by constraints that tie resources to each other ([`ties`]).
 
-use crate::check::possible;
+mod ties;
+
+use crate::mutation::Mutation;
+use crate::route::decide;
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_scheduler::simulate::carry_out;
-use hakudo_scheduler::{ActionKind, Plan, plan};
+use hakudo_scheduler::{Action, Transition, plan};
 use std::collections::BTreeSet;
 
 /// So many plans in a row that each want something lead nowhere.
 const LAPS: u32 = 24;
 
-/// The document after what the scheduler wants was done to the letter. `now` is in seconds since 1970.
-pub(crate) fn carried_out(cib: &Document, now: i64) -> Document {
-    let plan = plan(cib, UnixTime::from_seconds(now));
-    after(cib, &plan, now)
+/// The names of the steps that the scheduler may want of a document at `now`, in seconds since 1970, once `before` was carried
+/// out to the letter.
+pub(crate) fn next_steps(before: &Document, made_at: i64, now: i64, mutation: Option<Mutation>) -> BTreeSet<String> {
+    let Ok(plan) = decide(before, made_at, mutation) else { return BTreeSet::new() };
+    let cib = after(before, &plan, made_at);
+    let Ok(next) = decide(&cib, now, mutation) else { return BTreeSet::new() };
+    ties::explained(&cib, &next).0.into_iter().map(name).collect()
 }
 
-fn after(cib: &Document, plan: &Plan, now: i64) -> Document {
-    let names: BTreeSet<&str> = plan
-        .model
+fn after(cib: &Document, transition: &Transition, now: i64) -> Document {
+    let model = plan(cib, UnixTime::from_seconds(now)).model;
+    let names: BTreeSet<&str> = model
         .resources()
         .flat_map(|(_, resource)| [Some(resource.id.as_str()), resource.history_id.as_deref()])
         .flatten()
         .collect();
-    carry_out(cib.clone(), &plan.transition, &|id| names.contains(id), &[], now).document
+    carry_out(cib.clone(), transition, &|id| names.contains(id), &[], now).document
 }
 
-/// The scheduler's plans, each carried out to the letter, never come to an end.
-pub(crate) fn goes_in_circles(cib: &Document, now: i64) -> bool {
+/// The scheduler's plans, each carried out to the letter, never come to an end, and ties between resources explain all that
+/// they want.
+pub(crate) fn goes_in_circles(cib: &Document, now: i64, mutation: Option<Mutation>) -> bool {
     let mut cib = cib.clone();
     for _ in 0..LAPS {
-        let plan = plan(&cib, UnixTime::from_seconds(now));
-        if possible(&plan.transition).iter().all(|action| action.kind == ActionKind::Pseudo) {
+        let Ok(plan) = decide(&cib, now, mutation) else { return false };
+        let (steps, all) = ties::explained(&cib, &plan);
+        if !all || steps.is_empty() {
             return false;
         }
         cib = after(&cib, &plan, now);
     }
     true
+}
+
+/// Tells an action from all others of its plan.
+pub(crate) fn name(action: &Action) -> String {
+    format!("{} on {}", action.key, action.node().map_or("no node", |node| &node.name))
 }

@@ -4,7 +4,7 @@
 use crate::check::{Order as Orders, Rule};
 use crate::executor::Order;
 use crate::machine::{CoreInput, Process};
-use crate::mutation::Mutation;
+use crate::mutation::{Mutation, wrong};
 use crate::world::{Happening, World};
 use hakudo_base::UnixTime;
 use hakudo_cib::Document;
@@ -268,26 +268,26 @@ impl World {
             self.judge(verdict);
         }
         if self.mutation == Some(Mutation::LimitIgnored) {
-            cib = allow_two_promoted(&cib);
+            cib = wrong::allow_two_promoted(&cib);
         }
         let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"));
         if self.trace.is_some() {
             self.snapshots.push((self.now, cib.clone()));
         }
-        let mut result = decide(&cib, now);
+        let mut result = decide(&cib, now, self.mutation);
         if let Err(text) = &result {
             let text = format!("n{}: the scheduler panicked: {text}", node + 1);
             return self.fail(Rule::NoPanic, text);
         }
         match self.mutation {
             Some(Mutation::PlansDropped) => result = Ok(Transition::default()),
-            Some(Mutation::PlanNeverDone) => repeat_the_first_start(&cib, &mut result),
+            Some(Mutation::PlanNeverDone) => wrong::repeat_the_first_start(&cib, &mut result),
             _ => {}
         }
         if let Ok(plan) = &result {
             self.say(|| describe(node, plan));
             if let Some(view) = self.checks.order.view_of(node).map(|view| view.id) {
-                let verdict = self.checks.plans.made(view, now, &cib, plan);
+                let verdict = self.checks.plans.made(view, now, &cib, plan, self.mutation);
                 self.judge(verdict);
                 // The end of what is on its way is news to whoever planned without it.
                 if on_its_way {
@@ -388,9 +388,18 @@ fn note_applied(process: &mut Process, input: &ControllerInput) -> bool {
 }
 
 /// The scheduler's answer, or what it said when it panicked.
-pub(crate) fn decide(cib: &Document, now: i64) -> Result<Transition, String> {
-    let plan = || hakudo_scheduler::plan(cib, UnixTime::from_seconds(now)).transition;
-    catch_unwind(AssertUnwindSafe(plan)).map_err(|panic| panic_text(&*panic))
+pub(crate) fn decide(cib: &Document, now: i64, mutation: Option<Mutation>) -> Result<Transition, String> {
+    let bent = match mutation {
+        Some(Mutation::DigestsMistaken) => Some(wrong::with_other_digests(cib)),
+        Some(Mutation::NowhereGoodEnough) => Some(wrong::with_every_place_spoilt(cib)),
+        _ => None,
+    };
+    let plan = || hakudo_scheduler::plan(bent.as_ref().unwrap_or(cib), UnixTime::from_seconds(now)).transition;
+    let mut result = catch_unwind(AssertUnwindSafe(plan)).map_err(|panic| panic_text(&*panic));
+    if let (Some(Mutation::MonitorsLater), Ok(plan)) = (mutation, &mut result) {
+        wrong::leave_monitors_for_later(plan);
+    }
+    result
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -408,31 +417,5 @@ fn describe(node: usize, plan: &Transition) -> String {
         format!("n{} plans nothing", node + 1)
     } else {
         format!("n{} plans {}", node + 1, keys.join(" "))
-    }
-}
-
-fn allow_two_promoted(cib: &Document) -> Document {
-    let mut cib = cib.clone();
-    if let Some(resources) = cib.root_mut().child_mut("configuration").and_then(|e| e.child_mut("resources")) {
-        for clone in resources.children_mut().filter(|element| element.name() == "clone") {
-            let id = format!("{}-two-promoted", clone.id());
-            let pair =
-                hakudo_cib::Element::new("nvpair").with("id", &id).with("name", "promoted-max").with("value", "2");
-            clone.child_or_new("meta_attributes").push(pair);
-        }
-    }
-    cib
-}
-
-/// Makes a plan that did its work look as if it had to be done again.
-fn repeat_the_first_start(cib: &Document, result: &mut Result<Transition, String>) {
-    let mut fresh = cib.clone();
-    if let Some(status) = fresh.root_mut().child_mut("status") {
-        for state in status.children_mut() {
-            state.remove_children(|child| child.name() == "lrm");
-        }
-    }
-    if result.as_ref().is_ok_and(|plan| plan.synapses.is_empty()) {
-        *result = decide(&fresh, 0);
     }
 }

@@ -13,7 +13,7 @@ mod settled;
 pub(crate) use activity::{Activity, Service};
 pub(crate) use edits::Edits;
 pub(crate) use order::Order;
-pub(crate) use plans::{Plans, possible};
+pub(crate) use plans::{Plans, changes, possible};
 pub(crate) use settled::settled;
 
 use hakudo_base::Instant;

@@ -1,19 +1,19 @@
 //! A plan that was carried out in full, with nothing else happening meanwhile, makes the next plan empty.
 //!
 //! What was carried out is judged by the agents that really ran. Whatever may rightly change the scheduler's mind is a
-//! disturbance, and ends the comparison: a fault, a request, another configuration than before, an agent's failure or surprising answer, a new view, an
-//! executor that is back without memory (a plan made while it was away has its node's copies as they were before, the next
-//! one probes them: Pacemaker does so too after a resource's history is gone). So is any
-//! probe of a promotable resource: a node's promotion score counts only where the state of the copy there is known, so the
-//! plan that asks for the probe is made without the score, and the next one with it. And so is an operation that was on its
-//! way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision.
+//! disturbance, and ends the comparison: a fault, a request, another configuration than before, an agent's failure or
+//! surprising answer, a new view, an executor that is back without memory (a plan made while it was away has its node's
+//! copies as they were before, the next one probes them: Pacemaker does so too after a resource's history is gone). So is
+//! any probe of a promotable resource: a node's promotion score counts only where the state of the copy there is known, so
+//! the plan that asks for the probe is made without the score, and the next one with it. And so is an operation that was on
+//! its way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision.
 //!
 //! The last excuse is the scheduler itself. A resource that is to run with a clone adds its stickiness to the scores of the
 //! clone's nodes, but only once it runs (Pacemaker Explained, "resource-stickiness": "how much the resource prefers to stay
 //! where it is"). So the plan that starts it is made without that score, and the next one, made with it, may promote another
 //! instance. This is Pacemaker's way. Hence a next plan that is not empty is held against the one that the scheduler makes
 //! on paper, of the same document and with the same plan carried out to the letter: nothing may be in it that is not in that
-//! one. Where such plans do not come to rest, the cluster will not settle.
+//! one, and explained there by ties between resources. Where such plans do not come to rest, the cluster will not settle.
 //!
 //! Two things in a plan do not count. Notifications change nothing: they belong to what they announce, and where that is
 //! blocked (the stop of a copy on a lost node that cannot be fenced), Pacemaker announces it in every plan. And a step that
@@ -21,8 +21,8 @@
 //! was blocked by a colocation, and its own simulator calls that an invalid transition.
 
 use super::{Rule, Verdict};
+use crate::mutation::Mutation;
 use crate::paper;
-use hakudo_base::UnixTime;
 use hakudo_cib::Document;
 use hakudo_membership::ViewId;
 use hakudo_scheduler::{Action, ActionId, ActionKind, Synapse, Transition};
@@ -62,11 +62,18 @@ impl Plans {
         }
     }
 
-    /// The leader of a view made a plan from `cib`. `now` is its calendar clock, in seconds.
-    pub(crate) fn made(&mut self, view: ViewId, now: i64, cib: &Document, plan: &Transition) -> Verdict {
+    /// The leader of a view made a plan from `cib`. `now` is its calendar clock, in seconds. A scheduler that is wrong on
+    /// purpose is so on paper as well.
+    pub(crate) fn made(
+        &mut self,
+        view: ViewId,
+        now: i64,
+        cib: &Document,
+        plan: &Transition,
+        mutation: Option<Mutation>,
+    ) -> Verdict {
         self.made_of(view, now, cib, plan.recheck_by, steps(plan), |before| {
-            let after = paper::carried_out(&before.cib, before.now);
-            steps(&hakudo_scheduler::plan(&after, UnixTime::from_seconds(now)).transition)
+            paper::next_steps(&before.cib, before.now, now, mutation)
         })
     }
 
@@ -78,7 +85,7 @@ impl Plans {
         cib: &Document,
         recheck_by: Option<i64>,
         steps: Vec<Step>,
-        on_paper: impl FnOnce(&Carried) -> Vec<Step>,
+        on_paper: impl FnOnce(&Carried) -> BTreeSet<String>,
     ) -> Verdict {
         let carried_out = self.last.take().filter(|last| {
             let configuration = |cib: &Document| cib.section(&["configuration"]).cloned();
@@ -89,7 +96,7 @@ impl Plans {
                 && configuration(&last.cib) == configuration(cib)
         });
         if let Some(before) = carried_out.filter(|_| !steps.is_empty()) {
-            let known: BTreeSet<String> = on_paper(&before).into_iter().map(|step| step.name).collect();
+            let known = on_paper(&before);
             if let Some(step) = steps.iter().find(|step| !known.contains(&step.name)) {
                 return Err((
                     Rule::PlanConverges,
@@ -104,15 +111,19 @@ impl Plans {
     }
 }
 
+/// It is more than a mark in the graph, and more than word of something else.
+pub(crate) fn changes(action: &Action) -> bool {
+    action.kind != ActionKind::Pseudo && action.task != "notify"
+}
+
 /// The steps of a plan that count.
 fn steps(plan: &Transition) -> Vec<Step> {
-    let counts = |action: &&Action| action.kind != ActionKind::Pseudo && action.task != "notify";
     let step = |action: &Action| Step {
         operation: operation(action),
-        name: format!("{} on {}", action.key, action.node().map_or("no node", |node| &node.name)),
+        name: paper::name(action),
         reason: action.reason.clone(),
     };
-    possible(plan).into_iter().filter(counts).map(step).collect()
+    possible(plan).into_iter().filter(|action| changes(action)).map(step).collect()
 }
 
 /// The actions that can begin some time, if all goes well.
@@ -160,9 +171,9 @@ mod tests {
             name: (*resource).into(),
             reason: String::new(),
         };
-        let steps = |resources: &[&str]| resources.iter().map(step).collect();
         let cib = Document::parse("<cib/>").unwrap();
-        plans.made_of(VIEW, 0, &cib, None, steps(resources), |_| steps(on_paper))
+        let on_paper = on_paper.iter().map(|name| (*name).to_owned()).collect();
+        plans.made_of(VIEW, 0, &cib, None, resources.iter().map(step).collect(), |_| on_paper)
     }
 
     #[test]
