@@ -289,7 +289,6 @@ fn only_what_has_not_begun_or_recurs_can_be_cancelled() {
         expect![[r#"
             0.000000: run 1 a start
             0.001000: report 2 Cancelled 193 
-            0.001000: terminate 1
             0.001000: report 3 Cancelled 193 
             0.002000: report 1 Done 0 
             next: None, places taken: 0"#]],
@@ -312,6 +311,7 @@ fn what_the_executor_insists_on_goes_before_all_that_starts() {
         expect![[r#"
             0.000000: run 1 a start
             0.001000: report 2 Cancelled 193 
+            0.001000: terminate 1
             0.001000: report 3 Cancelled 193 
             0.002000: report 1 Done 0 
             0.002000: run 4 b start
