@@ -131,6 +131,21 @@ fn guests_in_each_other_and_resources_that_contain_each_other_are_no_trap() {
     );
 }
 
+#[test]
+fn the_history_of_a_resource_that_cannot_be_used_is_that_of_an_unknown_one() {
+    let cib = Document::parse(
+        "<cib validate-with='pacemaker-4.0'><configuration><crm_config><cluster_property_set id='o'>\
+         <nvpair id='o-f' name='fencing-enabled' value='false'/></cluster_property_set></crm_config>\
+         <nodes><node id='1' uname='a'/></nodes><resources><clone id='x'/></resources></configuration>\
+         <status><node_state id='1' uname='a' in_ccm='true' crmd='online' join='member' expected='member'><lrm id='1'>\
+         <lrm_resources><lrm_resource id='x' class='ocf' provider='pacemaker' type='Dummy'>\
+         <lrm_rsc_op id='x_last_0' operation='start' interval='0' call-id='1' rc-code='0' op-status='0' \
+         transition-key='1:1:0:u'/></lrm_resource></lrm_resources></lrm></node_state></status></cib>",
+    );
+    let plan = plan(&cib.unwrap(), UnixTime::from_seconds(NOW));
+    assert_eq!(plan.changes.len(), 1, "it is stopped: {:?}", plan.changes);
+}
+
 /// A cluster with something of everything, to be mangled.
 fn rich() -> String {
     let cluster = Cluster {

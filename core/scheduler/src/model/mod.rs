@@ -235,9 +235,14 @@ impl Model {
     /// The resource of an id that no other resource was ever known by.
     pub(crate) fn sole_with_id(&self, id: &str) -> Option<ResourceId> {
         match self.known_as.get(id)?.as_slice() {
-            [only] if self.resource(*only).id == id => Some(*only),
+            [only] if self.is_id_of(id, *only) => Some(*only),
             _ => None,
         }
+    }
+
+    /// The resource is there, and this is its own id.
+    pub(crate) fn is_id_of(&self, id: &str, resource: ResourceId) -> bool {
+        self.resources.get(resource.index()).is_some_and(|resource| resource.id == id)
     }
 
     /// The first in `root` and below that fits, a collection before what is in it.

@@ -352,11 +352,11 @@ impl Planner {
             ids.ids_of_resources = self.model.ids_noted;
             ids.meant = vec![None; ids.len()];
         }
-        let meant = &mut ids.meant[id.0];
-        if meant.is_none() {
-            *meant = self.model.sole_with_id(&ids.texts[id.0]);
+        let (text, meant) = (&ids.texts[id.0], &mut ids.meant[id.0]);
+        if !meant.is_some_and(|resource| self.model.is_id_of(text, resource)) {
+            *meant = self.model.sole_with_id(text);
         }
-        meant.or_else(|| self.model.resource_with_id(&ids.texts[id.0]))
+        meant.or_else(|| self.model.resource_with_id(text))
     }
 
     /// The history of a resource on a node, by name and id.
