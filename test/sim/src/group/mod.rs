@@ -4,7 +4,8 @@
 //! The members are the production core of tickets. Around them is simulated what the core relies on: each member's own clock
 //! (with any offset, and up to 2 % too fast or slow), its store, the network between members, and of each site the cluster
 //! that enforces a lease (`cluster`): services run from the word "held" until the end of the lease and as long as the site
-//! was allowed for stopping, whatever the speaker does meanwhile. A speaker that was replaced may live on for a while as a
+//! was allowed for stopping, whatever the speaker does meanwhile. Where a site hangs, only its executors (`guard`) live, and the
+//! production core of guards ends the lease. A speaker that was replaced may live on for a while as a
 //! ghost, which hears and says everything but can store nothing.
 //!
 //! The checker (`check`) looks at the services alone.
@@ -13,6 +14,7 @@ mod check;
 mod clock;
 mod cluster;
 pub mod generate;
+mod guard;
 mod mutation;
 mod queue;
 pub mod script;

@@ -21,6 +21,8 @@ pub enum Mutation {
     GhostsPromise,
     /// Only the speaker ends a lease, and not the cluster by itself.
     ClusterDoesNotEnforce,
+    /// Executors take no notice of the ends of leases.
+    GuardSleeps,
     /// A site says that it has stopped while it has not.
     StopLies,
     /// Who asks is told that it is done as soon as he asked.
@@ -33,7 +35,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 12] = [
+    pub const ALL: [Mutation; 13] = [
         Mutation::VotesForgotten,
         Mutation::AckForgotten,
         Mutation::StopTimeDenied,
@@ -42,6 +44,7 @@ impl Mutation {
         Mutation::StoreLies,
         Mutation::GhostsPromise,
         Mutation::ClusterDoesNotEnforce,
+        Mutation::GuardSleeps,
         Mutation::StopLies,
         Mutation::AcknowledgedAtOnce,
         Mutation::OffersIgnored,
@@ -58,6 +61,7 @@ impl Mutation {
             | Mutation::DriftIgnored
             | Mutation::GhostsPromise
             | Mutation::ClusterDoesNotEnforce
+            | Mutation::GuardSleeps
             | Mutation::StopLies => &[Rule::OneHolder],
             Mutation::AcknowledgedAtOnce => &[Rule::NothingLost],
             Mutation::OffersIgnored | Mutation::RepliesDropped => &[Rule::Settles],

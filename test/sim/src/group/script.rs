@@ -31,7 +31,8 @@ pub enum Act {
         /// Milliseconds for which the old one lives on without knowing; 0 if it is gone.
         ghost_ms: u64,
     },
-    /// The member's process does not run for a while. At a site, services go on, and the cluster enforces their leases.
+    /// The member's process does not run for a while; at a site, none of the nodes' does. Services go on, and the executors
+    /// end their leases.
     Pause {
         /// Which.
         member: MemberId,

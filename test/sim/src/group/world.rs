@@ -3,6 +3,7 @@
 use super::check::Checker;
 use super::clock::Clock;
 use super::cluster::{Cluster, Next};
+use super::guard::Executor;
 use super::queue::Queued;
 use super::script::{Act, Script};
 use super::store::Store;
@@ -41,6 +42,7 @@ struct Place {
     ghost: Option<Process>,
     store: Store,
     cluster: Cluster,
+    executor: Executor,
     paused_until: u64,
 }
 
@@ -54,6 +56,7 @@ pub(super) enum Event {
     Stored { member: usize, run: u64, seq: u64 },
     Checked { member: usize, run: u64, check: u64, result: Result<Readiness, String> },
     LeaseEnds { site: usize, ticket: String, version: u64 },
+    GuardDue { site: usize },
     HasStopped { site: usize, ticket: String, version: u64 },
     HasStarted { site: usize, ticket: String, version: u64 },
     GhostEnds { member: usize, run: u64 },
@@ -92,6 +95,7 @@ impl World {
             ghost: None,
             store: Store::default(),
             cluster: Cluster::default(),
+            executor: Executor::default(),
             paused_until: 0,
         };
         let places = script.group.members.iter().map(place).collect();
@@ -150,7 +154,23 @@ impl World {
         }
     }
 
-    fn at(&mut self, at: u64, event: Event) {
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub(super) fn mutation(&self) -> Option<Mutation> {
+        self.mutation
+    }
+
+    pub(super) fn executor(&mut self, site: usize) -> &mut Executor {
+        &mut self.places[site].executor
+    }
+
+    fn hangs(&self, member: usize) -> bool {
+        self.places[member].paused_until > self.now
+    }
+
+    pub(super) fn at(&mut self, at: u64, event: Event) {
         self.order += 1;
         self.queue.push(Queued { at: at.max(self.now), order: self.order, event });
     }
@@ -408,6 +428,8 @@ impl World {
         service.active = true;
         service.version += 1;
         let version = service.version;
+        let stop_time = service.grant.as_ref().map_or(Duration::ZERO, |grant| grant.stop_time);
+        self.tell_executor(site, ticket, until.map(|until| (until, stop_time)));
         if fresh {
             self.checker.begins(now, ticket, id);
             self.reach("services began");
@@ -419,6 +441,20 @@ impl World {
         if fresh || stopping {
             let delay = self.random.below(300 * MS);
             self.after(delay, Event::HasStarted { site, ticket: ticket.to_owned(), version });
+        }
+    }
+
+    /// The executor stops services, which may be stopping already.
+    pub(super) fn guard_stops(&mut self, site: usize, ticket: &str) {
+        let service = self.places[site].cluster.service(ticket);
+        match (service.active, service.stops_at) {
+            (true, None) => {
+                let stop_time = service.grant.as_ref().map_or(Duration::ZERO, |grant| grant.stop_time);
+                self.reach("an executor ended a lease");
+                self.stop(site, ticket, stop_time);
+            }
+            (true, Some(_)) => {}
+            (false, _) => self.tell_guard_of_stop(site, ticket),
         }
     }
 
@@ -457,7 +493,13 @@ impl World {
             service.stops_at = None;
             self.checker.ends(now, &ticket, id);
             self.note(|| format!("{id}: services of {ticket} have stopped"));
+            self.tell_guard_of_stop(site, &ticket);
         }
+        if self.hangs(site) {
+            let until = self.places[site].paused_until;
+            return self.at(until, Event::HasStopped { site, ticket, version });
+        }
+        self.tell_executor(site, &ticket, None);
         let owes = self.places[site].cluster.service(&ticket).owes;
         let run = self.places[site].process.as_ref().map(|process| process.run);
         if let (Some(generation), Some(run)) = (owes, run) {
@@ -470,7 +512,7 @@ impl World {
     /// Something happens; true if the history is over.
     fn happen(&mut self, event: Event) -> bool {
         if let Some(member) = concerns(&event)
-            && self.places[member].paused_until > self.now
+            && self.hangs(member)
         {
             let until = self.places[member].paused_until;
             self.at(until, event);
@@ -517,6 +559,9 @@ impl World {
                 }
             }
             Event::LeaseEnds { site, ticket, version } => {
+                if self.hangs(site) {
+                    return false;
+                }
                 let service = self.places[site].cluster.service(&ticket);
                 let ends = service.version == version && service.active && service.stops_at.is_none();
                 if let Some(grant) = service.grant.clone().filter(|_| ends) {
@@ -524,6 +569,7 @@ impl World {
                     self.stop(site, &ticket, grant.stop_time);
                 }
             }
+            Event::GuardDue { site } => self.guard_is_due(site),
             Event::HasStopped { site, ticket, version } => self.has_stopped(site, ticket, version),
             Event::HasStarted { site, ticket, version } => {
                 let able = self.places[site].cluster.able.get(&ticket).copied().unwrap_or(true);
@@ -590,6 +636,7 @@ impl World {
         place.powered = false;
         place.ghost = None;
         place.paused_until = 0;
+        place.executor = Executor::default();
         let run = place.process.take().map(|process| process.run);
         // A disk may have written some of what it did not confirm.
         place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
