@@ -159,6 +159,7 @@ impl Command {
                 SMALL + change.operations.iter().map(ChangeOperation::weight).sum::<usize>()
             }
             Command::TicketStore(state) => SMALL + state.len(),
+            Command::TicketClientAnswer { bytes, .. } => SMALL + bytes.len(),
             Command::Results(reports) => SMALL * (1 + reports.len()),
             Command::Execute { orders, .. } => SMALL * (1 + orders.len()),
             _ => SMALL,
@@ -236,6 +237,31 @@ pub(crate) enum Command {
     },
     /// A client asks the group.
     TicketAsk(Box<RequestEnvelope>),
+    /// A message of a booth group that came to a node that does not speak for this site.
+    TicketHeard(Vec<u8>),
+    /// A client of booth asks at the speaker's node.
+    TicketClient {
+        /// Its number there.
+        client: u64,
+        /// Its message.
+        bytes: Vec<u8>,
+    },
+    /// It closed its connection.
+    TicketClientGone {
+        /// Its number there.
+        client: u64,
+    },
+    /// What a client of booth is to be answered.
+    TicketClientAnswer {
+        /// Where it is.
+        node: NodeId,
+        /// Its number there.
+        client: u64,
+        /// The answer.
+        bytes: Vec<u8>,
+        /// Nothing follows.
+        last: bool,
+    },
     /// The group's answer.
     TicketAnswer {
         /// Where the client is.

@@ -8,6 +8,7 @@ use hakudo_cib::Document;
 use hakudo_guard::Order as GuardOrder;
 use hakudo_membership::{Delivered, View};
 use hakudo_scheduler::Transition;
+use hakudo_tickets::booth::member::BoothSetup;
 use hakudo_tickets::{Check, Group, Readiness};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,6 +98,8 @@ pub struct TicketSetup {
     /// How long this site needs at most to stop what depends on a ticket, in milliseconds, where somebody knows better than
     /// the timeouts of its resources.
     pub stop_time_ms: BTreeMap<String, u64>,
+    /// Where the group speaks booth's protocol: the same group in booth's words, and its key.
+    pub booth: Option<Box<BoothSetup>>,
 }
 
 /// What the controller is told of tickets that sites share.
@@ -106,10 +109,22 @@ pub enum TicketInput {
     Group(Option<Box<TicketSetup>>),
     /// A message of another member.
     Message {
-        /// The member.
+        /// The member; 0 where the message tells it itself (booth's protocol).
         from: u32,
         /// What it says.
         bytes: Vec<u8>,
+    },
+    /// A client of booth sent a message to this node.
+    Client {
+        /// Its number at this node.
+        client: u64,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// It closed its connection.
+    ClientGone {
+        /// Its number.
+        client: u64,
     },
     /// The answer to [`TicketEffect::Check`].
     Checked {
@@ -129,6 +144,15 @@ pub enum TicketEffect {
         to: u32,
         /// What.
         bytes: Vec<u8>,
+    },
+    /// Send this to a client of booth at this node.
+    Answer {
+        /// Its number.
+        client: u64,
+        /// What; nothing where nobody speaks for the site.
+        bytes: Vec<u8>,
+        /// Nothing follows: the connection is closed.
+        last: bool,
     },
     /// This node speaks for the site from now on, or does not any more.
     Speak(bool),

@@ -39,6 +39,12 @@ impl Controller {
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
             Command::Ticket(order) => self.hear_ticket(from, number, &order, effects),
             Command::TicketStore(state) => self.hear_store(from, number, state, effects),
+            Command::TicketHeard(bytes) => self.hear_passed_on(from, bytes, effects),
+            Command::TicketClient { client, bytes } => self.hear_client(from, client, bytes, effects),
+            Command::TicketClientGone { client } => self.hear_client_gone(from, client, effects),
+            Command::TicketClientAnswer { node, client, bytes, last } => {
+                self.hear_client_answer(node, client, bytes, last, effects);
+            }
             Command::TicketConfirm => self.hear_confirm_question(from, number),
             Command::TicketConfirmed { number } => self.hear_confirmed(from, number),
             Command::TicketWord(word) => self.hear_group_word(*word, effects),

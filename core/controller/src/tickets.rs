@@ -7,10 +7,12 @@
 //! Tickets of a group are granted by the group alone ([`speaker`], [`leases`], [`guards`]), and they are status; what the group's member here must
 //! not forget is on disk beside the others.
 
+pub(crate) mod gateway;
 pub(crate) mod guards;
 pub(crate) mod leases;
 pub(crate) mod outlook;
 pub(crate) mod speaker;
+pub(crate) mod voice;
 
 use crate::controller::Controller;
 use crate::core_types::Effect;
@@ -18,6 +20,7 @@ use crate::request::{Refusal, RefusalKind, TicketChange};
 use crate::status::{GroupTicket, ticket_state};
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
+use hakudo_tickets::booth::member::BoothMember;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,6 +37,9 @@ pub struct Tickets {
     /// What this cluster's member of the ticket group must not forget.
     #[serde(default)]
     member: Option<Vec<u8>>,
+    /// The same of a member of a booth group: what was promised in the one protocol is not known in the other.
+    #[serde(default)]
+    booth: Option<Vec<u8>>,
 }
 
 /// One ticket.
@@ -80,9 +86,15 @@ impl Tickets {
         self.member.as_deref()
     }
 
+    /// What the member of the booth group stored last.
+    pub(crate) fn booth_member(&self) -> Option<&[u8]> {
+        self.booth.as_deref()
+    }
+
     /// Keeps what the member of the group must not forget.
     pub(crate) fn store_member(&mut self, state: Vec<u8>) {
-        self.member = Some(state);
+        let place = if BoothMember::is_booths(&state) { &mut self.booth } else { &mut self.member };
+        *place = Some(state);
         self.number += 1;
     }
 

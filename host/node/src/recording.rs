@@ -181,6 +181,9 @@ fn digest(effects: &[Effect]) -> u64 {
             Effect::Leave => add(9, &[]),
             Effect::StopAtOnce { reset } => add(11, &[&[u8::from(*reset)]]),
             Effect::Tickets(TicketEffect::Send { to, bytes }) => add(12, &[&to.to_le_bytes(), bytes]),
+            Effect::Tickets(TicketEffect::Answer { client, bytes, last }) => {
+                add(16, &[&client.to_le_bytes(), bytes, &[u8::from(*last)]]);
+            }
             Effect::Tickets(TicketEffect::Speak(speaks)) => add(13, &[&[u8::from(*speaks)]]),
             Effect::Tickets(TicketEffect::Check(check)) => {
                 add(14, &[&check.check.to_le_bytes(), check.ticket.as_bytes()]);
@@ -394,6 +397,10 @@ fn words(told: &Told) -> String {
         Told::Tickets(TicketInput::Message { from, bytes }) => {
             format!("a message of member {from} of the ticket group ({} bytes)", bytes.len())
         }
+        Told::Tickets(TicketInput::Client { client, bytes }) => {
+            format!("client {client} of booth asks ({} bytes)", bytes.len())
+        }
+        Told::Tickets(TicketInput::ClientGone { client }) => format!("client {client} of booth has gone"),
         Told::Tickets(TicketInput::Checked { check, result }) => {
             format!("check {check} before a ticket is taken: {}", if result.is_ok() { "ready" } else { "not ready" })
         }

@@ -6,8 +6,10 @@ use crate::config::NodeConfig;
 use anyhow::{Result, bail, ensure};
 use hakudo_base::NodeId;
 use hakudo_controller::{TicketEffect, TicketInput, TicketSetup};
+use hakudo_link::booth::{BoothLink, Came};
 use hakudo_link::setup::{self, Setup, Wire};
 use hakudo_link::{Link, Received};
+use hakudo_tickets::booth::engine::ClientId;
 use hakudo_tickets::booth::text;
 use hakudo_tickets::{Check, Handler, Readiness};
 use std::collections::BTreeMap;
@@ -23,9 +25,17 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(30);
 /// Nothing that it prints is read beyond this many bytes.
 const MOST_WORDS: u64 = 4096;
 
+/// What the members of the group say to each other, and by what.
+enum Links {
+    Hakudo(Link),
+    Booth(BoothLink),
+}
+
+const OTHER_PROTOCOL: &str = "the group speaks another protocol than before: restart the node with its tickets revoked";
+
 /// The links of this node.
 pub(crate) struct Tickets {
-    link: Option<Link>,
+    links: Option<Links>,
     inputs: mpsc::UnboundedSender<TicketInput>,
     config: PathBuf,
     /// This site's name in the group.
@@ -39,7 +49,7 @@ impl Tickets {
     /// Where the group's configuration is wrong, or an address cannot be used.
     pub(crate) fn start(config: &NodeConfig) -> Result<(Self, mpsc::UnboundedReceiver<TicketInput>)> {
         let (inputs, told) = mpsc::unbounded_channel();
-        let mut tickets = Self { link: None, inputs, config: PathBuf::new(), site: String::new() };
+        let mut tickets = Self { links: None, inputs, config: PathBuf::new(), site: String::new() };
         tickets.configure(config)?;
         Ok((tickets, told))
     }
@@ -50,35 +60,55 @@ impl Tickets {
     /// As [`Tickets::start`]; then the group is what it was.
     pub(crate) fn configure(&mut self, config: &NodeConfig) -> Result<()> {
         let Some(own) = &config.tickets else {
-            if self.link.take().is_some() {
+            if self.links.take().is_some() {
                 self.tell(TicketInput::Group(None));
             }
             return Ok(());
         };
         let Setup { local, group, wire, config } = setup::read(own)?;
-        let Wire::Hakudo(settings) = wire else { bail!("a site cannot speak booth's protocol yet") };
         ensure!(group.is_site(local), "{} is an arbitrator of the group, and no site", group.name_of(local));
-        match &self.link {
-            Some(link) => link.configure(settings),
-            None => {
+        let mut booth = None;
+        match (wire, &mut self.links) {
+            (Wire::Hakudo(settings), None) => {
                 let (link, received) = Link::start(settings, false)?;
                 tokio::spawn(pass_on(received, self.inputs.clone()));
-                self.link = Some(link);
+                self.links = Some(Links::Hakudo(link));
             }
+            (Wire::Hakudo(settings), Some(Links::Hakudo(link))) => link.configure(settings),
+            (Wire::Booth(setup, settings), links) => {
+                match links {
+                    None => {
+                        let (link, came) = BoothLink::start(settings)?;
+                        tokio::spawn(pass_on_booth(came, self.inputs.clone()));
+                        *links = Some(Links::Booth(link));
+                    }
+                    Some(Links::Booth(link)) => link.configure(settings),
+                    Some(Links::Hakudo(_)) => bail!("{OTHER_PROTOCOL}"),
+                }
+                booth = Some(setup);
+            }
+            (Wire::Hakudo(_), Some(Links::Booth(_))) => bail!("{OTHER_PROTOCOL}"),
         }
         (self.config, self.site) = (config, group.name_of(local));
         self.tell(TicketInput::Group(Some(Box::new(TicketSetup {
             local: local.0,
             group,
             stop_time_ms: own.stop_time_ms.clone(),
+            booth,
         }))));
         Ok(())
     }
 
     pub(crate) fn carry_out(&self, effect: TicketEffect) {
-        match (effect, &self.link) {
-            (TicketEffect::Send { to, bytes }, Some(link)) => link.send(NodeId(to), bytes),
-            (TicketEffect::Speak(speaks), Some(link)) => link.speak(speaks),
+        match (effect, &self.links) {
+            (TicketEffect::Send { to, bytes }, Some(Links::Hakudo(link))) => link.send(NodeId(to), bytes),
+            (TicketEffect::Send { to, bytes }, Some(Links::Booth(link))) => link.send(to, &bytes),
+            (TicketEffect::Answer { client, bytes, last }, Some(Links::Booth(link))) => {
+                link.answer(ClientId(client), bytes, last);
+            }
+            (TicketEffect::Speak(speaks), Some(Links::Hakudo(link))) => link.speak(speaks),
+            // All nodes listen, and pass on what is for the one that speaks.
+            (TicketEffect::Speak(_), Some(Links::Booth(_))) => {}
             (TicketEffect::Check(check), _) => {
                 let environment = self.environment(&check);
                 let inputs = self.inputs.clone();
@@ -88,20 +118,33 @@ impl Tickets {
                     let _ = inputs.send(TicketInput::Checked { check: check.check, result });
                 });
             }
-            (_, None) => {}
+            (TicketEffect::Answer { .. }, Some(Links::Hakudo(_))) | (_, None) => {}
         }
     }
 
-    /// What booth's handlers are told. The ticket is not granted yet, so that it does not expire either.
+    /// What booth's handlers are told.
     fn environment(&self, check: &Check) -> BTreeMap<&'static str, String> {
         let name = self.config.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let path = self.config.display().to_string();
-        text::handler_environment(&check.ticket, &self.site, &path, &name, None)
+        text::handler_environment(&check.ticket, &self.site, &path, &name, check.expires)
     }
 
     fn tell(&self, input: TicketInput) {
         // The node ends only with this process.
         let _ = self.inputs.send(input);
+    }
+}
+
+async fn pass_on_booth(mut came: mpsc::UnboundedReceiver<Came>, inputs: mpsc::UnboundedSender<TicketInput>) {
+    while let Some(came) = came.recv().await {
+        let input = match came {
+            Came::Datagram(bytes) => TicketInput::Message { from: 0, bytes },
+            Came::Client(ClientId(client), bytes) => TicketInput::Client { client, bytes },
+            Came::Gone(ClientId(client)) => TicketInput::ClientGone { client },
+        };
+        if inputs.send(input).is_err() {
+            return;
+        }
     }
 }
 

@@ -324,7 +324,7 @@ impl Cluster {
                 let word = if speaks { "speaks for the site" } else { "does not speak any more" };
                 self.line(format_args!("n{number} {word}"));
             }
-            Effect::Tickets(TicketEffect::Check(_)) => {}
+            Effect::Tickets(TicketEffect::Check(_) | TicketEffect::Answer { .. }) => {}
             Effect::Fenced(node) => self.line(format_args!("n{number} tells membership that n{node} is dead")),
             Effect::StopAtOnce { reset } => self.line(format_args!("n{number} stops at once, reset: {reset}")),
             Effect::Leave => self.line(format_args!("n{number} leaves")),

@@ -54,7 +54,7 @@ fn site(local: u32) -> Cluster {
 }
 
 fn joins(local: u32) -> Input {
-    let setup = TicketSetup { local, group: group(), stop_time_ms: BTreeMap::new() };
+    let setup = TicketSetup { local, group: group(), stop_time_ms: BTreeMap::new(), booth: None };
     Input::Tickets(TicketInput::Group(Some(Box::new(setup))))
 }
 

@@ -5,15 +5,17 @@
 //! the next leader goes on with it. With each view it is made anew: like a member that was restarted, it promises nothing
 //! that it does not find stored, and asks the nodes until when the leases last.
 
+use super::gateway::Gateway;
 use super::leases::Lease;
+use super::voice::Voice;
 use crate::command::{Command, TicketWordOrder};
 use crate::controller::Controller;
 use crate::core_types::{Effect, TicketEffect, TicketInput, TicketSetup};
 use crate::request::{Refusal, RefusalKind};
 use hakudo_base::{Instant, NodeId};
-use hakudo_tickets::{
-    Effect as MemberEffect, Holding, Input as MemberInput, Member, MemberId, RequestEnvelope, TicketWord,
-};
+use hakudo_tickets::booth::engine::Now;
+use hakudo_tickets::booth::member::{Told, Wanted};
+use hakudo_tickets::{Effect as MemberEffect, Holding, Input as MemberInput, MemberId, RequestEnvelope, TicketWord};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -31,7 +33,9 @@ enum Gate {
 #[derive(Default)]
 pub(crate) struct Speaker {
     pub(crate) setup: Option<TicketSetup>,
-    member: Option<Box<Member>>,
+    member: Option<Voice>,
+    /// What belongs to booth's protocol alone.
+    pub(super) gateway: Gateway,
     gates: VecDeque<(u64, Gate)>,
     /// Requests that the group has not answered: the node and its number of the command.
     asked: BTreeMap<u64, (NodeId, u64)>,
@@ -58,7 +62,7 @@ impl Speaker {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.member.as_ref().and_then(|member| member.deadline())
+        self.member.as_ref().and_then(Voice::deadline)
     }
 }
 
@@ -69,6 +73,9 @@ impl Controller {
                 self.silence(effects);
                 self.speaker.setup = setup.map(|setup| *setup);
             }
+            TicketInput::Message { bytes, .. } if self.speaks_booth() => self.booth_message(bytes, effects),
+            TicketInput::Client { client, bytes } => self.client_asks(client, bytes, effects),
+            TicketInput::ClientGone { client } => self.client_went(client, effects),
             TicketInput::Message { from, bytes } => {
                 self.tell_member(MemberInput::Received { from: MemberId(from), message: bytes }, effects);
             }
@@ -89,9 +96,11 @@ impl Controller {
             let reason = "the members of this cluster changed on the way: look whether it was done".to_owned();
             self.say(Command::TicketRefused { node, number, reason });
         }
+        self.forget_clients(effects);
         let setup = self.speaker.setup.take();
         let Speaker { requests, checks, .. } = *self.speaker;
-        *self.speaker = Speaker { setup, requests, checks, ..Speaker::default() };
+        let gateway = std::mem::take(&mut self.speaker.gateway);
+        *self.speaker = Speaker { setup, requests, checks, gateway, ..Speaker::default() };
     }
 
     /// Begins to speak, or ends it, as it is this node's turn or not; and goes on with what was waited for.
@@ -101,8 +110,8 @@ impl Controller {
             // What a former member has to store may be on its way: the next one must not begin with what was before.
             (Some(_), true) if self.outbox.holds(|command| matches!(command, Command::TicketStore(_))) => {}
             (Some(setup), true) if !self.speaker.speaks() => {
-                let (local, group) = (MemberId(setup.local), setup.group.clone());
-                self.begin_to_speak(local, group, effects);
+                let setup = setup.clone();
+                self.begin_to_speak(&setup, effects);
             }
             (_, false) if self.speaker.speaks() => self.silence(effects),
             _ => {}
@@ -115,12 +124,11 @@ impl Controller {
         }
     }
 
-    fn begin_to_speak(&mut self, local: MemberId, group: hakudo_tickets::Group, effects: &mut Vec<Effect>) {
+    fn begin_to_speak(&mut self, setup: &TicketSetup, effects: &mut Vec<Effect>) {
         let seed = self.leader.seed();
-        let stored = self.replica.tickets().member();
-        match Member::new(local, group, seed, stored, self.now) {
+        match Voice::new(setup, seed, self.replica.tickets(), self.both_clocks()) {
             Ok(member) => {
-                self.speaker.member = Some(Box::new(member));
+                self.speaker.member = Some(member);
                 self.no_alert("tickets");
                 effects.push(Effect::Tickets(TicketEffect::Speak(true)));
                 for (ticket, lease) in self.known_leases() {
@@ -188,16 +196,29 @@ impl Controller {
 
     /// Tells the member something and does what it asks for.
     pub(crate) fn tell_member(&mut self, input: MemberInput, effects: &mut Vec<Effect>) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
+        self.tell_voice(Told::Input(input), effects);
+    }
+
+    /// Tells the member something, or has it asked by a client of booth.
+    pub(super) fn tell_voice(&mut self, told: Told, effects: &mut Vec<Effect>) {
+        let now = self.both_clocks();
+        let mut all = VecDeque::from([told]);
+        while let Some(told) = all.pop_front() {
             let Some(member) = &mut self.speaker.member else { return };
             let mut wanted = Vec::new();
-            member.handle(self.now, input, &mut wanted);
+            member.handle(now, told, &mut wanted);
             // What is answered at once is told after all of this is under way: the member counts on the order.
-            for effect in wanted {
-                inputs.extend(self.member_wants(effect, effects));
+            for wanted in wanted {
+                match wanted {
+                    Wanted::Effect(effect) => all.extend(self.member_wants(effect, effects).map(Told::Input)),
+                    Wanted::Answer { client, bytes, last } => self.answer_client(client, bytes, last, effects),
+                }
             }
         }
+    }
+
+    fn both_clocks(&self) -> Now {
+        Now { monotonic: self.now, calendar: self.time() }
     }
 
     /// Does what the member asks for, or begins to; an answer that is there already is given back.

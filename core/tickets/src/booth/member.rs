@@ -166,6 +166,10 @@ impl BoothMember {
         if self.silent {
             return;
         }
+        let stop_time_of = match &told {
+            Told::Input(Input::StopTime { ticket, .. }) => Some(ticket.clone()),
+            _ => None,
+        };
         let input = match told {
             Told::Client(client, bytes) => engine::Input::Client(client, bytes),
             Told::ClientGone(client) => engine::Input::ClientGone(client),
@@ -181,6 +185,21 @@ impl BoothMember {
             },
         };
         self.tell(now, input, wanted);
+        if let Some(word) = stop_time_of.and_then(|ticket| self.stop_time_changed(&ticket)) {
+            wanted.push(Wanted::Effect(Effect::Ticket(word)));
+        }
+    }
+
+    /// What is to be said of a ticket that is held, where stopping may take another time than before.
+    fn stop_time_changed(&mut self, ticket: &str) -> Option<TicketWord> {
+        let now = self.engine.stop_time(ticket);
+        let word = self.words.get_mut(ticket)?;
+        let Holding::Held { stop_time, .. } = &mut word.holding else { return None };
+        if *stop_time == now {
+            return None;
+        }
+        *stop_time = now;
+        Some(word.clone())
     }
 
     fn translated(&mut self, input: Input) -> Option<engine::Input> {
@@ -282,17 +301,17 @@ impl BoothMember {
     }
 
     fn ticket_said(&mut self, ticket: String, word: Word) -> Effect {
-        let before = self.words.get(&ticket);
         let (generation, holding, holder, revoked) = match word {
             Word::Held { until, grant, .. } => {
                 let generation = u64::from(grant);
-                let goes_on =
-                    before.is_some_and(|b| b.generation == generation && matches!(b.holding, Holding::Held { .. }));
-                if goes_on {
+                if let Some(word) = self.words.get_mut(&ticket)
+                    && word.generation == generation
+                    && let Holding::Held { until: known, .. } = &mut word.holding
+                {
+                    *known = until;
                     return Effect::Lease { ticket, generation, until };
                 }
-                // What the engine says is the end already leaves the time to stop.
-                let holding = Holding::Held { until, stop_time: Duration::ZERO };
+                let holding = Holding::Held { until, stop_time: self.engine.stop_time(&ticket) };
                 (generation, holding, Some(self.local), false)
             }
             Word::NotHeld { owner, revoked, grant } => {

@@ -101,6 +101,9 @@ fn words(effect: &Effect) -> String {
         Effect::Tickets(TicketEffect::Send { to, bytes }) => {
             format!("tells member {to} of the ticket group ({} bytes)", bytes.len())
         }
+        Effect::Tickets(TicketEffect::Answer { client, bytes, .. }) => {
+            format!("answers client {client} of booth ({} bytes)", bytes.len())
+        }
         Effect::Tickets(TicketEffect::Speak(true)) => "speaks for the site".into(),
         Effect::Tickets(TicketEffect::Speak(false)) => "does not speak for the site any more".into(),
         Effect::Tickets(TicketEffect::Check(check)) => {

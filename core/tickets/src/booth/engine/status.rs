@@ -100,6 +100,11 @@ impl Engine {
         (attributes.collect(), ticket.standby)
     }
 
+    /// How long stopping what depends on a ticket may take.
+    pub fn stop_time(&self, ticket: &str) -> Duration {
+        self.tickets.get(ticket).map_or(Duration::ZERO, |ticket| ticket.stop_time)
+    }
+
     /// Who holds a ticket, and the number of the last grant to this site.
     pub fn holder(&self, ticket: &str) -> (Leader, u32) {
         self.tickets.get(ticket).map_or((Leader::Unknown, 0), |ticket| (ticket.known, ticket.grant))

@@ -223,7 +223,8 @@ impl Ticket {
             // Always the whole time: what comes late or twice must not make it shorter for anybody.
             (Role::Leading(_), _) => (Leader::Site(context.config.local), self.expire()),
             (_, Some(promise)) => (Leader::Site(promise.leader), promise.until.since(now)),
-            _ => (if self.known == Leader::Nobody { Leader::Nobody } else { Leader::Unknown }, Duration::ZERO),
+            // boothd takes no message with 0 for the holder.
+            _ => (Leader::Nobody, Duration::ZERO),
         };
         let valid = if self.is_manual() { 0 } else { context.to_wire(valid) };
         let term = if let Role::Leading(leading) = &self.role { leading.term } else { self.term };

@@ -1,0 +1,143 @@
+//! booth's protocol at a site of several nodes: what comes to a node that does not speak for the site is passed on.
+//!
+//! boothd knows one address of a site, and any node may have it: usually it is a resource of the cluster, and the node that
+//! has it need not be the leader. So all nodes listen, and pass on to the leader what is a message of the group; the leader
+//! speaks from its own address, since boothd looks at the number in a message and not at where it came from. Clients of
+//! booth stay connected to the node that they found, which passes question and answer on.
+
+use crate::command::Command;
+use crate::controller::Controller;
+use crate::core_types::{Effect, TicketEffect};
+use hakudo_base::{Instant, NodeId};
+use hakudo_tickets::Input as MemberInput;
+use hakudo_tickets::booth::engine::ClientId;
+use hakudo_tickets::booth::member::Told;
+use hakudo_tickets::booth::seal;
+use hakudo_tickets::booth::wire::{Message, SiteId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// So many messages of others are passed on in a second: a flood at one node must not become one for the cluster.
+const MOST: u32 = 200;
+
+#[derive(Debug, Default)]
+pub(crate) struct Gateway {
+    /// Clients that the member has not answered for good, by our number: the node, and its number of the client.
+    clients: BTreeMap<u64, (NodeId, u64)>,
+    numbers: u64,
+    /// When the present second of passing on began, and how many went in it.
+    passed: (Instant, u32),
+}
+
+impl Controller {
+    pub(super) fn speaks_booth(&self) -> bool {
+        self.speaker.setup.as_ref().is_some_and(|setup| setup.booth.is_some())
+    }
+
+    /// A datagram came to this node.
+    pub(super) fn booth_message(&mut self, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        if self.speaker.speaks() {
+            return self
+                .tell_member(MemberInput::Received { from: hakudo_tickets::MemberId(0), message: bytes }, effects);
+        }
+        let booth = self.speaker.setup.as_ref().and_then(|setup| setup.booth.as_ref());
+        let is_genuine = booth.is_some_and(|booth| {
+            let known = |message: &Message| booth.addresses.iter().any(|it| SiteId::of(*it) == message.from);
+            seal::read(&bytes, booth.key.as_ref(), false).is_ok_and(|message| known(&message))
+        });
+        if is_genuine && self.synced && self.may_pass_on() {
+            self.say(Command::TicketHeard(bytes));
+        }
+    }
+
+    fn may_pass_on(&mut self) -> bool {
+        let (since, count) = &mut self.speaker.gateway.passed;
+        if self.now.since(*since) >= Duration::from_secs(1) {
+            (*since, *count) = (self.now, 0);
+        }
+        *count += 1;
+        *count <= MOST
+    }
+
+    pub(crate) fn hear_passed_on(&mut self, from: NodeId, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        if from != self.local && self.speaker.speaks() && self.speaks_booth() {
+            self.tell_member(MemberInput::Received { from: hakudo_tickets::MemberId(0), message: bytes }, effects);
+        }
+    }
+
+    /// A client of booth asks at this node.
+    pub(super) fn client_asks(&mut self, client: u64, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        if self.speaker.speaks() && self.speaks_booth() {
+            self.ask_for_client(self.local, client, bytes, effects);
+        } else if self.speaks_booth() && self.synced && self.may_pass_on() {
+            self.say(Command::TicketClient { client, bytes });
+        } else {
+            effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes: Vec::new(), last: true }));
+        }
+    }
+
+    fn ask_for_client(&mut self, node: NodeId, client: u64, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        let gateway = &mut self.speaker.gateway;
+        gateway.numbers += 1;
+        let number = gateway.numbers;
+        gateway.clients.insert(number, (node, client));
+        self.tell_voice(Told::Client(ClientId(number), bytes), effects);
+    }
+
+    pub(super) fn client_went(&mut self, client: u64, effects: &mut Vec<Effect>) {
+        if self.speaker.speaks() {
+            self.hear_client_gone(self.local, client, effects);
+        } else if self.speaks_booth() && self.synced {
+            self.say(Command::TicketClientGone { client });
+        }
+    }
+
+    pub(crate) fn hear_client(&mut self, from: NodeId, client: u64, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        if self.speaker.speaks() && self.speaks_booth() {
+            self.ask_for_client(from, client, bytes, effects);
+        } else if self.leads() {
+            self.say(Command::TicketClientAnswer { node: from, client, bytes: Vec::new(), last: true });
+        }
+    }
+
+    pub(crate) fn hear_client_gone(&mut self, from: NodeId, client: u64, effects: &mut Vec<Effect>) {
+        let known = &self.speaker.gateway.clients;
+        let number = known.iter().find(|(_, known)| **known == (from, client)).map(|(number, _)| *number);
+        if let Some(number) = number {
+            self.speaker.gateway.clients.remove(&number);
+            self.tell_voice(Told::ClientGone(ClientId(number)), effects);
+        }
+    }
+
+    /// The member answers a client.
+    pub(super) fn answer_client(&mut self, client: ClientId, bytes: Vec<u8>, last: bool, effects: &mut Vec<Effect>) {
+        let clients = &mut self.speaker.gateway.clients;
+        let found = if last { clients.remove(&client.0) } else { clients.get(&client.0).copied() };
+        let Some((node, client)) = found else { return };
+        if node == self.local {
+            effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes, last }));
+        } else {
+            self.say(Command::TicketClientAnswer { node, client, bytes, last });
+        }
+    }
+
+    pub(crate) fn hear_client_answer(
+        &mut self,
+        node: NodeId,
+        client: u64,
+        bytes: Vec<u8>,
+        last: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if node == self.local {
+            effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes, last }));
+        }
+    }
+
+    /// Nobody answers them any more.
+    pub(super) fn forget_clients(&mut self, effects: &mut Vec<Effect>) {
+        for number in self.speaker.gateway.clients.keys().copied().collect::<Vec<_>>() {
+            self.answer_client(ClientId(number), Vec::new(), true, effects);
+        }
+    }
+}
