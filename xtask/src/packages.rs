@@ -26,6 +26,9 @@ const LAB: &[Package] = &[
     Package { name: "e2fsprogs", file: "/usr/sbin/mkfs.ext4" },
     Package { name: "resource-agents", file: "/usr/lib/ocf/resource.d/heartbeat/IPaddr2" },
     Package { name: "nginx-light", file: "/usr/sbin/nginx" },
+    // Its users are Pacemaker's.
+    Package { name: "pacemaker-common", file: "/etc/default/pacemaker" },
+    Package { name: "booth", file: "/usr/sbin/boothd" },
     Package { name: "postgresql", file: "/usr/share/postgresql-common/pg_wrapper" },
 ];
 

@@ -40,6 +40,19 @@ pub(crate) struct Plan {
     pub(crate) small_disk: Option<&'static str>,
     /// Two clusters of so many nodes each share a ticket, with an arbitrator; none where there is one cluster only.
     pub(crate) sites: Option<Lease>,
+    /// Which members of the ticket group are boothd; all speak its protocol then.
+    pub(crate) boothd: Boothd,
+}
+
+/// Where Debian's boothd runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Boothd {
+    /// Nowhere: hakudo's own protocol is spoken.
+    Nowhere,
+    /// It is the arbitrator of hakudo's sites.
+    Arbitrator,
+    /// It is both sites, each of one machine without a cluster, and hakudo is the arbitrator.
+    Sites,
 }
 
 /// How long a ticket lasts.
@@ -70,6 +83,7 @@ pub(crate) struct Lab {
     small_disk: Option<&'static str>,
     sites: Vec<Site>,
     lease: Option<Lease>,
+    pub(crate) boothd: Boothd,
     /// The site that is asked and changed.
     chosen: usize,
 }
@@ -90,13 +104,14 @@ impl Lab {
             .iter()
             .map(|name| Machine::new(name, network.namespace(name), directory.join(name), program.to_owned()));
         let machines = machines.collect();
-        let mut lab =
-            Self { directory, machines, network, small_disk: plan.small_disk, sites, lease: plan.sites, chosen: 0 };
+        let Plan { small_disk, sites: lease, boothd, .. } = *plan;
+        let mut lab = Self { directory, machines, network, small_disk, sites, lease, boothd, chosen: 0 };
         lab.write_files(program)?;
         for name in &names {
             lab.power_on(name)?;
         }
-        for site in 0..lab.sites.len() {
+        let clusters = if lab.boothd == Boothd::Sites { 0 } else { lab.sites.len() };
+        for site in 0..clusters {
             lab.chosen = site;
             lab.members(lab.names().len())?;
         }
@@ -175,9 +190,14 @@ impl Lab {
         }
         let arbitrator = self.network.address(ARBITRATOR, 0)?;
         let (expire, timeout) = (self.lease()?.expire.as_secs(), 200);
-        Ok(format!(
-            "{text}arbitrator = {arbitrator}\nticket = T\nexpire = {expire}\ntimeout = {timeout}ms\nretries = 3\n"
-        ))
+        text.push_str(&format!(
+            "arbitrator = {arbitrator}\nticket = T\nexpire = {expire}\ntimeout = {timeout}ms\nretries = 3\n"
+        ));
+        if self.boothd != Boothd::Nowhere {
+            // booth's members wait for nothing else while the loser stops.
+            text.push_str(&format!("acquire-after = {}\n", self.lease()?.stop_time.as_secs()));
+        }
+        Ok(text)
     }
 
     /// How long the ticket lasts that the sites share.
@@ -194,7 +214,9 @@ impl Lab {
             let of_nodes = of_nodes?;
             addresses.insert(of_nodes[0].clone(), json!(of_nodes[1..]));
         }
+        let protocol = if self.boothd == Boothd::Nowhere { "hakudo" } else { "booth" };
         Ok(json!({
+            "protocol": protocol,
             "config": self.directory.join("booth.conf"),
             "member": member,
             "listen": ["0.0.0.0:9929"],
@@ -239,8 +261,12 @@ impl Lab {
         fs::create_dir_all(run)?;
         machine.boot()?;
         if node == ARBITRATOR {
-            return self.start_arbitrator();
+            return if self.boothd == Boothd::Arbitrator { self.start_boothd(node) } else { self.start_arbitrator() };
         }
+        if self.boothd == Boothd::Sites {
+            return self.start_boothd(node);
+        }
+        let machine = self.machine(node)?;
         if small_disk == Some(node) {
             let state = machine.directory().join("state").display().to_string();
             machine.run(&["mkdir", "-p", &state])?;
@@ -453,7 +479,7 @@ impl Lab {
             for event in self.events(&node).unwrap_or_default().iter().rev().take(30).rev() {
                 report.push_str(&format!("{} {} {}\n", event.time_ms, event.kind, event.text));
             }
-            for part in ["boot", "node", "executor", "arbitrator"] {
+            for part in ["boot", "node", "executor", "arbitrator", "boothd"] {
                 let text =
                     fs::read_to_string(self.directory.join(&node).join(format!("{part}.log"))).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();

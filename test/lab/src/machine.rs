@@ -91,6 +91,15 @@ impl Machine {
         Ok(())
     }
 
+    /// Starts a program that is not hakudo; what it says is in the log of that name.
+    pub(crate) fn start_program(&mut self, log: &str, words: &[&str]) -> Result<()> {
+        let mut command = self.inside()?;
+        command.args(words).stdin(Stdio::null()).stdout(self.log(log)?).stderr(self.log(log)?);
+        let child = command.spawn().with_context(|| format!("{log} of {} does not start", self.name))?;
+        self.parts.push(child);
+        Ok(())
+    }
+
     /// Kills a part of hakudo, and nothing else.
     pub(crate) fn kill(&mut self, part: &str) -> Result<()> {
         self.signal(&["daemon", part], Signal::KILL)?;

@@ -3,6 +3,7 @@
 //! `hakudo-lab [PART OF A NAME]` runs the scenarios whose names contain the word, one after the other, each with a
 //! cluster of its own. It needs root. The program under test is `hakudo` beside this one, or `$HAKUDO`.
 
+mod boothd;
 mod lab;
 mod machine;
 mod network;

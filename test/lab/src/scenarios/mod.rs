@@ -1,6 +1,7 @@
 //! What happens to the machines, and what must be so afterwards.
 
 mod agents;
+mod booth;
 mod busy;
 mod database;
 mod links;
@@ -8,7 +9,8 @@ mod parts;
 mod power;
 mod sites;
 
-use crate::lab::{Lab, Lease, Plan};
+use crate::boothd::BOOTHD;
+use crate::lab::{Boothd, Lab, Lease, Plan};
 use anyhow::Result;
 use std::thread;
 use std::time::Duration;
@@ -26,7 +28,7 @@ pub(crate) struct Scenario {
 const IPADDR2: &str = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2";
 const NGINX: &str = "/usr/sbin/nginx";
 const IPTABLES: &str = "/usr/sbin/iptables";
-const USUAL: Plan = Plan { nodes: 3, links: 1, small_disk: None, sites: None };
+const USUAL: Plan = Plan { nodes: 3, links: 1, small_disk: None, sites: None, boothd: Boothd::Nowhere };
 const SITES: Plan = sites_with(4, 2);
 
 /// Two sites whose ticket lasts for so many seconds, with so many for stopping.
@@ -83,6 +85,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "site-all-nodes-hang", needs: &[], plan: SITES, play: sites::all_nodes_hang },
     Scenario { name: "site-cannot-run-it", needs: &[], plan: SITES, play: sites::cannot_run_it },
     Scenario { name: "site-planned-move", needs: &[], plan: SITES, play: sites::planned_move },
+    Scenario {
+        name: "site-boothd-arbitrator",
+        needs: &[BOOTHD],
+        plan: Plan { boothd: Boothd::Arbitrator, ..SITES },
+        play: booth::arbitrator,
+    },
+    Scenario {
+        name: "site-two-boothds",
+        needs: &[BOOTHD, IPTABLES],
+        plan: Plan { boothd: Boothd::Sites, nodes: 1, ..SITES },
+        play: booth::sites,
+    },
 ];
 
 /// Why a scenario can not be played on this machine.

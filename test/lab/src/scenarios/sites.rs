@@ -1,7 +1,7 @@
 //! Two sites of two nodes each and an arbitrator: the service runs where the ticket is, and never at both.
 
 use super::{FENCING, SERVICE, database, web};
-use crate::lab::{ARBITRATOR, Lab, Lease};
+use crate::lab::{ARBITRATOR, Boothd, Lab, Lease};
 use crate::shell;
 use anyhow::{Context, Result, bail, ensure};
 use hakudo_controller::request::{ChangeOperation, Reply, Request};
@@ -19,13 +19,13 @@ const A: usize = 0;
 const B: usize = 1;
 
 /// Who had the service's address when: the last sight of it at the one site and the first at the other.
-struct Watch {
+pub(super) struct Watch {
     at_a: Option<Instant>,
-    at_b: Option<Instant>,
+    pub(super) at_b: Option<Instant>,
     both: bool,
 }
 
-fn ask(lab: &mut Lab, node: &str, ask: Ask) -> Result<Outcome> {
+pub(super) fn ask(lab: &mut Lab, node: &str, ask: Ask) -> Result<Outcome> {
     match lab.ask(node, &Request::Tickets { ask: Box::new(ask) })? {
         Reply::Tickets { answer } => match *answer {
             Answer::Done(outcome) => Ok(outcome),
@@ -35,7 +35,7 @@ fn ask(lab: &mut Lab, node: &str, ask: Ask) -> Result<Outcome> {
     }
 }
 
-fn status(lab: &mut Lab, node: &str) -> Result<Status> {
+pub(super) fn status(lab: &mut Lab, node: &str) -> Result<Status> {
     match ask(lab, node, Ask::Status)? {
         Outcome::Status(status) => Ok(*status),
         other => bail!("no status: {other:?}"),
@@ -51,7 +51,7 @@ fn member(lab: &mut Lab, site: &str) -> Result<MemberId> {
 }
 
 /// Both sites have the service, and the first has the ticket.
-fn prepare(lab: &mut Lab) -> Result<()> {
+pub(super) fn prepare(lab: &mut Lab) -> Result<()> {
     prepare_with(lab, &web(), NEEDS)
 }
 
@@ -61,8 +61,13 @@ fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()>
         lab.configure(FENCING, resources, constraints)?;
     }
     lab.choose(A);
-    shell::wait_for("a coordinator of the group", PATIENCE, || {
-        Ok(status(lab, "a1")?.coordinator.and(status(lab, "b1")?.coordinator).map(drop))
+    shell::wait_for("members that hear each other", PATIENCE, || {
+        let (of_a, of_b) = (status(lab, "a1")?, status(lab, "b1")?);
+        if lab.boothd == Boothd::Nowhere {
+            return Ok(of_a.coordinator.and(of_b.coordinator).map(drop));
+        }
+        let all = of_a.members.iter().chain(&of_b.members).all(|member| member.heard.is_some());
+        Ok(all.then_some(()))
     })?;
     let site = member(lab, "a")?;
     shell::wait_for("the ticket at the first site", PATIENCE, || {
@@ -72,13 +77,13 @@ fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()>
 }
 
 /// Waits until a node of the site has the address.
-fn wait_for_service(lab: &mut Lab, site: usize) -> Result<String> {
+pub(super) fn wait_for_service(lab: &mut Lab, site: usize) -> Result<String> {
     lab.choose(site);
     shell::wait_for("the service", PATIENCE, || Ok(lab.holders(SERVICE)?.first().cloned()))
 }
 
 /// Watches both sites while something happens.
-fn watching<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Result<(T, Watch)> {
+pub(super) fn watching<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Result<(T, Watch)> {
     let namespaces = |names: [&str; 2]| names.map(|node| lab.network.namespace(node));
     let (of_a, of_b) = (namespaces(["a1", "a2"]), namespaces(["b1", "b2"]));
     let (over, looked) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -117,7 +122,7 @@ fn watching<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Res
 }
 
 /// The second site takes over, in time, and only after the first has stopped.
-fn taken_over(lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
+pub(super) fn taken_over(lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
     taken_over_with_a_start_of(SLACK, lab, begun, watch)
 }
 
@@ -133,7 +138,7 @@ fn taken_over_with_a_start_of(start: Duration, lab: &Lab, begun: Instant, watch:
 }
 
 /// The first site burns.
-fn power_off_all_of_it(lab: &mut Lab) -> Result<()> {
+pub(super) fn power_off_all_of_it(lab: &mut Lab) -> Result<()> {
     for node in ["a1", "a2"] {
         lab.power_off(node)?;
         // Its addresses go with its power.
