@@ -1,8 +1,9 @@
 //! Groups in which some members are Debian's boothd: what a group looks like while it changes over.
 
 use super::sites;
-use crate::lab::{ARBITRATOR, Lab, Lease};
-use anyhow::{Context, Result, ensure};
+use crate::lab::{ARBITRATOR, Lab, Lease, PATIENCE};
+use crate::shell;
+use anyhow::{Result, ensure};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -62,8 +63,11 @@ pub(super) fn sites(lab: &mut Lab) -> Result<String> {
     lab.start_arbitrator()?;
     lab.wait_for_list("b1", |text| text.starts_with(&held(&b)))?;
     let taken = |history: Vec<(u128, bool)>, to| history.into_iter().find(|(at, granted)| *at > cut && *granted == to);
-    let (lost, _) = taken(lab.history_of("a1")?, false).context("the first site holds the ticket still")?;
-    let (got, _) = taken(lab.history_of("b1")?, true).context("the second site was granted nothing")?;
+    // boothd says whom it follows before it has told its cluster.
+    let seen = |node: &'static str, to| {
+        shell::wait_for(&format!("a word of {node} on its ticket"), PATIENCE, || Ok(taken(lab.history_of(node)?, to)))
+    };
+    let ((lost, _), (got, _)) = (seen("a1", false)?, seen("b1", true)?);
     ensure!(got > lost, "the margin is negative");
     let took = Duration::from_nanos(u64::try_from(got - cut)?);
     // A restarted arbitrator counts its promise from then on; boothd looks at the time by the second.
