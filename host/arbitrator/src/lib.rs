@@ -1,8 +1,9 @@
 //! The arbitrator: a member of a ticket group that is no site. It has a vote and no service, needs no privilege, and may
 //! coordinate the group like any other member.
 //!
-//! It is one loop around a member, which speaks hakudo's own protocol or booth's: messages, a timer, and requests of local clients go in; messages, answers and one
-//! small file come out. What the member promises is in that file, synced, before anybody hears of it.
+//! It is one loop around a member, which speaks hakudo's own protocol or booth's: messages, a timer, and requests of
+//! clients go in; messages, answers and one small file come out. What the member promises is in that file, synced, before
+//! anybody hears of it.
 
 mod client;
 mod member;

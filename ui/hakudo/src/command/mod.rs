@@ -12,4 +12,5 @@ pub(crate) mod resource;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod ticket;
+mod ticket_check;
 pub(crate) mod why;

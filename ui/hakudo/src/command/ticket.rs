@@ -5,6 +5,7 @@
 
 use crate::cli::Global;
 use crate::client::{Client, unexpected};
+use crate::command::ticket_check;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input::Source;
 use crate::output;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Disclaim(Switch),
     /// A site only decides and records, and starts nothing; or acts again
     Drill(Switch),
+    /// Check booth.conf: all that is wrong in it is shown at its place
+    Check(ticket_check::Check),
     /// The last resort when most members are lost for good: go on with these alone
     TakeOver(TakeOver),
 }
@@ -287,8 +290,13 @@ fn exit(refusal: &Refusal) -> Exit {
 }
 
 pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
+    if let Command::Check(arguments) = command {
+        return ticket_check::run(arguments, world);
+    }
     let mut group = Group::of(global, world)?;
     match command {
+        // It needs no group.
+        Command::Check(_) => Ok(Exit::OK),
         Command::List(shown) => show(&group, shown, list, world),
         Command::Peers(shown) => show(&group, shown, peers, world),
         Command::Explain(Explain { ticket, shown }) => {

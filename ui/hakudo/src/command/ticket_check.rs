@@ -1,0 +1,94 @@
+//! `hakudo ticket check`: all that is wrong in a booth.conf, shown at its place.
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::world::World;
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use clap::Args;
+use hakudo_base::Severity;
+use hakudo_link::setup::BOOTH_CONF;
+use hakudo_tickets::booth::config::{self, Problem};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The file
+    #[arg(default_value = BOOTH_CONF)]
+    file: PathBuf,
+}
+
+/// Shows all problems; the exit code says whether there is an error among them.
+pub(crate) fn run(arguments: &Check, world: &mut World) -> Outcome {
+    let name = arguments.file.display().to_string();
+    let bytes = std::fs::read(&arguments.file)
+        .map_err(|error| Failure::new(Exit::NO_INPUT, format!("cannot read {name}: {error}")))?;
+    let reading = config::read_bytes(&bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    for problem in &reading.problems {
+        let shown = shown(problem, &text, &name, world.terminal);
+        writeln!(world.out, "{shown}\n")?;
+    }
+    let count = |severity| reading.problems.iter().filter(|problem| problem.severity == severity).count();
+    let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Info));
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let counted = [plural(errors, "error"), plural(warnings, "warning"), plural(notes, "note")].join(", ");
+    writeln!(world.out, "{name}: {counted}")?;
+    Ok(if errors > 0 { Exit::CONFIG } else { Exit::OK })
+}
+
+/// A problem with the line that it is about, and a mark under what is wrong there.
+fn shown(problem: &Problem, text: &str, name: &str, styled: bool) -> String {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Info => Level::NOTE,
+    };
+    let mut group = Group::with_title(level.primary_title(problem.message.as_str()));
+    match problem.span.as_ref().and_then(|span| line_with(text, span)) {
+        Some((line, marked)) => {
+            let snippet = Snippet::source(line).line_start(problem.position.line as usize).path(name);
+            group = group.element(snippet.annotation(AnnotationKind::Primary.span(marked)));
+        }
+        None => group = group.element(Origin::path(name)),
+    }
+    let group = group.elements(problem.hint.iter().map(|hint| Level::HELP.message(hint.as_str())));
+    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+    renderer.render(&[group])
+}
+
+/// The line in which a span begins, and the part of it that the span marks.
+fn line_with<'a>(text: &'a str, span: &Range<usize>) -> Option<(&'a str, Range<usize>)> {
+    let before = text.get(..span.start)?;
+    let begin = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = text.get(begin..)?.lines().next().unwrap_or_default();
+    let marked = span.start - begin..(span.end.max(span.start) - begin).min(line.len());
+    line.get(marked.clone())?;
+    Some((line, marked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(text: &str, expected: Expect) {
+        let reading = config::read(text);
+        let all: Vec<String> =
+            reading.problems.iter().map(|problem| shown(problem, text, "booth.conf", false)).collect();
+        expected.assert_eq(&(all.join("\n\n") + "\n"));
+    }
+
+    #[test]
+    fn each_mistake_is_shown_at_its_place() {
+        check(
+            "site = 192.0.2.1\nsite = 198.51.100.1 # the other one\nticket = T\nexpire = soon\nmode = manuel\nnonsense = 1\n",
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn what_has_no_place_is_shown_without_one() {
+        check("", expect![[""]]);
+    }
+}
