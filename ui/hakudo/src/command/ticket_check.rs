@@ -83,12 +83,59 @@ mod tests {
     fn each_mistake_is_shown_at_its_place() {
         check(
             "site = 192.0.2.1\nsite = 198.51.100.1 # the other one\nticket = T\nexpire = soon\nmode = manuel\nnonsense = 1\n",
-            expect![[""]],
+            expect![[r#"
+                note: boothd takes a comment behind a value without quotes as part of the value
+                 --> booth.conf:2:8
+                  |
+                2 | site = 198.51.100.1 # the other one
+                  |        ^^^^^^^^^^^^
+                  |
+                  = help: put the value in quotes
+
+                error: `soon` is no time
+                 --> booth.conf:4:10
+                  |
+                4 | expire = soon
+                  |          ^^^^
+                  |
+                  = help: seconds have no unit, milliseconds have `ms`: 10 or 10000ms
+
+                error: no mode `manuel`: there are `manual` and `auto`
+                 --> booth.conf:5:8
+                  |
+                5 | mode = manuel
+                  |        ^^^^^^
+                  |
+                  = help: boothd takes every other word as automatic, silently
+
+                error: unknown keyword `nonsense`
+                 --> booth.conf:6:1
+                  |
+                6 | nonsense = 1
+                  | ^^^^^^^^
+            "#]],
         );
     }
 
     #[test]
-    fn what_has_no_place_is_shown_without_one() {
-        check("", expect![[""]]);
+    fn an_empty_file_has_a_place_too() {
+        check(
+            "",
+            expect![[r#"
+            error: there is no site
+             --> booth.conf:1:1
+              |
+            1 |
+              | ^
+              |
+              = help: write: site = ADDRESS
+
+            warning: there is no ticket
+             --> booth.conf:1:1
+              |
+            1 |
+              | ^
+        "#]],
+        );
     }
 }
