@@ -236,7 +236,7 @@ mod tests {
 
     fn check(handler: Option<Handler>, lag: Option<Handler>) -> Check {
         let lag = lag.map(|program| LagRule { at_most: Duration::from_secs(5), program });
-        Check { check: 1, ticket: "T".to_owned(), cause: Cause::Lost, handler, lag }
+        Check { check: 1, ticket: "T".to_owned(), cause: Cause::Lost, handler, lag, expires: None }
     }
 
     fn script(text: &str) -> Handler {
