@@ -308,6 +308,7 @@ impl Controller {
         effects.push(Effect::Event(event));
         if node == self.local {
             self.leaving_done(effects);
+            self.end_guards(effects);
             effects.push(Effect::Leave);
         }
         self.step_done(step);

@@ -190,6 +190,14 @@ impl Controller {
         }
     }
 
+    /// Nothing runs here any more, and this node leaves: its executor has nothing to guard.
+    pub(crate) fn end_guards(&mut self, effects: &mut Vec<Effect>) {
+        self.guarding.own.clear();
+        if !std::mem::take(&mut self.guarding.told).is_empty() {
+            effects.push(Effect::Guard(GuardOrder::Only { tickets: BTreeSet::new() }));
+        }
+    }
+
     fn has_tickets(&self) -> bool {
         !self.replica.status.tickets.is_empty()
     }
