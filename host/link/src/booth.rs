@@ -94,9 +94,13 @@ impl BoothLink {
                     .is_ok_and(|local| local.is_ipv4() == address.is_ipv4() || local.ip().is_unspecified())
             };
             let Some(socket) = self.sockets.iter().find(same) else { continue };
-            if let Err(error) = socket.try_send_to(bytes, *address) {
-                // What is lost is sent again.
-                tracing::debug!("nothing can be sent to {address}: {error}");
+            match socket.try_send_to(bytes, *address) {
+                // A socket that is new is not known to be writable yet.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    let (socket, bytes, address) = (Arc::clone(socket), bytes.to_vec(), *address);
+                    tokio::spawn(async move { note(&address, socket.send_to(&bytes, address).await) });
+                }
+                sent => note(address, sent),
             }
         }
     }
@@ -117,6 +121,13 @@ impl BoothLink {
     /// Where it listens, with the ports that the system chose.
     pub fn listens(&self) -> &[SocketAddr] {
         &self.listens
+    }
+}
+
+/// What is lost is sent again.
+fn note(address: &SocketAddr, sent: std::io::Result<usize>) {
+    if let Err(error) = sent {
+        tracing::debug!("nothing can be sent to {address}: {error}");
     }
 }
 
