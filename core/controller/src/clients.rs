@@ -388,6 +388,11 @@ impl Controller {
         self.synced.then(|| self.cib())
     }
 
+    /// The configuration as this node holds it, and its version; none while the members of its view have not agreed on one.
+    pub fn configuration(&self) -> Option<(u64, hakudo_cib::change::Version, &hakudo_cib::Document)> {
+        self.synced.then(|| (self.replica.lineage, self.replica.version(), &self.replica.configuration))
+    }
+
     /// What this node knows of the cluster. Links and votes are membership's, and filled in by the daemon.
     pub fn cluster_state(&self) -> ClusterState {
         let members = self.view.as_ref().map(|view| view.members.clone()).unwrap_or_default();

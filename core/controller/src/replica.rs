@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
-    configuration: Document,
+    pub(crate) configuration: Document,
     /// [`PersistedState::lineage`].
     pub(crate) lineage: u64,
     /// Counts configurations: every change and every synchronisation makes a new one.

@@ -83,12 +83,23 @@ pub enum Wire {
 pub fn read(own: &Own) -> Result<Setup> {
     let config = own.config.clone().unwrap_or_else(|| BOOTH_CONF.into());
     let bytes = std::fs::read(&config).with_context(|| format!("cannot read {}", config.display()))?;
-    let reading = booth::read_bytes(&bytes);
+    from_reading(booth::read_bytes(&bytes), own, config)
+}
+
+/// Takes what was read of the configuration of the group, wherever it stands, and finds this machine in it. `config` is what
+/// the place is called.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_reading(reading: booth::Reading, own: &Own, config: PathBuf) -> Result<Setup> {
     let problems = reading.problems.iter().filter(|problem| problem.severity == Severity::Error);
     let wrong: Vec<String> = problems.map(|problem| format!("{}:{problem}", config.display())).collect();
     let Some(file) = reading.group.filter(|_| wrong.is_empty()) else { bail!("{}", wrong.join("\n")) };
     for problem in &reading.problems {
-        tracing::warn!("{}:{problem}", config.display());
+        match problem.severity {
+            Severity::Info => tracing::info!("{}:{problem}", config.display()),
+            Severity::Warning | Severity::Error => tracing::warn!("{}:{problem}", config.display()),
+        }
     }
     if own.protocol == Protocol::Booth {
         return read_booth(file, own, config);
@@ -101,8 +112,10 @@ pub fn read(own: &Own) -> Result<Setup> {
     let others = group.members.iter().filter(|member| member.id != local);
     // Further addresses are this machine's own knowledge, and nothing that the group must agree on.
     let all = |member: &MemberEntry| {
-        let further = own.addresses.get(&member.name).into_iter().flatten();
-        member.addresses.iter().chain(further).cloned().collect()
+        let written = file.members.iter().filter(|known| known.host.to_string() == member.name);
+        let written = written.flat_map(|known| &known.addresses).map(ToString::to_string);
+        let further = own.addresses.get(&member.name).into_iter().flatten().cloned();
+        member.addresses.iter().cloned().chain(written).chain(further).collect()
     };
     let peers = others.map(|member| (NodeId(member.id.0), all(member))).collect();
     let listen =
@@ -154,7 +167,8 @@ fn read_booth(file: booth::Group, own: &Own, config: PathBuf) -> Result<Setup> {
     let mut peers = BTreeMap::new();
     for ((member, id), address) in file.members.iter().zip(&ids).zip(&addresses).filter(|((_, id), _)| **id != local) {
         let mut all = vec![SocketAddr::new(*address, file.port)];
-        for further in own.addresses.get(&member.host.to_string()).into_iter().flatten() {
+        let written: Vec<String> = member.addresses.iter().map(ToString::to_string).collect();
+        for further in written.iter().chain(own.addresses.get(&member.host.to_string()).into_iter().flatten()) {
             all.extend(resolved(further, file.port)?);
         }
         peers.insert(id.0, all);
@@ -302,11 +316,17 @@ fn find_self(file: &booth::Group, own: &Own) -> Result<usize> {
         let named = file.members.iter().position(|known| known.host.to_string() == *member);
         return named.with_context(|| format!("{member} is no member of the group"));
     }
-    let here = |(_, member): &(usize, &booth::Member)| match &member.host {
-        booth::Host::Address(address) => is_own(*address),
-        // Only in booth's protocol a name stands for one address.
-        booth::Host::Name(_) if own.protocol == Protocol::Booth => address_of(&member.host).is_ok_and(is_own),
-        booth::Host::Name(_) => false,
+    let here = |(_, member): &(usize, &booth::Member)| {
+        let is_here = match &member.host {
+            booth::Host::Address(address) => is_own(*address),
+            // Only in booth's protocol a name stands for one address.
+            booth::Host::Name(_) if own.protocol == Protocol::Booth => address_of(&member.host).is_ok_and(is_own),
+            booth::Host::Name(_) => false,
+        };
+        // The other nodes of a site have other addresses.
+        let written = member.addresses.iter().map(ToString::to_string);
+        let further = own.addresses.get(&member.host.to_string()).into_iter().flatten().cloned();
+        is_here || written.chain(further).any(|address| address.parse().is_ok_and(is_own))
     };
     match file.members.iter().enumerate().filter(here).collect::<Vec<_>>()[..] {
         [(index, _)] => Ok(index),

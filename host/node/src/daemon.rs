@@ -67,6 +67,8 @@ struct Node {
     clients: BTreeMap<u64, oneshot::Sender<Reply>>,
     next_client: u64,
     effects: Vec<Effect>,
+    /// Lineage and version of the configuration in which the group of tickets was looked for.
+    looked_at: Option<(u64, hakudo_cib::change::Version)>,
     /// What the calendar clock showed more than the monotonic one when the controller was last told, in milliseconds.
     clock_offset: Option<i64>,
     /// Held as long as the node runs.
@@ -117,6 +119,7 @@ impl Node {
             clients: BTreeMap::new(),
             next_client: 0,
             effects: Vec::new(),
+            looked_at: None,
             clock_offset: None,
             _lock: lock,
         };
@@ -274,7 +277,28 @@ impl Node {
             self.carry_out(effect);
         }
         self.effects = effects;
+        self.look_for_tickets();
         Next::Go
+    }
+
+    /// Takes the group of tickets from the configuration, whenever that is another one.
+    fn look_for_tickets(&mut self) {
+        let Some((lineage, version, configuration)) = self.controller.configuration() else { return };
+        if self.looked_at.replace((lineage, version)) == Some((lineage, version)) {
+            return;
+        }
+        if let Err(error) = self.tickets.take_from_cib(&self.config, configuration) {
+            self.record(Event {
+                number: 0,
+                time_ms: clock::unix_time().millis(),
+                severity: Severity::Error,
+                kind: "ticket-group".to_owned(),
+                node: None,
+                resource: None,
+                took_ms: None,
+                text: format!("the group of tickets stays as it is: {error:#}"),
+            });
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -4,11 +4,13 @@
 
 use crate::config::NodeConfig;
 use anyhow::{Result, bail, ensure};
-use hakudo_base::NodeId;
+use hakudo_base::{NodeId, Severity};
+use hakudo_cib::Document;
 use hakudo_controller::{TicketEffect, TicketInput, TicketSetup};
 use hakudo_link::booth::{BoothLink, Came};
-use hakudo_link::setup::{self, Setup, Wire};
+use hakudo_link::setup::{self, Own, Setup, Wire};
 use hakudo_link::{Link, Received};
+use hakudo_tickets::booth::config::{self as booth, Reading};
 use hakudo_tickets::booth::engine::ClientId;
 use hakudo_tickets::booth::text;
 use hakudo_tickets::{Check, Handler, Readiness};
@@ -40,6 +42,10 @@ pub(crate) struct Tickets {
     config: PathBuf,
     /// This site's name in the group.
     site: String,
+    /// What the configuration of the cluster says of the group, where it is taken from there.
+    in_cib: Option<Reading>,
+    /// Where that is written for programs that want booth.conf.
+    copy: PathBuf,
 }
 
 impl Tickets {
@@ -49,23 +55,67 @@ impl Tickets {
     /// Where the group's configuration is wrong, or an address cannot be used.
     pub(crate) fn start(config: &NodeConfig) -> Result<(Self, mpsc::UnboundedReceiver<TicketInput>)> {
         let (inputs, told) = mpsc::unbounded_channel();
-        let mut tickets = Self { links: None, inputs, config: PathBuf::new(), site: String::new() };
+        let copy = config.runtime_dir.join("booth.conf");
+        let (config_file, site) = (PathBuf::new(), String::new());
+        let mut tickets = Self { links: None, inputs, config: config_file, site, in_cib: None, copy };
         tickets.configure(config)?;
         Ok((tickets, told))
     }
 
-    /// Takes the group as its file is now.
+    /// Takes what the cluster's configuration says of the group, where no file does.
+    ///
+    /// # Errors
+    /// As [`Tickets::start`]; then the group is what it was.
+    pub(crate) fn take_from_cib(&mut self, config: &NodeConfig, cib: &Document) -> Result<()> {
+        let reading = booth::read_cib(cib);
+        if reading == self.in_cib {
+            return Ok(());
+        }
+        self.in_cib = reading;
+        self.configure(config)
+    }
+
+    /// Takes the group as its file is now, or as the cluster's configuration says where there is no file.
     ///
     /// # Errors
     /// As [`Tickets::start`]; then the group is what it was.
     pub(crate) fn configure(&mut self, config: &NodeConfig) -> Result<()> {
-        let Some(own) = &config.tickets else {
-            if self.links.take().is_some() {
-                self.tell(TicketInput::Group(None));
+        let has_file =
+            config.tickets.as_ref().is_some_and(|own| own.config.is_some() || Path::new(setup::BOOTH_CONF).exists());
+        let own = config.tickets.clone().unwrap_or_default();
+        let setup = match &self.in_cib {
+            _ if has_file => setup::read(&own)?,
+            Some(reading) => self.setup_from_cib(reading.clone(), &own)?,
+            None => {
+                if config.tickets.is_some() {
+                    let file = setup::BOOTH_CONF;
+                    tracing::info!("there is no {file}, and the cluster's configuration names no group of tickets, or is not known yet");
+                }
+                if self.links.take().is_some() {
+                    self.tell(TicketInput::Group(None));
+                }
+                return Ok(());
             }
-            return Ok(());
         };
-        let Setup { local, group, wire, config } = setup::read(own)?;
+        self.enter(setup, &own)
+    }
+
+    fn setup_from_cib(&self, reading: Reading, own: &Own) -> Result<Setup> {
+        let wrong = reading.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let wrong: Vec<String> = wrong.map(|problem| format!("the configuration:{problem}")).collect();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        if let Some(group) = &reading.group {
+            let written = booth::write(group).map_err(anyhow::Error::from);
+            let written = written.and_then(|text| Ok(std::fs::write(&self.copy, text)?));
+            if let Err(error) = written {
+                tracing::warn!("checks before a ticket is taken find no {}: {error:#}", self.copy.display());
+            }
+        }
+        setup::from_reading(reading, own, self.copy.clone())
+    }
+
+    fn enter(&mut self, setup: Setup, own: &Own) -> Result<()> {
+        let Setup { local, group, wire, config } = setup;
         ensure!(group.is_site(local), "{} is an arbitrator of the group, and no site", group.name_of(local));
         let mut booth = None;
         match (wire, &mut self.links) {

@@ -203,7 +203,21 @@ impl<'t> Builder<'t> {
             self.error(value, format!("more than {MOST_MEMBERS} members"));
             return;
         }
-        self.members.push((Member { kind, host }, value.at));
+        self.members.push((Member { kind, host, addresses: Vec::new() }, value.at));
+    }
+
+    /// Further addresses of the member before.
+    pub(super) fn addresses(&mut self, key: Value<'_>, value: Value<'_>) {
+        self.tell(Severity::Info, key, "boothd does not know `addresses` and refuses the file".to_owned(), None);
+        let hosts: Vec<Host> = value.words().filter_map(|word| self.host(word)).collect();
+        match self.members.last_mut() {
+            None => self.error(key, "`addresses` belongs to a member, and no member comes before it".to_owned()),
+            Some((member, _)) if !member.addresses.is_empty() => {
+                let what = format!("the addresses of `{}` are given a second time", member.host);
+                self.error(key, what);
+            }
+            Some((member, _)) => member.addresses = hosts,
+        }
     }
 
     fn host(&mut self, value: Value<'_>) -> Option<Host> {

@@ -10,6 +10,7 @@
 //!   </cluster_property_set>
 //!   <cluster_property_set id="hakudo-tickets-member-1">
 //!     <nvpair id="m1-site" name="site" value="192.0.2.1"/>
+//!     <nvpair id="m1-addresses" name="addresses" value="192.0.2.2"/>
 //!   </cluster_property_set>
 //!   <cluster_property_set id="hakudo-tickets-ticket-1">
 //!     <nvpair id="t1-name" name="ticket" value="ticketA"/>
@@ -101,6 +102,7 @@ fn read_set(builder: &mut Builder<'_>, set: &Element) {
         match name.text {
             "site" if member => builder.member(Kind::Site, value),
             "arbitrator" if member => builder.member(Kind::Arbitrator, value),
+            "addresses" if member => builder.addresses(name, value),
             "ticket" if ticket => builder.ticket(value),
             _ if member || is_first(name.text) => {
                 builder.error(name, format!("`{}` does not belong in the set `{}`", name.text, set.id()));

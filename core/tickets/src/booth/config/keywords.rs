@@ -55,7 +55,7 @@ pub(super) fn closest(key: &str) -> Option<&'static str> {
     if key.len() > 40 {
         return None;
     }
-    let words = GLOBALS.iter().chain(&TICKET_OPTIONS).chain(&["site", "arbitrator", "ticket"]);
+    let words = GLOBALS.iter().chain(&TICKET_OPTIONS).chain(&["site", "arbitrator", "ticket", "addresses"]);
     let wanted = key.to_ascii_lowercase().replace('_', "-");
     let (distance, word) = words.map(|word| (distance(&wanted, word), *word)).min()?;
     (distance <= 2 && distance < word.len() / 2).then_some(word)

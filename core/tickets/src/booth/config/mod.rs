@@ -109,6 +109,8 @@ pub struct Member {
     pub kind: Kind,
     /// Its address: in booth, its identity too.
     pub host: Host,
+    /// `addresses`: where else it is reached, for instance at each node of a site.
+    pub addresses: Vec<Host>,
 }
 
 /// A ticket with all its options, those of `__defaults__` included.

@@ -113,6 +113,7 @@ fn take<'a>(builder: &mut Builder<'a>, key: Value<'_>, value: Value<'_>) {
     match key.text {
         "site" => builder.member(Kind::Site, value),
         "arbitrator" => builder.member(Kind::Arbitrator, value),
+        "addresses" => builder.addresses(key, value),
         "ticket" => builder.ticket(value),
         _ => builder.setting(key, value),
     }

@@ -47,6 +47,38 @@ fn a_small_file() {
 
 #[test]
 fn what_hakudo_adds() {
+    check(
+        "addresses = 192.0.2.1\n",
+        expect![[r#"
+        1:1: note: boothd does not know `addresses` and refuses the file
+        1:1: error: `addresses` belongs to a member, and no member comes before it
+    "#]],
+    );
+    check(
+        "site=192.0.2.1\naddresses = 192.0.2.4 2001:db8::4\nsite=192.0.2.2\naddresses=somewhere\naddresses=elsewhere\n",
+        expect![[r#"
+            2:1: note: boothd does not know `addresses` and refuses the file
+            4:1: note: boothd does not know `addresses` and refuses the file
+            5:1: note: boothd does not know `addresses` and refuses the file
+            5:1: error: the addresses of `192.0.2.2` are given a second time
+        "#]],
+    );
+    check(
+        "site=192.0.2.1\naddresses = 192.0.2.4 2001:db8::4\nticket=T\n",
+        expect![[r#"
+        2:1: note: boothd does not know `addresses` and refuses the file
+        transport = "UDP"
+        site = "192.0.2.1"
+        addresses = "192.0.2.4 2001:db8::4"
+
+        ticket = "T"
+            expire = 600
+            acquire-after = 0
+            renewal-freq = 300
+            timeout = 5
+            retries = 10
+    "#]],
+    );
     let head = "site=192.0.2.1\nsite=192.0.2.2\narbitrator=192.0.2.3\nticket=\"T\"\n";
     check(
         &format!("{head}stop-time = 500ms\nlag = 5 /usr/bin/lag --of T\npreferred = 192.0.2.2\nfail-back = 60\n"),

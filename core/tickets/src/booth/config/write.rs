@@ -40,6 +40,10 @@ pub fn write(group: &Group) -> Result<String, Unwritable> {
     }
     for member in &group.members {
         line(&mut out, "", member.kind.word(), &member.host.to_string())?;
+        if !member.addresses.is_empty() {
+            let addresses: Vec<String> = member.addresses.iter().map(ToString::to_string).collect();
+            line(&mut out, "", "addresses", &addresses.join(" "))?;
+        }
     }
     group.tickets.iter().try_for_each(|ticket| write_ticket(&mut out, ticket))?;
     Ok(out)
