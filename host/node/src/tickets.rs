@@ -89,7 +89,9 @@ impl Tickets {
             None => {
                 if config.tickets.is_some() {
                     let file = setup::BOOTH_CONF;
-                    tracing::info!("there is no {file}, and the cluster's configuration names no group of tickets, or is not known yet");
+                    tracing::info!(
+                        "there is no {file}, and the cluster's configuration names no group of tickets, or is not known yet"
+                    );
                 }
                 if self.links.take().is_some() {
                     self.tell(TicketInput::Group(None));

@@ -62,6 +62,8 @@ pub(crate) struct Lease {
     pub(crate) expire: Duration,
     /// How long a site needs at most to stop what depends on it.
     pub(crate) stop_time: Duration,
+    /// The sites know their group from the configuration of their clusters alone.
+    pub(crate) in_configuration: bool,
 }
 
 /// A cluster of the lab: with others it is a site.
@@ -176,28 +178,61 @@ impl Lab {
             "fence_dirs": [self.directory.join("fence")],
             "agent_path": [self.directory.join("bin")],
         });
-        if self.sites.len() > 1 {
+        if self.lease.is_some_and(|lease| !lease.in_configuration) {
             config["tickets"] = self.ticket_config(&self.network.address(&site.nodes[0], 0)?.to_string())?;
         }
         Ok(config)
     }
 
-    /// Two or more sites, which booth names by one address each, and the arbitrator.
-    fn booth_conf(&self) -> Result<String> {
-        let mut text = format!("authfile = {}\n", self.directory.join("key").display());
+    /// Keywords and values of the group: what concerns all, each member, and the ticket. booth names a site by one address; the
+    /// others stand here where they stand nowhere else.
+    fn group(&self) -> Result<Vec<Vec<(&'static str, String)>>> {
+        let Lease { expire, stop_time, in_configuration } = self.lease()?;
+        let mut sections = vec![vec![("authfile", self.directory.join("key").display().to_string())]];
         for site in &self.sites {
-            text.push_str(&format!("site = {}\n", self.network.address(&site.nodes[0], 0)?));
+            let addresses: Result<Vec<String>> =
+                site.nodes.iter().map(|node| Ok(self.network.address(node, 0)?.to_string())).collect();
+            let addresses = addresses?;
+            let mut section = vec![("site", addresses[0].clone())];
+            if in_configuration {
+                section.push(("addresses", addresses[1..].join(" ")));
+            }
+            sections.push(section);
         }
-        let arbitrator = self.network.address(ARBITRATOR, 0)?;
-        let (expire, timeout) = (self.lease()?.expire.as_secs(), 200);
-        text.push_str(&format!(
-            "arbitrator = {arbitrator}\nticket = T\nexpire = {expire}\ntimeout = {timeout}ms\nretries = 3\n"
-        ));
+        sections.push(vec![("arbitrator", self.network.address(ARBITRATOR, 0)?.to_string())]);
+        let mut ticket = vec![("ticket", "T".to_owned())];
+        ticket.push(("expire", expire.as_secs().to_string()));
+        ticket.extend([("timeout", "200ms".to_owned()), ("retries", "3".to_owned())]);
+        if in_configuration {
+            ticket.push(("stop-time", stop_time.as_secs().to_string()));
+        }
         if self.boothd != Boothd::Nowhere {
             // booth's members wait for nothing else while the loser stops.
-            text.push_str(&format!("acquire-after = {}\n", self.lease()?.stop_time.as_secs()));
+            ticket.push(("acquire-after", stop_time.as_secs().to_string()));
         }
-        Ok(text)
+        sections.push(ticket);
+        Ok(sections)
+    }
+
+    fn booth_conf(&self) -> Result<String> {
+        let lines = self.group()?.into_iter().flatten();
+        Ok(lines.map(|(keyword, value)| format!("{keyword} = {value}\n")).collect())
+    }
+
+    /// The same as sets of the CIB's options.
+    pub(crate) fn group_as_sets(&self) -> Result<Vec<String>> {
+        let set = |(number, section): (usize, Vec<(&str, String)>)| {
+            let id = match section[0].0 {
+                "authfile" => "hakudo-tickets".to_owned(),
+                "ticket" => format!("hakudo-tickets-ticket-{number}"),
+                _ => format!("hakudo-tickets-member-{number}"),
+            };
+            let pair =
+                |(name, value): &(&str, String)| format!(r#"<nvpair id="{id}-{name}" name="{name}" value="{value}"/>"#);
+            let pairs: String = section.iter().map(pair).collect();
+            format!(r#"<cluster_property_set id="{id}">{pairs}</cluster_property_set>"#)
+        };
+        Ok(self.group()?.into_iter().enumerate().map(set).collect())
     }
 
     /// How long the ticket lasts that the sites share.
@@ -207,6 +242,9 @@ impl Lab {
 
     /// What a member knows beside booth.conf: all addresses of each site.
     fn ticket_config(&self, member: &str) -> Result<Value> {
+        if self.lease()?.in_configuration {
+            return Ok(json!({}));
+        }
         let mut addresses = serde_json::Map::new();
         for site in &self.sites {
             let of_nodes: Result<Vec<_>> =

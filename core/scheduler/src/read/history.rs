@@ -5,7 +5,6 @@ use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::values;
 use hakudo_cib::{Document, Element};
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,8 +75,8 @@ pub(crate) struct ResourceHistory {
 pub(crate) struct NodeHistory {
     pub(crate) state: Arc<Element>,
     pub(crate) resources: Vec<ResourceHistory>,
-    /// The places of the resources in the order of their ids, once they were asked for by id.
-    by_id: OnceCell<Vec<usize>>,
+    /// The places of the resources in the order of their ids.
+    by_id: Vec<usize>,
 }
 
 /// Where an entry stands: node state, resource, entry.
@@ -310,14 +309,8 @@ impl RecordedIds {
 impl NodeHistory {
     /// The first history of a resource of this id.
     fn of(&self, id: RecordedId) -> Option<&ResourceHistory> {
-        let by_id = self.by_id.get_or_init(|| {
-            let mut places: Vec<usize> = (0..self.resources.len()).collect();
-            // Mostly they are in order already.
-            places.sort_by_key(|place| self.resources[*place].id.0);
-            places
-        });
-        let first = by_id.partition_point(|place| self.resources[*place].id.0 < id.0);
-        by_id.get(first).map(|place| &self.resources[*place]).filter(|history| history.id == id)
+        let first = self.by_id.partition_point(|place| self.resources[*place].id.0 < id.0);
+        self.by_id.get(first).map(|place| &self.resources[*place]).filter(|history| history.id == id)
     }
 }
 
@@ -334,8 +327,11 @@ impl Planner {
             let recorded_ids = &mut self.recorded_ids;
             let resources =
                 resources.enumerate().map(|(at, element)| ResourceHistory::read(element, before.get(at), recorded_ids));
-            let resources = resources.collect();
-            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id: OnceCell::new() });
+            let resources: Vec<ResourceHistory> = resources.collect();
+            let mut by_id: Vec<usize> = (0..resources.len()).collect();
+            // Mostly they are in order already.
+            by_id.sort_by_key(|place| resources[*place].id.0);
+            self.histories.push(NodeHistory { state: Arc::clone(state), resources, by_id });
             let name = state.attribute("uname").unwrap_or_default().to_owned();
             self.histories_of.entry(name).or_default().push(place);
         }

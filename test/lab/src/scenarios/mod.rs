@@ -33,8 +33,12 @@ const SITES: Plan = sites_with(4, 2);
 
 /// Two sites whose ticket lasts for so many seconds, with so many for stopping.
 const fn sites_with(expire: u64, stop_time: u64) -> Plan {
-    let lease = Lease { expire: Duration::from_secs(expire), stop_time: Duration::from_secs(stop_time) };
-    Plan { nodes: 2, sites: Some(lease), ..USUAL }
+    Plan { nodes: 2, sites: Some(lease_of(expire, stop_time)), ..USUAL }
+}
+
+const fn lease_of(expire: u64, stop_time: u64) -> Lease {
+    let (expire, stop_time) = (Duration::from_secs(expire), Duration::from_secs(stop_time));
+    Lease { expire, stop_time, in_configuration: false }
 }
 
 /// All of them, the simple ones first.
@@ -79,6 +83,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         needs: &["/usr/lib/ocf/resource.d/heartbeat/pgsql", database::POSTGRES],
         plan: sites_with(4, 5),
         play: sites::database_behind_the_ticket,
+    },
+    Scenario {
+        name: "site-group-in-the-configuration",
+        needs: &[],
+        plan: Plan { sites: Some(Lease { in_configuration: true, ..lease_of(4, 2) }), ..SITES },
+        play: sites::group_in_the_configuration,
     },
     Scenario { name: "site-cut-off", needs: &[IPTABLES], plan: SITES, play: sites::cut_off },
     Scenario { name: "site-node-hangs", needs: &[], plan: SITES, play: sites::node_hangs },

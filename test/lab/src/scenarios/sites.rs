@@ -60,6 +60,10 @@ fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()>
         lab.choose(site);
         lab.configure(FENCING, resources, constraints)?;
     }
+    grant_to_the_first(lab)
+}
+
+fn grant_to_the_first(lab: &mut Lab) -> Result<()> {
     lab.choose(A);
     shell::wait_for("members that hear each other", PATIENCE, || {
         let (of_a, of_b) = (status(lab, "a1")?, status(lab, "b1")?);
@@ -128,7 +132,7 @@ pub(super) fn taken_over(lab: &Lab, begun: Instant, watch: &Watch) -> Result<Str
 
 /// The same of a service that takes so long to start.
 fn taken_over_with_a_start_of(start: Duration, lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
-    let Lease { expire, stop_time } = lab.lease()?;
+    let Lease { expire, stop_time, .. } = lab.lease()?;
     let (Some(last), Some(first)) = (watch.at_a, watch.at_b) else { bail!("the service was not seen at both sites") };
     ensure!(first > last, "the margin is negative");
     let took = first - begun;
@@ -166,6 +170,25 @@ pub(super) fn database_behind_the_ticket(lab: &mut Lab) -> Result<String> {
     })?;
     let note = taken_over_with_a_start_of(database::START, lab, begun, &watch)?;
     Ok(format!("{note}, the database answers after {} ms", away.as_millis()))
+}
+
+/// The sites find their group in their clusters' configuration, the arbitrator in booth.conf: it is the same.
+pub(super) fn group_in_the_configuration(lab: &mut Lab) -> Result<String> {
+    for site in [A, B] {
+        lab.choose(site);
+        lab.configure(FENCING, &web(), NEEDS)?;
+        for xml in lab.group_as_sets()? {
+            lab.change(ChangeOperation::Create { parent: "//crm_config".into(), xml })?;
+        }
+    }
+    grant_to_the_first(lab)?;
+    let (begun, watch) = watching(lab, |lab| {
+        let begun = Instant::now();
+        power_off_all_of_it(lab)?;
+        wait_for_service(lab, B)?;
+        Ok(begun)
+    })?;
+    taken_over(lab, begun, &watch)
 }
 
 pub(super) fn power_cut(lab: &mut Lab) -> Result<String> {
@@ -211,7 +234,7 @@ pub(super) fn node_hangs(lab: &mut Lab) -> Result<String> {
             Ok(lab.holders(SERVICE)?.first().filter(|now| **now != holder).cloned())
         })?;
         let took = begun.elapsed();
-        let Lease { expire, stop_time } = lab.lease()?;
+        let Lease { expire, stop_time, .. } = lab.lease()?;
         thread::sleep(expire + stop_time);
         Ok(took)
     })?;
@@ -223,7 +246,7 @@ pub(super) fn node_hangs(lab: &mut Lab) -> Result<String> {
 /// the lease ends, and the other site goes on with it.
 pub(super) fn all_nodes_hang(lab: &mut Lab) -> Result<String> {
     prepare(lab)?;
-    let Lease { expire, stop_time } = lab.lease()?;
+    let Lease { expire, stop_time, .. } = lab.lease()?;
     let signal = |lab: &mut Lab, signal| -> Result<()> {
         ["a1", "a2"].iter().try_for_each(|node| lab.machine(node)?.signal(&["daemon", "node"], signal))
     };
