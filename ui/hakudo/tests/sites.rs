@@ -1,5 +1,4 @@
 //! Two sites and an arbitrator on the loopback network, and all that the demo lets happen to them.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::{Command, Stdio};
 

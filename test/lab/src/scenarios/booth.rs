@@ -43,7 +43,7 @@ fn now() -> Result<u128> {
 /// Two sites of boothd, and hakudo arbitrates: grant, renewal, and takeover when the holder is cut off, which gives the
 /// ticket up by itself; the arbitrator is restarted meanwhile.
 pub(super) fn sites(lab: &mut Lab) -> Result<String> {
-    let Lease { expire, stop_time } = lab.lease()?;
+    let Lease { expire, stop_time, .. } = lab.lease()?;
     lab.wait_for_list("a1", |text| text.starts_with("ticket: T, leader: NONE"))?;
     let (a, b) = (lab.network.address("a1", 0)?.to_string(), lab.network.address("b1", 0)?.to_string());
     // The daemons ask each other for the state first.
