@@ -109,7 +109,7 @@ impl World {
 
     fn run(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 10 {
-            self.now.monotonic = self.now.monotonic + Duration::from_millis(10);
+            self.now.monotonic += Duration::from_millis(10);
             self.now.calendar = UnixTime::from_millis(self.now.calendar.millis() + 10);
             for index in 0..3 {
                 if self.members[index].deadline().is_some_and(|deadline| deadline <= self.now.monotonic) {
