@@ -120,3 +120,13 @@ fn a_circle_of_plans_is_left_alone_once_what_nobody_noticed_was_looked_at() {
          network delay 100 200 loss 0 twice 0\nat 2020 crash n4 r2-1\nheal 2520\n",
     );
 }
+
+#[test]
+fn a_start_that_has_not_ended_does_not_expire_like_a_failure() {
+    check(
+        "seed 402582\nvotes 1 1\nlinks 2\nfencing shared\n\
+         promotable r0 monitor 1000 failure-timeout=2s clone-max=1 interleave=true\nprimitive r2 monitor 500\n\
+         group r3 of 2 resource-stickiness=156\norder r0 r2\ncolocation r2 r0 INFINITY\n\
+         network delay 100 200 loss 0 twice 0\nat 2723 ask n2 leave\nat 2789 agent n1 r0-1 start hangs\nheal 6633\n",
+    );
+}

@@ -3,6 +3,7 @@
 use super::history::{History, Operation, PENDING};
 use super::{FEATURE_SET, Join, NodeStatus, Status, Written};
 use hakudo_base::NodeId;
+use hakudo_base::agent::ExecutionStatus;
 use hakudo_cib::Element;
 use std::sync::Arc;
 
@@ -106,9 +107,13 @@ impl Operation {
             .with("rc-code", self.exit_code.to_string())
             .with("op-status", status.to_string())
             .with("interval", issued.interval_ms.to_string())
-            .with("last-rc-change", self.last_rc_change.to_string())
             .with("exec-time", self.exec_time_ms.to_string())
             .with("queue-time", self.queue_time_ms.to_string());
+        // What has not ended yet must not expire (Pacemaker: `failure-timeout` counts from this time): nothing would stop it
+        // before it is started elsewhere.
+        if self.status != ExecutionStatus::Pending {
+            element.set("last-rc-change", &self.last_rc_change.to_string());
+        }
         if let Some((source, target)) = &issued.migration {
             element.set("migrate_source", source);
             element.set("migrate_target", target);

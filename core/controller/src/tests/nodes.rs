@@ -16,8 +16,8 @@ fn history_is_written_as_the_scheduler_reads_it() {
           <lrm id="2">
             <lrm_resources>
               <lrm_resource id="A" class="ocf" provider="hakudo" type="Dummy">
-                <lrm_rsc_op id="A_last_0" operation_key="A_start_0" operation="start" crm_feature_set="3.20.5" transition-key="2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="2" rc-code="0" op-status="0" interval="0" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
-                <lrm_rsc_op id="A_monitor_10000" operation_key="A_monitor_10000" operation="monitor" crm_feature_set="3.20.5" transition-key="3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="10000" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="4811cef7f7f94e3a35a70be7916cb2fd"/>
+                <lrm_rsc_op id="A_last_0" operation_key="A_start_0" operation="start" crm_feature_set="3.20.5" transition-key="2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="2" rc-code="0" op-status="0" interval="0" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+                <lrm_rsc_op id="A_monitor_10000" operation_key="A_monitor_10000" operation="monitor" crm_feature_set="3.20.5" transition-key="3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="10000" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="4811cef7f7f94e3a35a70be7916cb2fd"/>
               </lrm_resource>
             </lrm_resources>
           </lrm>
@@ -35,9 +35,9 @@ fn history_is_written_as_the_scheduler_reads_it() {
           <lrm id="2">
             <lrm_resources>
               <lrm_resource id="A" class="ocf" provider="hakudo" type="Dummy">
-                <lrm_rsc_op id="A_last_0" operation_key="A_start_0" operation="start" crm_feature_set="3.20.5" transition-key="2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="2" rc-code="0" op-status="0" interval="0" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
-                <lrm_rsc_op id="A_last_failure_0" operation_key="A_monitor_10000" operation="monitor" crm_feature_set="3.20.5" transition-key="3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:7;3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="7" op-status="0" interval="10000" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="4811cef7f7f94e3a35a70be7916cb2fd"/>
-                <lrm_rsc_op id="A_monitor_10000" operation_key="A_monitor_10000" operation="monitor" crm_feature_set="3.20.5" transition-key="3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="10000" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="4811cef7f7f94e3a35a70be7916cb2fd"/>
+                <lrm_rsc_op id="A_last_0" operation_key="A_start_0" operation="start" crm_feature_set="3.20.5" transition-key="2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;2:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="2" rc-code="0" op-status="0" interval="0" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+                <lrm_rsc_op id="A_last_failure_0" operation_key="A_monitor_10000" operation="monitor" crm_feature_set="3.20.5" transition-key="3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:7;3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="7" op-status="0" interval="10000" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="4811cef7f7f94e3a35a70be7916cb2fd"/>
+                <lrm_rsc_op id="A_monitor_10000" operation_key="A_monitor_10000" operation="monitor" crm_feature_set="3.20.5" transition-key="3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;3:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="10000" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="4811cef7f7f94e3a35a70be7916cb2fd"/>
               </lrm_resource>
             </lrm_resources>
           </lrm>
@@ -53,8 +53,8 @@ fn what_is_on_its_way_is_in_the_status() {
     cluster.nudge();
     expect![[r#"
         <lrm_resource id="A" class="ocf" provider="hakudo" type="Dummy">
-          <lrm_rsc_op id="A_last_0" operation_key="A_start_0" operation="start" crm_feature_set="3.20.5" transition-key="1:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;1:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="1" rc-code="0" op-status="0" interval="0" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
-          <lrm_rsc_op id="A_pending_0" operation_key="A_stop_0" operation="stop" crm_feature_set="3.20.5" transition-key="1:3:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="-1:193;1:3:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="2" rc-code="193" op-status="-1" interval="0" last-rc-change="1700000000" exec-time="0" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+          <lrm_rsc_op id="A_last_0" operation_key="A_start_0" operation="start" crm_feature_set="3.20.5" transition-key="1:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;1:2:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="1" rc-code="0" op-status="0" interval="0" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+          <lrm_rsc_op id="A_pending_0" operation_key="A_stop_0" operation="stop" crm_feature_set="3.20.5" transition-key="1:3:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="-1:193;1:3:0:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="2" rc-code="193" op-status="-1" interval="0" exec-time="0" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
         </lrm_resource>
     "#]].assert_eq(&part(&mut cluster, "lrm_resource", "A"));
 }
@@ -86,7 +86,7 @@ fn failures_are_cleaned_up() {
           <lrm id="1">
             <lrm_resources>
               <lrm_resource id="A" class="ocf" provider="hakudo" type="Dummy">
-                <lrm_rsc_op id="A_last_0" operation_key="A_monitor_0" operation="monitor" crm_feature_set="3.20.5" transition-key="1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:7;1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n1" call-id="2" rc-code="7" op-status="0" interval="0" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+                <lrm_rsc_op id="A_last_0" operation_key="A_monitor_0" operation="monitor" crm_feature_set="3.20.5" transition-key="1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:7;1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n1" call-id="2" rc-code="7" op-status="0" interval="0" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
               </lrm_resource>
             </lrm_resources>
           </lrm>
@@ -185,8 +185,8 @@ fn an_executor_that_lost_its_memory_is_probed_again() {
     );
     expect![[r#"
         <lrm_resource id="A" class="ocf" provider="hakudo" type="Dummy">
-          <lrm_rsc_op id="A_last_0" operation_key="A_monitor_0" operation="monitor" crm_feature_set="3.20.5" transition-key="1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="0" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
-          <lrm_rsc_op id="A_last_failure_0" operation_key="A_monitor_0" operation="monitor" crm_feature_set="3.20.5" transition-key="1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="0" last-rc-change="1700000001" exec-time="5" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+          <lrm_rsc_op id="A_last_0" operation_key="A_monitor_0" operation="monitor" crm_feature_set="3.20.5" transition-key="1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="0" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
+          <lrm_rsc_op id="A_last_failure_0" operation_key="A_monitor_0" operation="monitor" crm_feature_set="3.20.5" transition-key="1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" transition-magic="0:0;1:4:7:71c18690-ee42-490b-b1bb-54d8d101b5b9" exit-reason="" on_node="n2" call-id="3" rc-code="0" op-status="0" interval="0" exec-time="5" queue-time="0" last-rc-change="1700000001" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>
         </lrm_resource>
     "#]].assert_eq(&part(&mut cluster, "lrm_resource", "A"));
 }
