@@ -1,6 +1,7 @@
 //! One ticket: what is promised to whom, votes, and the way to the lead.
 
 mod election;
+mod time;
 
 use super::leading::Leading;
 use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body};
@@ -681,112 +682,6 @@ impl Ticket {
     }
 
     // Time.
-
-    pub(super) fn tick(&mut self, context: &mut Context) {
-        let now = context.now.monotonic;
-        self.tick_farewell(context);
-        match &self.role {
-            Role::Leading(_) => return self.tick_leading(context),
-            Role::Asking { reason, silent, until } if silent.is_empty() || now >= *until => {
-                let (reason, all, silent) = (*reason, silent.is_empty(), silent.clone());
-                if !self.is_manual() {
-                    self.stand(context, reason, silent);
-                } else if all && self.claims.is_empty() {
-                    self.lead_manually(context, Reason::Admin);
-                } else {
-                    self.role = Role::Idle;
-                    self.outcomes.push(if all { Outcome::Overgrant } else { Outcome::SyncFail });
-                }
-            }
-            Role::Candidate { until, .. } if now >= *until => self.election_failed(context),
-            _ => {}
-        }
-        if self.is_manual() {
-            let again = matches!(self.role, Role::Idle) && self.known == Leader::Site(context.config.local);
-            if again && self.next_try.is_some_and(|at| now >= at) {
-                self.next_try = None;
-                self.lead_manually(context, Reason::Reacquire);
-            }
-            return;
-        }
-        if let (Leader::Site(holder), None) = (self.known, self.promised(now)) {
-            let text = if holder == context.config.local {
-                "lost".to_owned()
-            } else {
-                format!("lost at {}", context.name(holder))
-            };
-            self.event(context, Severity::Warning, text);
-            self.lost_by(context, if holder == context.config.local { Reason::Reacquire } else { Reason::TicketLost });
-        }
-        let free = self.promised(now).is_none() || self.known == Leader::Site(context.config.local);
-        if !(self.wanted || self.granting) || !free || !matches!(self.role, Role::Idle) || !self.may_take(context) {
-            self.next_try = None;
-            return;
-        }
-        match self.next_try {
-            None => {
-                let delay = self.random_delay(context) + self.precedence(context);
-                self.next_try = Some(now + delay);
-            }
-            Some(at) if now >= at => {
-                if self.granting {
-                    self.next_try = None;
-                    self.stand(context, Reason::Admin, Members::new());
-                } else {
-                    self.acquire(context, self.lost);
-                }
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Nobody holds it any longer.
-    pub(super) fn lost_by(&mut self, context: &mut Context, reason: Reason) {
-        self.known = Leader::Unknown;
-        self.lost = reason;
-        self.released_stopped = false;
-        self.next_try = None;
-        self.wanted = true;
-        self.tell_not_held(context);
-    }
-
-    pub(super) fn tick_farewell(&mut self, context: &mut Context) {
-        let now = context.now.monotonic;
-        let Some(farewell) = &mut self.farewell else { return };
-        if now < farewell.next {
-            return;
-        }
-        if farewell.left == 0 || farewell.silent.is_empty() {
-            self.farewell = None;
-            return;
-        }
-        farewell.left -= 1;
-        farewell.next = now + self.config.timeout;
-        for to in farewell.silent.clone() {
-            context.peers.entry(to).or_default().counters.resends += 1;
-            context.outs.push(Out::Send(to, farewell.message.clone()));
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let farewell = self.farewell.as_ref().map(|farewell| farewell.next);
-        let role = match &self.role {
-            Role::Leading(leading) => leading.deadline(&self.config),
-            Role::Asking { until, .. } | Role::Candidate { until, .. } => Some(*until),
-            Role::Idle | Role::Checking { .. } => match self.known {
-                Leader::Site(_) if !self.is_manual() => {
-                    let promise = self.promise.map(|promise| promise.until);
-                    promise.into_iter().chain(self.next_try).min()
-                }
-                _ if self.is_manual() => self.next_try,
-                _ if (self.wanted || self.granting) && self.may_go_on() => self.next_try,
-                _ => None,
-            },
-        };
-        farewell.into_iter().chain(role).min()
-    }
-
-    // What is shown.
 
     pub(super) fn listed(&self, context: &Context) -> text::Ticket {
         let (now, calendar) = (context.now.monotonic, context.now.calendar);

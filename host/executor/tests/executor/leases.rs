@@ -1,0 +1,91 @@
+//! Leases that end while nobody says anything.
+
+use super::*;
+
+/// Now, on the clock of leases.
+fn now() -> hakudo_base::Instant {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    hakudo_base::Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+/// `web` is stopped when the lease ends, and then `db`.
+fn guard(node: &mut Node, lease: Duration) -> Guard {
+    let step = |call: AgentCall, after: &[u32]| Step { call, note: b"guard".to_vec(), after: after.to_vec() };
+    Guard {
+        ticket: "T".into(),
+        until: now() + lease,
+        stop_time: Duration::from_secs(1),
+        reset: false,
+        first_call: 1000,
+        steps: vec![
+            step(node.call("ocf", "Service", "web", "stop"), &[]),
+            step(node.call("ocf", "Service", "db", "stop"), &[0]),
+        ],
+    }
+}
+
+const SERVICE: &str = r#"echo $1 $OCF_RESOURCE_INSTANCE >> $TEST_DIRECTORY/runs
+    [ $1 = monitor ] && sleep 0.1
+    [ $1$OCF_RESOURCE_INSTANCE = stopdb ] && test -e $TEST_DIRECTORY/stuck && exit 1
+    exit 0"#;
+
+#[tokio::test]
+async fn what_needs_a_lease_stops_when_it_ends_and_nobody_says_anything() {
+    let lab = Lab::new();
+    lab.agent("Service", SERVICE);
+    let (mut node, _) = lab.connect().await;
+    let start = node.call("ocf", "Service", "web", "start");
+    assert_eq!(node.run(start.clone()).await.exit_code, 0);
+    let lease = guard(&mut node, Duration::from_millis(300));
+    node.client.guard(Order::Arm(Box::new(lease)));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (ticket, until) = ("T".to_owned(), now() + Duration::from_millis(600));
+    node.client.guard(Order::Extend { ticket, until, first_call: 2000 });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(lab.read("runs"), "start web\n", "the lease was renewed");
+    let (known, own) = match tokio::time::timeout(Duration::from_secs(20), node.inputs.recv()).await {
+        Ok(Some(ExecutorInput::Acted { known, own })) => (known, own),
+        other => panic!("{other:?}"),
+    };
+    assert!(now() >= until);
+    assert_eq!(lab.read("runs"), "start web\nstop web\nstop db\n");
+    assert_eq!(own, [2000, 2001]);
+    let summary: Vec<_> = known
+        .iter()
+        .map(|known| (known.call.call, known.note.as_slice(), known.result.as_ref().map(|result| result.exit_code)))
+        .collect();
+    assert_eq!(
+        summary,
+        [(start.call, &b"note"[..], Some(0)), (2000, &b"guard"[..], Some(0)), (2001, &b"guard"[..], Some(0))]
+    );
+    // Who ordered this did not know; and later the lease must have been renewed.
+    let old = node.call("ocf", "Service", "web", "start");
+    assert_eq!(node.run(old).await.status, ExecutionStatus::Refused);
+    let new = AgentCall { call: 3000, ..node.call("ocf", "Service", "web", "start") };
+    assert_eq!(node.run(new.clone()).await.status, ExecutionStatus::Refused);
+    let lease = guard(&mut node, Duration::from_secs(60));
+    node.client.guard(Order::Arm(Box::new(lease)));
+    assert_eq!(node.run(AgentCall { call: 3001, ..new }).await.exit_code, 0);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(lab.read("reset"), "", "all has stopped in time");
+}
+
+#[tokio::test]
+async fn a_machine_whose_node_is_gone_is_reset_where_a_lease_outlives_its_time() {
+    let lab = Lab::new();
+    lab.agent("Service", SERVICE);
+    lab.write("stuck", "");
+    let (mut node, _) = lab.connect().await;
+    let lease = guard(&mut node, Duration::from_millis(300));
+    node.client.guard(Order::Arm(Box::new(lease)));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(node);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(lab.read("runs"), "stop web\nstop db\n");
+    assert_eq!(lab.read("reset"), "", "it still has time");
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(lab.read("reset"), "b");
+    let (_, known) = lab.connect().await;
+    let failed = known.iter().find(|known| known.call.resource == "db").unwrap();
+    assert_eq!(failed.result.as_ref().unwrap().exit_code, 1, "who comes later is told");
+}
