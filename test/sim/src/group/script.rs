@@ -39,6 +39,13 @@ pub enum Act {
         /// For how many milliseconds.
         ms: u64,
     },
+    /// What a member wants to store is not stored for a while.
+    StoreHangs {
+        /// Whose store.
+        member: MemberId,
+        /// For how many milliseconds.
+        ms: u64,
+    },
     /// The network from now on: percent of messages lost and doubled, and the longest delay.
     Network {
         /// Percent lost.

@@ -250,3 +250,29 @@ fn a_ticket_that_was_moved_long_ago_stays_when_who_coordinates_is_cut_off_for_a_
         same(&Script { seed, ..script.clone() }, &[(9, &[1]), (19, &[2]), (39, &[2]), (46, &[2]), (79, &[2])]);
     }
 }
+
+#[test]
+fn a_grant_waits_for_no_site_that_is_not_heard() {
+    same(&story(true, |_| {}, 30, vec![(1, Act::PowerLoss(B))]), &[(6, &[1]), (29, &[1])]);
+}
+
+#[test]
+fn a_store_that_hangs_stops_no_service_and_helps_nobody_to_the_ticket() {
+    let hangs = |member| (20, Act::StoreHangs { member, ms: 60_000 });
+    let outcome = same(&story(true, |_| {}, 120, vec![hangs(A)]), &[(19, &[1]), (50, &[1]), (119, &[1])]);
+    assert_eq!(outcome.services.len(), 1);
+    // A site whose store hangs, and which is cut off, ends its lease all the same.
+    let mut acts = vec![hangs(A)];
+    acts.extend(cut(30, 100, &[(A, B), (A, W)]));
+    same(&story(true, |_| {}, 120, acts), &[(29, &[1]), (50, &[2]), (119, &[2])]);
+}
+
+#[test]
+fn a_ticket_goes_to_no_site_whose_checks_fail() {
+    let handler = |second, fails| (second, Act::Handler { site: B, fails });
+    let unable = Act::Able { site: A, ticket: "t".to_owned(), able: false };
+    let script = story(true, |_| {}, 90, vec![handler(10, true), (20, unable), handler(50, false)]);
+    let (seen, _) = where_at(&script, &[19, 45, 89]);
+    assert_eq!((seen[0].as_slice(), seen[2].as_slice()), (&[1][..], &[2][..]));
+    assert!(!seen[1].contains(&2), "{seen:?}");
+}

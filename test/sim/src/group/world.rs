@@ -46,6 +46,7 @@ struct Place {
     cluster: Cluster,
     executor: Executor,
     paused_until: u64,
+    store_hangs_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +100,7 @@ impl World {
             cluster: Cluster::default(),
             executor: Executor::default(),
             paused_until: 0,
+            store_hangs_until: 0,
         };
         let places = script.group.members.iter().map(place).collect();
         Self {
@@ -355,7 +357,8 @@ impl World {
             return;
         }
         let longest = if self.random.percent(5) { 400 * MS } else { 15 * MS };
-        let delay = self.random.below(longest);
+        let hangs = self.places[member].store_hangs_until.saturating_sub(self.now);
+        let delay = hangs + self.random.below(longest);
         if ghost {
             return self.after(delay, Event::Stored { member, run, seq });
         }
@@ -619,6 +622,11 @@ impl World {
                 self.places[member].cluster.able.insert(ticket, able);
                 if let Some(run) = self.places[member].process.as_ref().map(|process| process.run) {
                     self.tell_abilities(member, run);
+                }
+            }
+            Act::StoreHangs { member, ms } => {
+                if let Some(member) = self.index(member) {
+                    self.places[member].store_hangs_until = self.now + ms * MS;
                 }
             }
             Act::Handler { site, fails } => {
