@@ -135,6 +135,23 @@ pub struct AgentResult {
     pub digests: ParameterDigests,
 }
 
+impl AgentResult {
+    /// A result of which nothing else is known: nothing was printed, and no time was taken.
+    pub fn new(call: u64, status: ExecutionStatus, exit_code: i32) -> Self {
+        Self {
+            call,
+            status,
+            exit_code,
+            exit_reason: String::new(),
+            output: String::new(),
+            exec_time_ms: 0,
+            queue_time_ms: 0,
+            finished: 0,
+            digests: ParameterDigests::default(),
+        }
+    }
+}
+
 /// Digests of some of a call's parameters, by which the scheduler notices what kind of change was made to them. The
 /// executor makes them, because only it can ask the agent for its meta-data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::status::{Issued, Join, NodeStatus, Order, Report, VERSION, changes_state};
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, Known, exit_code};
 use hakudo_base::{Instant, NodeId, Random, Severity};
 use note::Note;
 use std::collections::BTreeMap;
@@ -361,15 +361,8 @@ pub(crate) fn note_of(controller: &Controller, order: &Order) -> Vec<u8> {
 /// The result of a call that never ran.
 pub(crate) fn never_ran(call: u64, reason: &str) -> AgentResult {
     AgentResult {
-        call,
-        status: ExecutionStatus::NotConnected,
-        exit_code: exit_code::ERROR,
         exit_reason: reason.to_owned(),
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
+        ..AgentResult::new(call, ExecutionStatus::NotConnected, exit_code::ERROR)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use expect_test::{Expect, expect};
-use hakudo_base::agent::{AgentName, ExecutionStatus, ParameterDigests};
+use hakudo_base::agent::{AgentName, ExecutionStatus};
 use std::fmt::Write;
 
 fn call(number: u64, operation: &str, resource: &str) -> AgentCall {
@@ -28,17 +28,7 @@ fn step(text: &str) -> Step {
 }
 
 fn result(number: u64, exit_code: i32) -> AgentResult {
-    AgentResult {
-        call: number,
-        status: ExecutionStatus::Done,
-        exit_code,
-        exit_reason: String::new(),
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
-    }
+    AgentResult::new(number, ExecutionStatus::Done, exit_code)
 }
 
 fn guard(ticket: &str, until: u64, steps: &str) -> Guard {

@@ -2,9 +2,7 @@
 //! away. What was asked while it was away is answered with [`ExecutionStatus::NotConnected`].
 
 use crate::protocol::{self, Command, Message};
-use hakudo_base::agent::{
-    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, Known, ParameterDigests, exit_code,
-};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, Known, exit_code};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -333,14 +331,8 @@ fn not_connected(call: &AgentCall, path: &Path) -> AgentResult {
 
 fn not_run(call: &AgentCall, status: ExecutionStatus, exit_reason: String) -> AgentResult {
     AgentResult {
-        call: call.call,
-        status,
-        exit_code: exit_code::UNKNOWN,
         exit_reason,
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
         finished: crate::unix_seconds(),
-        digests: ParameterDigests::default(),
+        ..AgentResult::new(call.call, status, exit_code::UNKNOWN)
     }
 }

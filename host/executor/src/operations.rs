@@ -17,7 +17,7 @@
 //! operation ends or the resource is forgotten.
 
 use hakudo_base::Instant;
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, ParameterDigests, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, exit_code};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -445,17 +445,7 @@ impl Operations {
     }
 
     pub(crate) fn not_run(&self, call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
-        AgentResult {
-            call,
-            status,
-            exit_code: exit_code::UNKNOWN,
-            exit_reason,
-            output: String::new(),
-            exec_time_ms: 0,
-            queue_time_ms: 0,
-            finished: self.calendar,
-            digests: ParameterDigests::default(),
-        }
+        AgentResult { exit_reason, finished: self.calendar, ..AgentResult::new(call, status, exit_code::UNKNOWN) }
     }
 }
 

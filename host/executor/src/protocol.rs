@@ -192,7 +192,7 @@ pub async fn read_frame<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
+    use hakudo_base::agent::{AgentResult, ExecutionStatus};
 
     async fn read(bytes: &[u8]) -> io::Result<Option<Command>> {
         read_frame(&mut &bytes[..]).await
@@ -222,17 +222,7 @@ mod tests {
         let mut call = crate::server::metadata_call(agent, 1000);
         call.call = number;
         call.parameters.insert("p".into(), "x".repeat(parameter));
-        let result = AgentResult {
-            call: number,
-            status: ExecutionStatus::Done,
-            exit_code: 1,
-            exit_reason: String::new(),
-            output: "y".repeat(output),
-            exec_time_ms: 0,
-            queue_time_ms: 0,
-            finished: 0,
-            digests: ParameterDigests::default(),
-        };
+        let result = AgentResult { output: "y".repeat(output), ..AgentResult::new(number, ExecutionStatus::Done, 1) };
         Known { call, note: vec![7; 10], result: Some(result) }
     }
 

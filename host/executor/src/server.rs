@@ -10,9 +10,7 @@ use crate::protocol::{self, Command, Message};
 use crate::watchdog::Watchdog;
 use crate::{Config, unix_seconds};
 use anyhow::Context;
-use hakudo_base::agent::{
-    AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code,
-};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
 use hakudo_guard::{Effect as GuardEffect, Guards};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -383,15 +381,11 @@ impl Runner {
         let started = Instant::now();
         let outcome = self.outcome_of(call, active, started, &mut terminated).await;
         AgentResult {
-            call: call.call,
-            status: outcome.status,
-            exit_code: outcome.exit_code,
             exit_reason: outcome.exit_reason,
             output: outcome.output,
             exec_time_ms: process::milliseconds_since(started),
-            queue_time_ms: 0,
             finished: unix_seconds(),
-            digests: ParameterDigests::default(),
+            ..AgentResult::new(call.call, outcome.status, outcome.exit_code)
         }
     }
 

@@ -5,7 +5,7 @@ use crate::executor::{Doing, Executor, Order};
 use crate::mutation::Mutation;
 use crate::script::{Act, Ask, Mood};
 use crate::world::{AgentEnd, Happening, World};
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, ParameterDigests, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, ExecutorInput, exit_code};
 use hakudo_controller::Input as ControllerInput;
 use std::time::Duration;
 
@@ -109,16 +109,11 @@ impl World {
         effective: bool,
         fails: bool,
     ) {
+        let fails_at_all = fails || status == ExecutionStatus::Timeout;
         let result = AgentResult {
-            call: call.call,
-            status,
-            exit_code: if fails || status == ExecutionStatus::Timeout { exit_code::ERROR } else { exit_code::OK },
             exit_reason: if fails { "simulated failure".into() } else { String::new() },
-            output: String::new(),
             exec_time_ms: ms,
-            queue_time_ms: 0,
-            finished: 0,
-            digests: ParameterDigests::default(),
+            ..AgentResult::new(call.call, status, if fails_at_all { exit_code::ERROR } else { exit_code::OK })
         };
         let executor_run = self.machines[node].executor_run;
         let end = Box::new(AgentEnd { call, result, effective });

@@ -2,7 +2,7 @@
 //! one operation at a time for a resource, recurring operations report changes, calls of older views are refused — in the
 //! simplest way, and leaves to the world what an agent does.
 
-use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, ParameterDigests, exit_code};
+use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, exit_code};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a node asks of its executor.
@@ -215,15 +215,5 @@ impl Executor {
 }
 
 fn not_run(call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
-    AgentResult {
-        call,
-        status,
-        exit_code: exit_code::UNKNOWN,
-        exit_reason,
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
-    }
+    AgentResult { exit_reason, ..AgentResult::new(call, status, exit_code::UNKNOWN) }
 }

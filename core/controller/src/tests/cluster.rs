@@ -4,7 +4,7 @@ use crate::command::{Command, Message};
 use crate::core_types::{Config, Effect, Input, PersistedState, TicketEffect};
 use crate::request::{Change, ChangeOperation, Reply, Request};
 use crate::{Controller, ExecutorInput, Known};
-use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ParameterDigests};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus};
 use hakudo_base::{Instant, NodeId, UnixTime};
 use hakudo_cib::Document;
 use hakudo_guard::{Effect as GuardEffect, Guards};
@@ -403,15 +403,9 @@ impl Cluster {
     /// A call ends (or a recurring one ends differently).
     pub(crate) fn answer(&mut self, number: u32, call: u64, exit_code: i32) {
         let result = AgentResult {
-            call,
-            status: ExecutionStatus::Done,
-            exit_code,
-            exit_reason: String::new(),
-            output: String::new(),
             exec_time_ms: 5,
-            queue_time_ms: 0,
             finished: 1_700_000_000 + i64::try_from(self.now.as_millis() / 1000).unwrap(),
-            digests: ParameterDigests::default(),
+            ..AgentResult::new(call, ExecutionStatus::Done, exit_code)
         };
         let machine = self.machines.get_mut(&number).unwrap();
         if let Some(known) = machine.known.get_mut(&call) {
@@ -539,17 +533,7 @@ impl Cluster {
 }
 
 fn refused(call: u64, reason: &str) -> AgentResult {
-    AgentResult {
-        call,
-        status: ExecutionStatus::Refused,
-        exit_code: 193,
-        exit_reason: reason.to_owned(),
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
-    }
+    AgentResult { exit_reason: reason.to_owned(), ..AgentResult::new(call, ExecutionStatus::Refused, 193) }
 }
 
 /// A message in which the configuration to be taken over is one of a later program.

@@ -4,7 +4,7 @@ use super::{Fencer, Purpose};
 use crate::agent;
 use crate::core_types::{Action, Effect, Failure, Fenced};
 use crate::operation::{Operation, Progress};
-use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
+use hakudo_base::agent::{AgentResult, ExecutionStatus};
 use hakudo_base::{Instant, Severity};
 use std::time::Duration;
 
@@ -244,14 +244,7 @@ impl Failures {
 /// A result made here, where none will come.
 pub(super) fn no_answer(call: u64, status: ExecutionStatus, reason: &str) -> AgentResult {
     AgentResult {
-        call,
-        status,
-        exit_code: hakudo_base::agent::exit_code::ERROR,
         exit_reason: reason.to_owned(),
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
+        ..AgentResult::new(call, status, hakudo_base::agent::exit_code::ERROR)
     }
 }

@@ -1,7 +1,7 @@
 //! By chance: configurations, members, requests and answers in any order. Whatever happens, agents never work on one target
 //! for two different wishes at once, every request is answered once, in bounded time, and only with success that was earned.
 
-use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
+use hakudo_base::agent::{AgentResult, ExecutionStatus};
 use hakudo_base::{Instant, UnixTime};
 use hakudo_cib::Document;
 use hakudo_fencing::{Action, Effect, Fencer, Input, Request, Run};
@@ -180,17 +180,7 @@ impl World {
             *self.earned.entry(target).or_default() += 1;
         }
         let (call, exit_reason) = (run.call, String::new());
-        let result = AgentResult {
-            call,
-            status,
-            exit_code,
-            exit_reason,
-            output,
-            exec_time_ms: 1,
-            queue_time_ms: 0,
-            finished: 0,
-            digests: ParameterDigests::default(),
-        };
+        let result = AgentResult { exit_reason, output, exec_time_ms: 1, ..AgentResult::new(call, status, exit_code) };
         self.give(fencer, Input::Result(result))
     }
 }

@@ -5,7 +5,7 @@
 //! oldest run of a device that has not ended: `ok d1 [output]`, `fail d1 [reason]`, `code d1 2`, `hang d1`, `absent d1`.
 //! Metadata are answered by themselves, from the agents below.
 
-use hakudo_base::agent::{AgentResult, ExecutionStatus, ParameterDigests};
+use hakudo_base::agent::{AgentResult, ExecutionStatus};
 use hakudo_base::{Instant, UnixTime};
 use hakudo_cib::Document;
 use hakudo_fencing::{Effect, Fencer, Input, Request, Run};
@@ -190,15 +190,5 @@ impl Stage {
 }
 
 fn result(run: &Run, status: ExecutionStatus, exit_code: i32, output: &str) -> AgentResult {
-    AgentResult {
-        call: run.call,
-        status,
-        exit_code,
-        exit_reason: String::new(),
-        output: output.to_owned(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
-    }
+    AgentResult { output: output.to_owned(), ..AgentResult::new(run.call, status, exit_code) }
 }

@@ -133,7 +133,7 @@ pub(super) fn behind_an_address() -> String {
         </group>"#,
         places().map(parameter).concat(),
         START.as_secs(),
-        address()
+        super::ipaddr2(2)
     )
 }
 
@@ -158,19 +158,6 @@ fn places() -> [(&'static str, String); 6] {
     ]
 }
 
-fn address() -> String {
-    format!(
-        r#"<primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
-            <instance_attributes id="address-parameters">
-                <nvpair id="address-ip" name="ip" value="{PRIMARY}"/>
-                <nvpair id="address-prefix" name="cidr_netmask" value="24"/>
-                <nvpair id="address-nic" name="nic" value="eth0"/>
-            </instance_attributes>
-            <operations><op id="address-monitor" name="monitor" interval="2s" timeout="20s"/></operations>
-        </primitive>"#
-    )
-}
-
 fn resources(names: &[String]) -> String {
     let replication: String = [
         ("rep_mode", "sync".to_owned()),
@@ -182,7 +169,7 @@ fn resources(names: &[String]) -> String {
     ]
     .map(parameter)
     .concat();
-    let (places, address) = (places().map(parameter).concat(), address());
+    let (places, address) = (places().map(parameter).concat(), super::ipaddr2(2));
     format!(
         r#"<clone id="database-clone">
             <meta_attributes id="database-clone-meta">

@@ -146,6 +146,20 @@ fn web() -> String {
     )
 }
 
+/// The service's address by Debian's agent, looked at every so many seconds.
+fn ipaddr2(interval: u32) -> String {
+    format!(
+        r#"<primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
+            <instance_attributes id="address-parameters">
+                <nvpair id="address-ip" name="ip" value="{SERVICE}"/>
+                <nvpair id="address-prefix" name="cidr_netmask" value="24"/>
+                <nvpair id="address-nic" name="nic" value="eth0"/>
+            </instance_attributes>
+            <operations><op id="address-monitor" name="monitor" interval="{interval}s" timeout="20s"/></operations>
+        </primitive>"#
+    )
+}
+
 /// Watches that an address is never on two machines at once, while something happens.
 fn never_twice<T>(lab: &mut Lab, during: impl FnOnce(&mut Lab) -> Result<T>) -> Result<T> {
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -62,14 +62,7 @@ pub(super) fn nginx(lab: &mut Lab) -> Result<String> {
     }
     let resources = format!(
         r#"<group id="web">
-            <primitive id="address" class="ocf" provider="heartbeat" type="IPaddr2">
-                <instance_attributes id="address-parameters">
-                    <nvpair id="address-ip" name="ip" value="{SERVICE}"/>
-                    <nvpair id="address-prefix" name="cidr_netmask" value="24"/>
-                    <nvpair id="address-nic" name="nic" value="eth0"/>
-                </instance_attributes>
-                <operations><op id="address-monitor" name="monitor" interval="1s" timeout="20s"/></operations>
-            </primitive>
+            {}
             <primitive id="server" class="ocf" provider="heartbeat" type="nginx">
                 <instance_attributes id="server-parameters">
                     <nvpair id="server-file" name="configfile" value="/run/lab/nginx.conf"/>
@@ -81,7 +74,8 @@ pub(super) fn nginx(lab: &mut Lab) -> Result<String> {
                     <op id="server-monitor" name="monitor" interval="1s" timeout="30s"/>
                 </operations>
             </primitive>
-        </group>"#
+        </group>"#,
+        super::ipaddr2(1)
     );
     lab.configure(FENCING, &resources, "")?;
     let victim = lab.holder(SERVICE)?;

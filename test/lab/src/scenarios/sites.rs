@@ -182,17 +182,16 @@ pub(super) fn group_in_the_configuration(lab: &mut Lab) -> Result<String> {
         }
     }
     grant_to_the_first(lab)?;
-    let (begun, watch) = watching(lab, |lab| {
-        let begun = Instant::now();
-        power_off_all_of_it(lab)?;
-        wait_for_service(lab, B)?;
-        Ok(begun)
-    })?;
-    taken_over(lab, begun, &watch)
+    taken_over_without_power(lab)
 }
 
 pub(super) fn power_cut(lab: &mut Lab) -> Result<String> {
     prepare(lab)?;
+    taken_over_without_power(lab)
+}
+
+/// The first site, which serves, burns, and the second one takes over.
+fn taken_over_without_power(lab: &mut Lab) -> Result<String> {
     let (begun, watch) = watching(lab, |lab| {
         let begun = Instant::now();
         power_off_all_of_it(lab)?;

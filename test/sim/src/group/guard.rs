@@ -4,7 +4,7 @@
 use super::Mutation;
 use super::world::{Event, World};
 use hakudo_base::Instant;
-use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, exit_code};
 use hakudo_guard::{Effect, Guard, Guards, Order, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -94,15 +94,5 @@ fn stop_of(ticket: &str) -> AgentCall {
 }
 
 fn stopped(call: u64) -> AgentResult {
-    AgentResult {
-        call,
-        status: ExecutionStatus::Done,
-        exit_code: exit_code::OK,
-        exit_reason: String::new(),
-        output: String::new(),
-        exec_time_ms: 0,
-        queue_time_ms: 0,
-        finished: 0,
-        digests: ParameterDigests::default(),
-    }
+    AgentResult::new(call, ExecutionStatus::Done, exit_code::OK)
 }
