@@ -12,8 +12,8 @@ pub(crate) struct Options {
     pub(crate) recheck_interval: Option<Duration>,
     /// `dc-deadtime`: how long a starting cluster waits for nodes that it has not seen.
     pub(crate) dc_deadtime: Duration,
-    /// Without quorum some services go on where they are (`no-quorum-policy` is `freeze` or `demote`).
-    pub(crate) goes_on: bool,
+    /// `no-quorum-policy`, as far as nodes that come to a side without quorum are concerned.
+    pub(crate) without_quorum: WithoutQuorum,
     /// `fencing-reaction`: a node that hears of its own fencing resets its machine (`panic`) instead of stopping (`stop`).
     pub(crate) panics: bool,
     /// `node-action-limit`: so many actions are on their way to a node at once; none where the executor's own limit is enough
@@ -35,7 +35,7 @@ impl Options {
             start_failure_is_fatal: flag("start-failure-is-fatal", ""),
             recheck_interval: (!recheck.is_zero()).then_some(recheck),
             dc_deadtime: duration("dc-deadtime", 20_000),
-            goes_on: text("no-quorum-policy", "").is_some_and(goes_on),
+            without_quorum: text("no-quorum-policy", "").map_or(WithoutQuorum::Stops, WithoutQuorum::read),
             panics: text("fencing-reaction", "fence-reaction").is_some_and(|word| word.eq_ignore_ascii_case("panic")),
             node_action_limit: text("node-action-limit", "")
                 .and_then(|text| text.parse().ok())
@@ -45,8 +45,25 @@ impl Options {
     }
 }
 
-fn goes_on(policy: &str) -> bool {
-    ["freeze", "demote"].iter().any(|known| policy.eq_ignore_ascii_case(known))
+/// What a side without quorum does with its services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WithoutQuorum {
+    /// Nothing begins (`stop`, `fence`).
+    Stops,
+    /// Some go on where they are (`freeze`, `demote`).
+    GoesOn,
+    /// The same as with quorum (`ignore`): each side fences all others and then takes over.
+    TakesOver,
+}
+
+impl WithoutQuorum {
+    fn read(policy: &str) -> Self {
+        match policy.to_ascii_lowercase().as_str() {
+            "freeze" | "demote" => Self::GoesOn,
+            "ignore" => Self::TakesOver,
+            _ => Self::Stops,
+        }
+    }
 }
 
 /// The value of a cluster option: of the set `cib-bootstrap-options` first, then of the others in order.
@@ -75,6 +92,7 @@ mod tests {
                  <nvpair id='3' name='cluster-recheck-interval' value='0'/>
                  <nvpair id='5' name='node-action-limit' value='3'/>
                  <nvpair id='4' name='stonith-enabled' value='off'/>
+                 <nvpair id='6' name='no-quorum-policy' value='Ignore'/>
                </cluster_property_set>
              </crm_config></configuration></cib>",
         )
@@ -84,5 +102,6 @@ mod tests {
         assert_eq!(options.recheck_interval, None);
         assert_eq!(options.node_action_limit, Some(3));
         assert!(!options.fencing && options.start_failure_is_fatal);
+        assert_eq!(options.without_quorum, WithoutQuorum::TakesOver);
     }
 }

@@ -145,8 +145,8 @@ impl Status {
         }
     }
 
-    /// The node is gone, from a view of this `epoch` in which the members had not agreed yet, as far as is known here. It may
-    /// have heard more, and have gone to work.
+    /// The node is not here, and may be a member of another view of about this `epoch` and at work there: it was lost before
+    /// the members had agreed, as far as is known here, and may have heard more; or it was dead, but may have been started since.
     pub(crate) fn may_have_joined(&mut self, node: NodeId, name: &str, epoch: u64) {
         let status = self.node_mut(node, name);
         status.expected = true;

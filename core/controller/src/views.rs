@@ -10,6 +10,7 @@
 use crate::command::{Command, Hello, Standing, Sync};
 use crate::controller::Controller;
 use crate::core_types::Effect;
+use crate::options::WithoutQuorum;
 use crate::status::{NodeStatus, VERSION};
 use hakudo_base::{NodeId, Severity};
 use hakudo_membership::{View, ViewId};
@@ -32,10 +33,15 @@ impl Controller {
         self.node.drop_held();
         self.silence(effects);
         self.away.retain(|node, _| view.members.contains(node));
+        let was_quorate = before.as_ref().is_some_and(|view| view.quorate);
         let leader = before.as_ref().map(View::leader);
         let former_view = before.as_ref().map(|view| view.id);
         let former = before.map(|view| view.members).unwrap_or_default();
         self.say_goodbye(&former, former_view.filter(|_| !had_agreed), &view, effects);
+        let someone_left = former.iter().any(|node| !view.members.contains(node));
+        if !view.quorate && (someone_left || was_quorate) {
+            self.doubt_former_deaths(&view, effects);
+        }
         self.keep_alerts_that_stand();
         self.report_view(&former, &view, effects);
         self.compare_epochs(effects);
@@ -104,6 +110,31 @@ impl Controller {
                 event.node = Some(name);
                 effects.push(Effect::Event(event));
             }
+        }
+    }
+
+    /// Where each side of a split takes over without quorum, a node that was fenced, or left, before the split may have been
+    /// started again since and have joined those that are lost. It is not known to be dead any more then. (With quorum no
+    /// other side can begin anything with it.)
+    fn doubt_former_deaths(&mut self, view: &View, effects: &mut Vec<Effect>) {
+        let options = self.replica.options();
+        let takes_over = options.without_quorum == WithoutQuorum::TakesOver && options.fencing;
+        let lost: Vec<String> = self.replica.status.unsafe_nodes().map(|(node, _)| self.name(node)).collect();
+        if !takes_over || lost.is_empty() {
+            return;
+        }
+        let known = self.replica.status.nodes.iter();
+        let dead = known.filter(|(node, status)| !status.expected && !view.members.contains(node));
+        for node in dead.map(|(node, _)| *node).collect::<Vec<_>>() {
+            let name = self.name(node);
+            self.replica.status.may_have_joined(node, &name, view.id.epoch);
+            let text = format!(
+                "{name} may have come back to {}, lost without quorum: it counts as lost, too",
+                lost.join(", ")
+            );
+            let mut event = self.event("node-lost", Severity::Warning, text);
+            event.node = Some(name);
+            effects.push(Effect::Event(event));
         }
     }
 

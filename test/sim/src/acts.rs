@@ -1,11 +1,11 @@
 //! Things that are done to a cluster from outside: faults, requests of clients, and the last look at it.
 
-use crate::check::{Rule, Service, possible, settled};
+use crate::check::{Rule, Service, is_maintained, possible, settled};
 use crate::cib;
 use crate::mutation::Mutation;
 use crate::script::{Act, Ask, Mood};
 use crate::world::World;
-use hakudo_cib::Document;
+use hakudo_cib::{Document, Element};
 use hakudo_controller::Input as ControllerInput;
 use hakudo_controller::request::{Reply, Request};
 use hakudo_scheduler::{Action, ActionKind};
@@ -256,10 +256,14 @@ impl World {
         self.check_final_documents(&document)?;
         let now = self.machines[leader].calendar(self.now).seconds();
         let plan = crate::route::decide(&document, now, self.mutation)?;
-        // A node that wants to leave stays while something runs there that nobody may stop.
+        // A node that wants to leave stays while something runs there that nobody may stop; or is taken to run, for in
+        // maintenance nobody sees it die.
         let stays = |action: &Action| {
             let runs = |name: &str| self.machines.iter().any(|machine| machine.name == name && machine.runs_anything());
-            action.task == "do_shutdown" && action.node().is_some_and(|node| runs(&node.name))
+            let nodes = document.section(&["configuration", "nodes"]).into_iter().flat_map(Element::children);
+            let mut maintained = nodes.filter(|node| is_maintained(&document, node));
+            let kept = |name: &str| runs(name) || maintained.any(|node| node.attribute("uname") == Some(name));
+            action.task == "do_shutdown" && action.node().map(|node| node.name.as_str()).is_some_and(kept)
         };
         let left = possible(&plan).into_iter().find(|action| action.kind != ActionKind::Pseudo && !stays(action));
         if let Some(action) = left {

@@ -27,7 +27,20 @@ pub(crate) fn next_steps(before: &Document, made_at: i64, now: i64, mutation: Op
     let Ok(plan) = decide(before, made_at, mutation) else { return BTreeSet::new() };
     let cib = after(before, &plan, made_at);
     let Ok(next) = decide(&cib, now, mutation) else { return BTreeSet::new() };
-    ties::explained(&cib, &next).0.into_iter().map(name).collect()
+    let deleted = actions(&next).filter(|action| is_deletion_put_off(action, &plan));
+    ties::explained(&cib, &next).0.into_iter().chain(deleted).map(name).collect()
+}
+
+/// What a removed resource left behind is deleted by the plan that stops it, but not where it failed (Pacemaker cleans no
+/// failed resource up): then the next plan, to which the stop that went well is the newest result, has the deletion.
+fn is_deletion_put_off(action: &Action, before: &Transition) -> bool {
+    let resource = action.key.strip_suffix("_delete_0");
+    let had = |key: String| actions(before).any(|action| action.key == key);
+    resource.is_some_and(|resource| had(format!("{resource}_stop_0")) && !had(format!("{resource}_delete_0")))
+}
+
+fn actions(plan: &Transition) -> impl Iterator<Item = &Action> {
+    plan.synapses.iter().map(|synapse| &synapse.action)
 }
 
 fn after(cib: &Document, transition: &Transition, now: i64) -> Document {

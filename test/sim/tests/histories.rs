@@ -130,3 +130,29 @@ fn a_start_that_has_not_ended_does_not_expire_like_a_failure() {
          network delay 100 200 loss 0 twice 0\nat 2723 ask n2 leave\nat 2789 agent n1 r0-1 start hangs\nheal 6633\n",
     );
 }
+
+#[test]
+fn who_was_fenced_before_a_split_may_run_something_on_the_other_side() {
+    check(
+        "seed 52377\nvotes 1 1 1 1 1 1 1 1\nlinks 1\noption no-quorum-policy ignore\nfencing each\n\
+         primitive r0 monitor 1000\nnetwork delay 359 1185 loss 0 twice 0\nat 2122 cut n5 n1 link 0\n\
+         at 6583 split n2 n3 n5 n9\nheal 9880\n",
+    );
+}
+
+#[test]
+fn a_node_in_maintenance_stays_though_what_runs_there_died_unseen() {
+    check(
+        "seed 52478\nvotes 1 1 1 1\nlinks 1\nfencing shared\nclone r2 monitor 2000\n\
+         network delay 100 200 loss 0 twice 0\nat 1396 ask n4 option maintenance-mode true\nat 3017 ask n3 leave\n\
+         at 4727 crash n3 r2-1\nheal 5227\n",
+    );
+}
+
+#[test]
+fn a_removed_resource_that_failed_is_deleted_after_it_was_stopped() {
+    check(
+        "seed 52802\nvotes 1 1 1\nlinks 2\nfencing shared\nprimitive r0\nnetwork delay 487 931 loss 0 twice 0\n\
+         at 2021 ask n2 fence n1\nat 2351 agent n1 r0 monitor hangs\nat 4847 ask n2 remove r0\nheal 5174\n",
+    );
+}

@@ -3,6 +3,7 @@
 use crate::command::{Command, Step};
 use crate::controller::Controller;
 use crate::core_types::Effect;
+use crate::options::WithoutQuorum;
 use crate::status::{Digests, Order};
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::digest;
@@ -60,12 +61,18 @@ impl Controller {
     }
 
     /// A side that lost quorum may go on with what it has (`no-quorum-policy=freeze`), but only on the nodes that it had
-    /// then: the quorate side fences those before it recovers their resources. A node that came later may be known there as
-    /// fenced already, and so as running nothing.
+    /// then: the other side fences those before it recovers their resources. A node that came later may be known there as
+    /// fenced already, and so as running nothing. A side that does without quorum (`ignore`) may use it once nobody is left
+    /// on the other side.
     fn is_stranger(&self, node: NodeId) -> bool {
         let options = self.replica.options();
         let since = self.replica.status.nodes.get(&node).map_or(0, |status| status.member_since);
-        !self.quorate() && options.goes_on && options.fencing && since > self.replica.lineage
+        let newcomers_wait = match options.without_quorum {
+            WithoutQuorum::Stops => false,
+            WithoutQuorum::GoesOn => true,
+            WithoutQuorum::TakesOver => self.replica.status.unsafe_nodes().next().is_some(),
+        };
+        !self.quorate() && options.fencing && since > self.replica.lineage && newcomers_wait
     }
 
     pub(crate) fn order(&self, action: &Action, resource: &ResourceRef, transition: u64) -> Order {

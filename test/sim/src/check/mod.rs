@@ -14,7 +14,7 @@ pub(crate) use activity::{Activity, Service};
 pub(crate) use edits::Edits;
 pub(crate) use order::Order;
 pub(crate) use plans::{Plans, changes, possible};
-pub(crate) use settled::settled;
+pub(crate) use settled::{is_maintained, settled};
 
 use hakudo_base::Instant;
 use std::fmt;

@@ -47,18 +47,22 @@ fn sum(one: i64, other: i64) -> i64 {
     }
 }
 
+/// The whole cluster is in maintenance, or this node: nobody looks after the services there.
+pub(crate) fn is_maintained(cib: &Document, node: &Element) -> bool {
+    let options = cib.section(&["configuration", "crm_config"]);
+    let whole = options.and_then(|options| value(options, "cluster_property_set", "maintenance-mode"));
+    is_true(whole) || is_true(value(node, "instance_attributes", "maintenance"))
+}
+
 /// Why the services that run are not those that should, if so. `running` has the true state of each node by name.
 pub(crate) fn settled(cib: &Document, running: &BTreeMap<String, BTreeMap<String, Service>>) -> Result<(), String> {
     let empty = Element::new("none");
     let section = |name: &str| cib.section(&["configuration", name]).unwrap_or(&empty);
     let option = |name: &str| value(section("crm_config"), "cluster_property_set", name);
-    if is_true(option("maintenance-mode")) {
-        return Ok(());
-    }
     let stop_all = is_true(option("stop-all-resources"));
     let node_option = |node: &Element, name: &str| is_true(value(node, "instance_attributes", name));
     let nodes: Vec<&Element> = section("nodes").children().collect();
-    if nodes.iter().any(|node| node_option(node, "maintenance")) {
+    if nodes.iter().any(|node| is_maintained(cib, node)) {
         return Ok(());
     }
     let online: BTreeSet<&str> =
