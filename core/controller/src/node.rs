@@ -141,7 +141,8 @@ impl Controller {
         for known in known {
             remember(&mut status, known);
         }
-        self.node.results.clear();
+        // What was ordered later the executor may have answered without remembering it.
+        self.node.results.retain(|result| result.call > through);
         if self.synced || self.view.is_some() {
             self.say(Command::Executor { status: Box::new(status), through });
         } else {
@@ -161,17 +162,7 @@ impl Controller {
             self.node.results.push(result);
             return;
         }
-        let agent_call = AgentCall {
-            call,
-            epoch,
-            resource: order.resource.clone(),
-            agent: order.agent.clone(),
-            operation: order.task.clone(),
-            interval_ms: order.interval_ms,
-            timeout_ms: order.timeout_ms,
-            start_delay_ms: order.start_delay_ms,
-            parameters: order.parameters.clone(),
-        };
+        let agent_call = order.call(call, epoch);
         let note = note_of(self, order);
         if self.node.connected {
             effects.push(Effect::Execute { call: agent_call, note });

@@ -9,6 +9,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Armed {
     guard: Guard,
+    /// From when the end was told on: about as long as each renewal makes the lease last.
+    lasts: Duration,
     state: State,
     /// Tells calls of former steps from those of these.
     round: u64,
@@ -42,8 +44,8 @@ impl Progress {
 }
 
 impl Armed {
-    pub(crate) fn new(guard: Guard) -> Self {
-        Self { guard, state: State::Waiting, round: 0 }
+    pub(crate) fn new(now: Instant, guard: Guard) -> Self {
+        Self { lasts: guard.until.since(now), guard, state: State::Waiting, round: 0 }
     }
 
     pub(crate) fn round(&self) -> u64 {
@@ -54,8 +56,9 @@ impl Armed {
         &self.guard.ticket
     }
 
-    pub(crate) fn stop_time(&self) -> Duration {
-        self.guard.stop_time
+    /// From a renewal that is the last one until all must have stopped.
+    pub(crate) fn time_to_stop(&self) -> Duration {
+        self.lasts + self.guard.stop_time
     }
 
     /// A node says anew what is to be guarded. An end that comes too late to help changes nothing of what the guard does,
@@ -65,10 +68,13 @@ impl Armed {
             State::Over { steps, reset } if !self.revives(now, guard.until) => Some((steps.clone(), *reset)),
             _ => None,
         };
-        let old = std::mem::replace(self, Self::new(guard));
+        let old = std::mem::replace(self, Self::new(now, guard));
         self.round = old.round + 1;
+        if self.guard.until == old.guard.until {
+            self.lasts = old.lasts;
+        }
         let Some((progress, reset)) = before else { return };
-        self.guard.until = old.guard.until;
+        (self.guard.until, self.lasts) = (old.guard.until, old.lasts);
         let same = |step: &Step, other: &Step| {
             step.call.resource == other.call.resource && step.call.operation == other.call.operation
         };
@@ -81,12 +87,13 @@ impl Armed {
     pub(crate) fn extend(&mut self, now: Instant, until: Instant, first_call: u64) {
         self.guard.first_call = self.guard.first_call.max(first_call);
         match self.state {
-            State::Waiting => self.guard.until = until,
+            State::Waiting => {}
             State::Over { .. } if self.revives(now, until) => {
-                (self.guard.until, self.state, self.round) = (until, State::Waiting, self.round + 1);
+                (self.state, self.round) = (State::Waiting, self.round + 1)
             }
-            State::Over { .. } => {}
+            State::Over { .. } => return,
         }
+        (self.guard.until, self.lasts) = (until, until.since(now));
     }
 
     /// After this lease has ended, one with this end is another one.

@@ -1,9 +1,9 @@
 //! What goes into the guard, and what comes out of it.
 
-use crate::Names;
 use hakudo_base::Instant;
 use hakudo_base::agent::AgentCall;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What is to be done on this machine when the lease of a ticket ends.
@@ -56,7 +56,7 @@ pub enum Order {
     /// Only these are guarded.
     Only {
         /// The tickets.
-        tickets: Names,
+        tickets: BTreeSet<String>,
     },
 }
 
@@ -67,6 +67,8 @@ pub enum Effect {
     Over {
         /// The ticket.
         ticket: String,
+        /// What is stopped, or demoted, sooner or later: whatever else goes on with it, or is to begin, must not keep that back.
+        resources: BTreeSet<String>,
     },
     /// Run this, before anything else of its resource, and say how it ended.
     Run {

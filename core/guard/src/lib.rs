@@ -9,7 +9,8 @@
 //! starts again.
 //!
 //! Invariants:
-//! - From the end of a lease on, nothing of it is started or promoted here until a node gives the guard a later end.
+//! - From the end of a lease on, nothing of it is started or promoted here until a node gives the guard a later end; what
+//!   is being started then is ended early.
 //! - What was ordered before the guard acted is not started after it: who ordered it did not know.
 //! - The calls of the guard have numbers that no node gives: above all that were given when the end was told last.
 //! - One stop that fails keeps back no other.
@@ -22,7 +23,7 @@ pub use core_types::{Effect, Guard, Order, Step};
 use armed::Armed;
 use hakudo_base::Instant;
 use hakudo_base::agent::{AgentCall, AgentResult};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// All guards of a machine.
@@ -51,7 +52,7 @@ impl Guards {
         match order {
             Order::Arm(guard) => match self.armed.get_mut(&guard.ticket) {
                 Some(armed) => armed.arm(now, *guard),
-                None => _ = self.armed.insert(guard.ticket.clone(), Armed::new(*guard)),
+                None => _ = self.armed.insert(guard.ticket.clone(), Armed::new(now, *guard)),
             },
             Order::Extend { ticket, until, first_call } => {
                 if let Some(armed) = self.armed.get_mut(&ticket) {
@@ -103,11 +104,6 @@ impl Guards {
         !self.armed.is_empty()
     }
 
-    /// This call is one of the guard's own.
-    pub fn is_own(&self, call: u64) -> bool {
-        self.calls.contains_key(&call)
-    }
-
     /// Why this order must not be carried out now.
     pub fn refuses(&self, now: Instant, call: &AgentCall) -> Option<String> {
         if self.floors.get(&call.resource).is_some_and(|floor| begins(call) && call.call < *floor) {
@@ -120,22 +116,27 @@ impl Guards {
     }
 
     /// Until when a watchdog may be fed that resets the machine `timeout` after it was fed last: it fires when the last of
-    /// the time is over in which all must have stopped. A watchdog that takes longer than that time does not help, and is
-    /// always fed.
+    /// the time is over in which all must have stopped. A lease for which it is too slow ([`Guards::not_covered`]) counts
+    /// for nothing.
     pub fn feed_until(&self, timeout: Duration) -> Option<Instant> {
-        let ends =
-            self.armed.values().filter(|armed| armed.stop_time() >= timeout).filter_map(Armed::must_be_stopped_by);
-        ends.min().map(|end| end.saturating_sub(timeout))
+        let covered = self.armed.values().filter(|armed| armed.time_to_stop() >= timeout);
+        covered.filter_map(Armed::must_be_stopped_by).min().map(|end| end.saturating_sub(timeout))
+    }
+
+    /// The tickets for which a watchdog that takes this long is too slow: it would fire although their leases are renewed.
+    pub fn not_covered(&self, timeout: Duration) -> impl Iterator<Item = &str> {
+        self.armed.values().filter(move |armed| armed.time_to_stop() < timeout).map(Armed::ticket)
     }
 
     fn fire(&mut self, ticket: &str, effects: &mut Vec<Effect>) {
         let Some(armed) = self.armed.get_mut(ticket) else { return };
         let first = armed.fire();
         self.next_call = self.next_call.max(first);
-        for resource in armed.resources() {
-            self.floors.insert(resource, self.next_call);
+        let resources = armed.resources();
+        for resource in &resources {
+            self.floors.insert(resource.clone(), self.next_call);
         }
-        effects.push(Effect::Over { ticket: ticket.to_owned() });
+        effects.push(Effect::Over { ticket: ticket.to_owned(), resources });
         if self.may_reset && armed.resets_at_once() {
             effects.push(Effect::Reset { reason: format!("the lease of ticket {ticket} is over") });
         }
@@ -158,9 +159,6 @@ impl Guards {
 fn begins(call: &AgentCall) -> bool {
     matches!(call.operation.as_str(), "start" | "promote" | "migrate_from")
 }
-
-/// Tickets by name, for [`Order::Only`].
-pub type Names = BTreeSet<String>;
 
 #[cfg(test)]
 mod tests;

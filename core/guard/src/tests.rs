@@ -44,7 +44,7 @@ fn guard(ticket: &str, until: u64, steps: &str) -> Guard {
 
 /// Plays a script, one line an input, with the moment in milliseconds before it: `arm TICKET UNTIL STEPS`,
 /// `fence TICKET UNTIL STEPS`, `extend TICKET UNTIL`, `disarm TICKET`, `only TICKET…`, `end CALL CODE`, `timer`,
-/// `may CALL OPERATION RESOURCE`, `feed TIMEOUT`. Prints what the guard asks for.
+/// `may CALL OPERATION RESOURCE`, `feed TIMEOUT`, `slow TIMEOUT`. Prints what the guard asks for.
 fn check(may_reset: bool, script: &str, expect: Expect) {
     let mut guards = Guards::new(may_reset);
     let mut out = String::new();
@@ -83,11 +83,18 @@ fn check(may_reset: bool, script: &str, expect: Expect) {
                 let until = until.map_or("always".into(), |until| format!("until {until}"));
                 writeln!(out, "{now}: feed {until}").unwrap();
             }
+            "slow" => {
+                let timeout = Duration::from_millis(word().parse().unwrap());
+                writeln!(out, "{now}: too slow for {:?}", guards.not_covered(timeout).collect::<Vec<_>>()).unwrap();
+            }
             other => panic!("{other}"),
         }
         for effect in effects {
             match effect {
-                Effect::Over { ticket } => writeln!(out, "{now}: {ticket} is over"),
+                Effect::Over { ticket, resources } => {
+                    let resources: Vec<String> = resources.into_iter().collect();
+                    writeln!(out, "{now}: {ticket} is over: {}", resources.join(", "))
+                }
                 Effect::Run { call, .. } => {
                     writeln!(out, "{now}: run {} {} {}", call.call, call.operation, call.resource)
                 }
@@ -112,7 +119,7 @@ fn the_end_of_a_lease_stops_what_needs_it_in_order() {
          4200 end 1000 0
          4300 end 1002 7",
         expect![[r#"
-            4.000000: T is over
+            4.000000: T is over: address, other, server
             4.000000: run 1000 stop server
             4.000000: run 1001 demote other
             4.200000: run 1002 stop address
@@ -131,7 +138,7 @@ fn a_renewal_moves_the_end() {
          6999 timer
          7000 timer",
         expect![[r#"
-            7.000000: T is over
+            7.000000: T is over: web
             7.000000: run 2000 stop web
             next: None"#]],
     );
@@ -149,7 +156,7 @@ fn what_is_not_needed_any_more_is_left_alone() {
          3000 extend T 9000
          4000 timer",
         expect![[r#"
-            4.000000: U is over
+            4.000000: U is over: db
             4.000000: run 1000 stop db
             next: Some(9000)"#]],
     );
@@ -167,7 +174,7 @@ fn a_failed_stop_keeps_back_no_other_and_resets_the_machine_in_time() {
          9000 timer
          9999 timer",
         expect![[r#"
-            4.000000: T is over
+            4.000000: T is over: address, server
             4.000000: run 1000 stop server
             4.100000: run 1001 stop address
             4.200000: acted
@@ -184,7 +191,7 @@ fn a_machine_that_may_not_be_reset_goes_on() {
          4000 timer
          9000 timer",
         expect![[r#"
-            4.000000: T is over
+            4.000000: T is over: web
             4.000000: run 1000 stop web
             next: None"#]],
     );
@@ -199,10 +206,10 @@ fn fencing_waits_for_no_stop() {
          4000 timer
          9000 timer",
         expect![[r#"
-            4.000000: T is over
+            4.000000: T is over: web
             4.000000: RESET: the lease of ticket T is over
             4.000000: run 1000 stop web
-            4.000000: U is over
+            4.000000: U is over: 
             next: None"#]],
     );
 }
@@ -234,7 +241,7 @@ fn nothing_starts_after_the_end() {
         expect![[r#"
             3.999000: start web? yes
             4.000000: start web? refused: the lease of ticket T is over
-            4.000000: T is over
+            4.000000: T is over: db, web
             4.000000: run 1000 stop web
             4.000000: run 1001 demote db
             4.000000: migrate_from web? refused: it was asked for before a lease ended, for which web was stopped
@@ -266,13 +273,13 @@ fn what_is_said_after_the_end_is_stopped_too() {
          4600 arm T 8000 stop web
          8000 timer",
         expect![[r#"
-            4.000000: T is over
+            4.000000: T is over: web
             4.000000: run 1000 stop web
-            4.100000: T is over
+            4.100000: T is over: db, web
             4.100000: run 1001 stop db
             4.100000: run 1002 stop web
             4.400000: acted
-            8.000000: T is over
+            8.000000: T is over: web
             8.000000: run 1003 stop web
             next: None"#]],
     );
@@ -285,7 +292,9 @@ fn a_watchdog_is_fed_until_its_time_would_end_too_late() {
         "0 feed 3000
          0 arm T 4000 stop web
          0 feed 3000
-         0 feed 5001
+         0 feed 9001
+         0 slow 9000
+         0 slow 9001
          4000 timer
          4500 end 1000 0
          4500 feed 3000",
@@ -293,7 +302,9 @@ fn a_watchdog_is_fed_until_its_time_would_end_too_late() {
             0.000000: feed always
             0.000000: feed until 6.000000
             0.000000: feed always
-            4.000000: T is over
+            0.000000: too slow for []
+            0.000000: too slow for ["T"]
+            4.000000: T is over: web
             4.000000: run 1000 stop web
             4.500000: acted
             4.500000: feed always
@@ -304,6 +315,7 @@ fn a_watchdog_is_fed_until_its_time_would_end_too_late() {
 mod properties {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     #[derive(Clone, Debug)]
     enum Act {
@@ -325,13 +337,14 @@ mod properties {
     }
 
     proptest! {
-        /// Whatever is said and ends when: from the end of the newest lease on that was given in time, every resource
-        /// under guard has a stop that runs or has run, and none may start.
+        /// Whatever is said and ends when: from the end of the newest lease on that was given in time, a stop runs or has run
+        /// of what waits for nothing, none may start, and once what runs has ended every resource under guard was stopped.
         #[test]
         fn nothing_runs_beyond_the_end(acts in proptest::collection::vec(act(), 1..60)) {
             let mut guards = Guards::new(false);
             let (mut now, mut end, mut steps) = (0, None, 0);
             let mut asked: BTreeSet<String> = BTreeSet::new();
+            let mut running: BTreeSet<u64> = BTreeSet::new();
             for act in acts {
                 let mut effects = Vec::new();
                 let at = Instant::from_millis(now);
@@ -351,7 +364,10 @@ mod properties {
                         end = Some(match end { Some(end) if end <= now && lease == 0 => end, _ => now + lease });
                     }
                     Act::Extend(_) => {}
-                    Act::End(call, well) => guards.ended(at, &result(call, i32::from(!well)), &mut effects),
+                    Act::End(call, well) => {
+                        running.remove(&call);
+                        guards.ended(at, &result(call, i32::from(!well)), &mut effects);
+                    }
                     Act::Wait(time) => now += time,
                     Act::Start(number) => {
                         let refused = guards.refuses(at, &call(number, "start", "a")).is_some();
@@ -361,6 +377,7 @@ mod properties {
                 guards.timer(Instant::from_millis(now), &mut effects);
                 for effect in effects {
                     if let Effect::Run { call, .. } = effect {
+                        running.insert(call.call);
                         asked.insert(call.resource);
                     }
                 }
@@ -373,6 +390,19 @@ mod properties {
                 }
             }
             prop_assert_eq!(guards.is_armed(), steps > 0);
+            while let Some(call) = running.pop_first() {
+                let mut effects = Vec::new();
+                guards.ended(Instant::from_millis(now), &result(call, 0), &mut effects);
+                for effect in effects {
+                    if let Effect::Run { call, .. } = effect {
+                        running.insert(call.call);
+                        asked.insert(call.resource);
+                    }
+                }
+            }
+            if end.is_some_and(|end| end <= now) {
+                prop_assert!(["a", "b", "c"].into_iter().take(usize::from(steps)).all(|resource| asked.contains(resource)));
+            }
         }
     }
 }

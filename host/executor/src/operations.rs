@@ -32,11 +32,16 @@ pub(crate) enum Input {
         call: AgentCall,
         note: Vec<u8>,
     },
-    /// Of the executor itself: what is to be stopped whoever asks, and soon. A start that waits does not begin any more, and
-    /// one that runs is ended early.
+    /// Of the executor itself: what is to be stopped whoever asks, and soon. Nothing cancels it, and nothing else of the
+    /// resource keeps it back.
     Insist {
         call: AgentCall,
         note: Vec<u8>,
+    },
+    /// Of the executor itself: this resource will have to stop. What waits does not begin any more, and what runs is ended
+    /// early, except stops and demotions.
+    MakeWay {
+        resource: String,
     },
     Cancel {
         call: u64,
@@ -86,6 +91,8 @@ struct Entry {
     note: Vec<u8>,
     result: Option<AgentResult>,
     state: State,
+    /// See [`Input::Insist`].
+    insisted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +173,7 @@ impl Operations {
         match input {
             Input::Execute { call, note } => self.execute(now, call, note, effects),
             Input::Insist { call, note } => self.insist(now, call, note, effects),
+            Input::MakeWay { resource } => self.make_way(&resource, effects),
             Input::Cancel { call, epoch } => {
                 if self.accept(epoch) {
                     self.cancel(call, effects);
@@ -213,7 +221,7 @@ impl Operations {
             delay => State::Until(now + Duration::from_millis(delay)),
         };
         self.resources.entry(call.resource.clone()).or_default().calls.insert(number);
-        self.calls.insert(number, Entry { call, note, result: None, state });
+        self.calls.insert(number, Entry { call, note, result: None, state, insisted: false });
         match state {
             State::Until(at) => {
                 self.timers.insert((at, number));
@@ -223,19 +231,26 @@ impl Operations {
     }
 
     fn insist(&mut self, now: Instant, mut call: AgentCall, note: Vec<u8>, effects: &mut Vec<Effect>) {
-        let starts = |call: &AgentCall| changes_the_resource(call) && !takes_away(call);
-        let waits =
-            |entry: &&Entry| matches!(entry.state, State::Until(_) | State::Queued { .. }) && starts(&entry.call);
-        let waiting: Vec<u64> = self.calls_of(&call.resource).filter(waits).map(|entry| entry.call.call).collect();
-        for number in waiting {
-            self.cancel(number, effects);
-        }
-        let runs = |entry: &&Entry| matches!(entry.state, State::Running { .. }) && starts(&entry.call);
-        for entry in self.calls_of(&call.resource).filter(runs) {
-            effects.push(Effect::Terminate { call: entry.call.call });
-        }
+        self.make_way(&call.resource, effects);
+        let number = call.call;
         call.epoch = self.newest_epoch;
         self.execute(now, call, note, effects);
+        if let Some(entry) = self.calls.get_mut(&number) {
+            entry.insisted = true;
+        }
+    }
+
+    fn make_way(&mut self, resource: &str, effects: &mut Vec<Effect>) {
+        let ends = |entry: &&Entry| !takes_away(&entry.call) && entry.state != State::Over;
+        let numbers: Vec<u64> = self.calls_of(resource).filter(ends).map(|entry| entry.call.call).collect();
+        for number in numbers {
+            self.cancel(number, effects);
+            if let Some(Entry { state: State::Running { fate: Fate::Reported | Fate::Forgotten, .. }, .. }) =
+                self.calls.get(&number)
+            {
+                effects.push(Effect::Terminate { call: number });
+            }
+        }
     }
 
     /// The recurring calls that must end before `call` takes its place.
@@ -257,7 +272,7 @@ impl Operations {
 
     /// Ends a recurring call, or a call that has not begun.
     fn cancel(&mut self, number: u64, effects: &mut Vec<Effect>) {
-        let Some(entry) = self.calls.get_mut(&number) else { return };
+        let Some(entry) = self.calls.get_mut(&number).filter(|entry| !entry.insisted) else { return };
         match &mut entry.state {
             State::Until(_) | State::Queued { .. } => {
                 self.drop_entry(number);

@@ -79,6 +79,7 @@ pub(crate) async fn serve(listener: StdListener, config: Config, journal: Arc<Jo
         clients: 0,
     };
     loop {
+        server.look_at_leases();
         let due = server.sleep();
         tokio::select! {
             Some(happening) = queue.recv() => server.take(happening),
@@ -150,6 +151,13 @@ impl Server {
         self.handle(Input::Timer);
     }
 
+    /// However much is said, the end of a lease does not wait for a pause.
+    fn look_at_leases(&mut self) {
+        if self.guards.deadline().is_some_and(|due| due <= clock::now()) {
+            self.guard(|guards, now, effects| guards.timer(now, effects));
+        }
+    }
+
     /// Tells the guard of leases something, and does what it asks for.
     fn guard(&mut self, tell: impl FnOnce(&mut Guards, hakudo_base::Instant, &mut Vec<GuardEffect>)) {
         let mut effects = Vec::new();
@@ -157,10 +165,13 @@ impl Server {
         self.watchdog.tend(&self.guards);
         for effect in effects {
             match effect {
-                GuardEffect::Over { ticket } => {
+                GuardEffect::Over { ticket, resources } => {
                     tracing::error!(
                         "the lease of ticket {ticket} has ended and was not renewed: what needs it is stopped"
                     );
+                    for resource in resources {
+                        self.handle(Input::MakeWay { resource });
+                    }
                 }
                 GuardEffect::Run { call, note } => {
                     self.own.insert(call.call);
@@ -196,8 +207,7 @@ impl Server {
             }
             Happening::Ended(result) => {
                 self.runs.remove(&result.call);
-                self.handle(Input::Ended { result: result.clone() });
-                self.guard(|guards, now, effects| guards.ended(now, &result, effects));
+                self.handle(Input::Ended { result });
             }
         }
     }
@@ -258,6 +268,7 @@ impl Server {
     fn handle(&mut self, input: Input) {
         let mut effects = Vec::new();
         self.operations.handle(clock::now(), unix_seconds(), input, &mut effects);
+        let mut own = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Run { call, active } => self.run(call, active),
@@ -266,14 +277,17 @@ impl Server {
                         let _ = terminate.send(());
                     }
                 }
-                // Nobody asked for it by this number: what it did is told of as a whole.
-                Effect::Report(result) if self.own.contains(&result.call) => {}
+                // Nobody but the guard asked for it by this number; a node is told of all that it did as a whole.
+                Effect::Report(result) if self.own.contains(&result.call) => own.push(result),
                 Effect::Report(result) => {
                     if let Some(attached) = self.attached.clone() {
                         self.say(&attached, Message::Input(ExecutorInput::Result(result)));
                     }
                 }
             }
+        }
+        for result in own {
+            self.guard(|guards, now, effects| guards.ended(now, &result, effects));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::clock;
 use anyhow::{Context, Result, ensure};
 use hakudo_base::Instant;
 use hakudo_guard::Guards;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(crate) struct Watchdog {
     /// `/proc/sysrq-trigger`.
     trigger: PathBuf,
     open: Option<Open>,
+    /// Tickets that it does not help.
+    too_slow: BTreeSet<String>,
     /// The machine is being reset: nothing feeds the watchdog any more.
     resets: bool,
 }
@@ -35,7 +38,7 @@ struct Open {
 
 impl Watchdog {
     pub(crate) fn new(device: Option<PathBuf>, trigger: PathBuf) -> Self {
-        Self { device, trigger, open: None, resets: false }
+        Self { device, trigger, open: None, too_slow: BTreeSet::new(), resets: false }
     }
 
     /// The machine may be reset.
@@ -70,8 +73,20 @@ impl Watchdog {
                 }
             }
         }
+        if let Some(open) = &self.open {
+            let slow: BTreeSet<String> = guards.not_covered(open.timeout).map(str::to_owned).collect();
+            for ticket in slow.difference(&self.too_slow) {
+                tracing::warn!(
+                    "the watchdog {} takes {} s to reset this machine, longer than the lease of ticket {ticket} and the \
+                     time to stop together: it does not help there",
+                    device.display(),
+                    open.timeout.as_secs()
+                );
+            }
+            self.too_slow = slow;
+        }
         if let Some(open) = &mut self.open
-            && now.since(open.fed) >= open.timeout / 4
+            && now.since(open.fed) >= open.pause()
             && guards.feed_until(open.timeout).is_none_or(|end| now <= end)
         {
             open.feed(now);
@@ -80,7 +95,7 @@ impl Watchdog {
 
     /// How long nobody may sleep while something is guarded.
     pub(crate) fn pause(&self) -> Duration {
-        self.open.as_ref().map_or(LONGEST_PAUSE, |open| (open.timeout / 8).min(LONGEST_PAUSE))
+        self.open.as_ref().map_or(LONGEST_PAUSE, Open::pause)
     }
 
     /// Resets the machine at once; where the kernel does not, the watchdog does.
@@ -94,6 +109,11 @@ impl Watchdog {
 }
 
 impl Open {
+    /// Between two meals.
+    fn pause(&self) -> Duration {
+        (self.timeout / 8).min(LONGEST_PAUSE)
+    }
+
     fn feed(&mut self, now: Instant) {
         match self.file.write_all(b"\0") {
             Ok(()) => self.fed = now,
@@ -134,7 +154,7 @@ mod tests {
         let guard = Guard {
             ticket: "T".into(),
             until,
-            stop_time: Duration::from_millis(400),
+            stop_time: Duration::from_secs(40),
             reset: false,
             first_call: 1,
             steps: vec![Step { call, note: vec![], after: vec![] }],
@@ -152,17 +172,21 @@ mod tests {
         fs::write(&device, "").unwrap();
         let mut watchdog = Watchdog::new(Some(device.clone()), trigger.clone());
         let file = File::options().append(true).open(&device).unwrap();
-        watchdog.open = Some(Open { file, timeout: Duration::from_millis(200), fed: Instant::ZERO });
+        watchdog.open = Some(Open { file, timeout: Duration::from_secs(20), fed: Instant::ZERO });
         let food = || fs::read(&device).unwrap().len();
-        watchdog.tend(&guards(clock::now() + Duration::from_secs(10)));
+        watchdog.tend(&guards(clock::now() + Duration::from_secs(1000)));
         assert_eq!(food(), 1);
-        watchdog.tend(&guards(clock::now() + Duration::from_secs(10)));
-        assert_eq!(food(), 1, "not more often than it needs");
+        if let Some(open) = &mut watchdog.open {
+            // Not more often than it needs.
+            open.fed = clock::now() + Duration::from_secs(500);
+        }
+        watchdog.tend(&guards(clock::now() + Duration::from_secs(1000)));
+        assert_eq!(food(), 1);
         // The lease is over, and less is left of the time to stop than the watchdog needs to fire.
         if let Some(open) = &mut watchdog.open {
             open.fed = Instant::ZERO;
         }
-        watchdog.tend(&guards(clock::now().saturating_sub(Duration::from_millis(300))));
+        watchdog.tend(&guards(clock::now().saturating_sub(Duration::from_secs(30))));
         assert_eq!(food(), 1);
         watchdog.tend(&Guards::new(true));
         assert_eq!(fs::read(&device).unwrap(), b"\0V");

@@ -73,7 +73,7 @@ pub struct NodeConfig {
     pub node_user: Option<u32>,
     /// The watchdog device that resets this machine where the lease of a ticket ends and what needs it does not stop in
     /// time; also for `loss-policy="fence"`. Without one the machine is not reset. Its timeout, as set for its driver, must
-    /// not be longer than the time that the site needs to stop.
+    /// not be longer than a lease and the time that the site needs to stop together: otherwise it does not help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<PathBuf>,
     /// This cluster's part in a ticket group; none where it is in none.

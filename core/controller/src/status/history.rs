@@ -7,7 +7,7 @@
 //! end must not make it forget the start.
 
 use super::{FailCount, NodeStatus, Written};
-use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
+use hakudo_base::agent::{AgentCall, AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -177,6 +177,21 @@ fn failed(status: ExecutionStatus, rc: i32, target: i32, interval_ms: u64) -> bo
 }
 
 impl Order {
+    /// As the executor is to run it, for a node in a view of this epoch.
+    pub(crate) fn call(&self, call: u64, epoch: u64) -> AgentCall {
+        AgentCall {
+            call,
+            epoch,
+            resource: self.resource.clone(),
+            agent: self.agent.clone(),
+            operation: self.task.clone(),
+            interval_ms: self.interval_ms,
+            timeout_ms: self.timeout_ms,
+            start_delay_ms: self.start_delay_ms,
+            parameters: self.parameters.clone(),
+        }
+    }
+
     fn issued(&self) -> Issued {
         let of = |name: &str| self.parameters.get(name).cloned();
         let migration = match (of("CRM_meta_migrate_source"), of("CRM_meta_migrate_target")) {

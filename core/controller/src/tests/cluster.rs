@@ -27,6 +27,8 @@ pub(crate) struct Machine {
     pub(crate) view: Option<View>,
     /// The executor's.
     pub(crate) guards: Guards,
+    /// Its calls.
+    own: BTreeSet<u64>,
     /// Inputs of a node process that hangs.
     hung: Option<Vec<Input>>,
 }
@@ -119,6 +121,7 @@ impl Cluster {
             known: BTreeMap::new(),
             view: None,
             guards: Guards::new(true),
+            own: BTreeSet::new(),
             hung: None,
         };
         self.machines.insert(number, machine);
@@ -341,13 +344,16 @@ impl Cluster {
         tell(&mut self.machines.get_mut(&number).unwrap().guards, self.now, &mut effects);
         for effect in effects {
             match effect {
-                GuardEffect::Over { ticket } => {
+                GuardEffect::Over { ticket, .. } => {
                     self.line(format_args!("the guard of n{number} ends the lease of {ticket}"))
                 }
-                GuardEffect::Run { call, note } => self.execute(number, call, note),
+                GuardEffect::Run { call, note } => {
+                    self.machines.get_mut(&number).unwrap().own.insert(call.call);
+                    self.execute(number, call, note);
+                }
                 GuardEffect::Acted => {
                     let known: Vec<Known> = self.machines[&number].known.values().cloned().collect();
-                    let own = known.iter().map(|known| known.call.call).filter(|call| *call >= 1 << 16).collect();
+                    let own = self.machines[&number].own.iter().copied().collect();
                     self.input(number, Input::Executor(ExecutorInput::Acted { known, own }));
                 }
                 GuardEffect::Reset { reason } => self.line(format_args!("n{number} is reset: {reason}")),
@@ -411,7 +417,7 @@ impl Cluster {
         if let Some(known) = machine.known.get_mut(&call) {
             known.result = Some(result.clone());
         }
-        if machine.guards.is_own(call) {
+        if machine.own.contains(&call) {
             return self.guard(number, |guards, now, effects| guards.ended(now, &result, effects));
         }
         self.input(number, Input::Executor(ExecutorInput::Result(result)));

@@ -137,7 +137,11 @@ impl Controller {
                 .map(|at| {
                     let (_, order, after) = &plan.steps[*at];
                     let after = after.iter().filter_map(place).filter_map(|place| u32::try_from(place).ok());
-                    Step { call: self.guard_call(order), note: note_of(self, order), after: after.collect() }
+                    Step {
+                        call: AgentCall { start_delay_ms: 0, ..order.call(0, self.epoch()) },
+                        note: note_of(self, order),
+                        after: after.collect(),
+                    }
                 })
                 .collect();
             if steps.is_empty() {
@@ -153,20 +157,6 @@ impl Controller {
             }
         }
         self.tend_guards(effects);
-    }
-
-    fn guard_call(&self, order: &Order) -> AgentCall {
-        AgentCall {
-            call: 0,
-            epoch: self.epoch(),
-            resource: order.resource.clone(),
-            agent: order.agent.clone(),
-            operation: order.task.clone(),
-            interval_ms: 0,
-            timeout_ms: order.timeout_ms,
-            start_delay_ms: 0,
-            parameters: order.parameters.clone(),
-        }
     }
 
     /// Tells the executor what is new of leases and of what depends on them.
@@ -254,7 +244,8 @@ impl Controller {
     }
 }
 
-/// The newest call that the executor was told to run: what was ordered later is on its way to it.
+/// The newest call that the executor was told to run and remembers: what was ordered later is on its way to it, or it has
+/// answered that already.
 fn newest_order(known: &[Known], own: &[u64]) -> u64 {
     let orders = known.iter().map(|known| known.call.call).filter(|call| !own.contains(call));
     orders.filter(|call| *call < crate::node::FENCE_CALLS).max().unwrap_or_default()

@@ -6,7 +6,7 @@ use hakudo_base::agent::AgentName;
 use std::fmt::Write;
 
 /// Plays a script, one line an input: `MS run N RESOURCE OPERATION [every MS] [after MS] [epoch N] [fence]`,
-/// `MS insist N RESOURCE OPERATION`, `MS end N CODE`, `MS cancel N`, `MS forget RESOURCE`, `MS timer`, `MS known`. Prints what the machine asks for.
+/// `MS insist N RESOURCE OPERATION`, `MS way RESOURCE`, `MS end N CODE`, `MS cancel N`, `MS forget RESOURCE`, `MS timer`, `MS known`. Prints what the machine asks for.
 fn check(limit: usize, script: &str, expect: Expect) {
     let mut operations = Operations::new(limit);
     let mut output = String::new();
@@ -44,6 +44,7 @@ fn check(limit: usize, script: &str, expect: Expect) {
             }
             "cancel" => Input::Cancel { call: number(), epoch: option("epoch").unwrap_or(1) },
             "forget" => Input::Forget { resource: words[2].into() },
+            "way" => Input::MakeWay { resource: words[2].into() },
             "timer" => Input::Timer,
             "known" => {
                 write!(output, "{now}: known:").unwrap();
@@ -310,8 +311,8 @@ fn what_the_executor_insists_on_goes_before_all_that_starts() {
          4 known",
         expect![[r#"
             0.000000: run 1 a start
-            0.001000: report 2 Cancelled 193 
             0.001000: terminate 1
+            0.001000: report 2 Cancelled 193 
             0.001000: report 3 Cancelled 193 
             0.002000: report 1 Done 0 
             0.002000: run 4 b start
@@ -406,5 +407,35 @@ fn fencing_waits_for_nothing() {
             0.003000: report 3 Done 0 
             0.003000: known: 1=- 2=- 3=0
             next: Some(1002), places taken: 1"#]],
+    );
+}
+
+#[test]
+fn what_the_executor_insists_on_waits_for_no_probe_and_cannot_be_forgotten() {
+    check(
+        4,
+        "0 run 1 a monitor
+         0 run 2 a notify
+         0 run 3 b start
+         0 run 4 b monitor every 1000
+         1 way b
+         1 insist 70000 a stop
+         2 cancel 70000
+         2 forget a
+         3 end 1 1
+         4 end 70000 0
+         4 end 3 1",
+        expect![[r#"
+            0.000000: run 1 a monitor
+            0.000000: run 3 b start
+            0.001000: terminate 3
+            0.001000: report 4 Cancelled 193 
+            0.001000: terminate 1
+            0.001000: report 2 Cancelled 193 
+            0.003000: report 1 Done 1 
+            0.003000: run 70000 a stop
+            0.004000: report 70000 Done 0 
+            0.004000: report 3 Done 1 
+            next: None, places taken: 0"#]],
     );
 }

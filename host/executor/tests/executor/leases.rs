@@ -36,12 +36,11 @@ async fn what_needs_a_lease_stops_when_it_ends_and_nobody_says_anything() {
     let (mut node, _) = lab.connect().await;
     let start = node.call("ocf", "Service", "web", "start");
     assert_eq!(node.run(start.clone()).await.exit_code, 0);
-    let lease = guard(&mut node, Duration::from_millis(300));
+    let lease = guard(&mut node, Duration::from_secs(2));
+    let (ticket, before, until) = ("T".to_owned(), lease.until, lease.until + Duration::from_secs(2));
     node.client.guard(Order::Arm(Box::new(lease)));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let (ticket, until) = ("T".to_owned(), now() + Duration::from_millis(600));
     node.client.guard(Order::Extend { ticket, until, first_call: 2000 });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(before.since(now()) + Duration::from_millis(300)).await;
     assert_eq!(lab.read("runs"), "start web\n", "the lease was renewed");
     let (known, own) = match tokio::time::timeout(Duration::from_secs(20), node.inputs.recv()).await {
         Ok(Some(ExecutorInput::Acted { known, own })) => (known, own),
@@ -76,15 +75,18 @@ async fn a_machine_whose_node_is_gone_is_reset_where_a_lease_outlives_its_time()
     lab.agent("Service", SERVICE);
     lab.write("stuck", "");
     let (mut node, _) = lab.connect().await;
-    let lease = guard(&mut node, Duration::from_millis(300));
+    let lease = Guard { stop_time: Duration::from_secs(2), ..guard(&mut node, Duration::from_millis(500)) };
+    let (until, stopped) = (lease.until, lease.until + lease.stop_time);
     node.client.guard(Order::Arm(Box::new(lease)));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let heard = node.call("ocf", "Service", "other", "monitor");
+    assert_eq!(node.run(heard).await.exit_code, 0);
     drop(node);
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(lab.read("runs"), "stop web\nstop db\n");
-    assert_eq!(lab.read("reset"), "", "it still has time");
-    tokio::time::sleep(Duration::from_millis(800)).await;
-    assert_eq!(lab.read("reset"), "b");
+    lab.wait_for("runs", "monitor other\nstop web\nstop db\n").await;
+    assert!(now() >= until);
+    let early = lab.read("reset");
+    assert!(now() >= stopped || early.is_empty(), "it still has time");
+    lab.wait_for("reset", "b").await;
+    assert!(now() >= stopped);
     let (_, known) = lab.connect().await;
     let failed = known.iter().find(|known| known.call.resource == "db").unwrap();
     assert_eq!(failed.result.as_ref().unwrap().exit_code, 1, "who comes later is told");

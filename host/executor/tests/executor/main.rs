@@ -90,6 +90,15 @@ impl Lab {
     fn read(&self, file: &str) -> String {
         std::fs::read_to_string(self.directory.join(file)).unwrap_or_default()
     }
+
+    /// Until a file has this text.
+    async fn wait_for(&self, file: &str, text: &str) {
+        let start = Instant::now();
+        while self.read(file) != text {
+            assert!(start.elapsed() < Duration::from_secs(30), "{file} is {:?}, not {text:?}", self.read(file));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 fn start(directory: &PathBuf) -> Child {

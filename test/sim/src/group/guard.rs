@@ -14,13 +14,15 @@ use std::time::Duration;
 pub(crate) struct Executor {
     guards: Guards,
     calls: BTreeMap<u64, String>,
+    /// What it was told of each ticket beside the end of the lease.
+    told: BTreeMap<String, Duration>,
     /// When it looks at the time next.
     due_at: Option<u64>,
 }
 
 impl Default for Executor {
     fn default() -> Self {
-        Self { guards: Guards::new(false), calls: BTreeMap::new(), due_at: None }
+        Self { guards: Guards::new(false), calls: BTreeMap::new(), told: BTreeMap::new(), due_at: None }
     }
 }
 
@@ -28,8 +30,16 @@ impl World {
     /// The node says until when a lease lasts; none where it has no end, or nothing is active any more.
     pub(super) fn tell_executor(&mut self, site: usize, ticket: &str, lease: Option<(u64, Duration)>) {
         let ticket = ticket.to_owned();
+        let told = &mut self.executor(site).told;
+        let before = match lease {
+            None => told.remove(&ticket),
+            Some((_, stop_time)) => told.insert(ticket.clone(), stop_time),
+        };
         let order = match lease {
             None => Order::Disarm { ticket },
+            Some((until, stop_time)) if before == Some(stop_time) => {
+                Order::Extend { ticket, until: Instant::from_nanos(until), first_call: 1 }
+            }
             Some((until, stop_time)) => Order::Arm(Box::new(Guard {
                 until: Instant::from_nanos(until),
                 stop_time,
