@@ -24,15 +24,16 @@ pub(crate) fn guards(cib: &Document, now: UnixTime, plan: &Plan) -> Vec<TicketGu
         return Vec::new();
     }
     let cib = current_schema(cib);
-    let mut lost = Vec::new();
+    let mut lost: Vec<Transition> = Vec::new();
     if !plan.transition.synapses.is_empty() {
         lost.push(plan_of_loss(carried_out(&cib, now, plan), now, &tickets));
     }
     lost.push(plan_of_loss(cib, now, &tickets));
+    let lost: Vec<Loss<'_>> = lost.iter().map(Loss::new).collect();
     let guard = |name: &&String| {
         let used = plan.transition.tickets.get(*name)?;
         let mut union = Union::default();
-        lost.iter().for_each(|transition| union.add(transition, &used.resources));
+        lost.iter().for_each(|loss| union.add(loss, &used.resources));
         Some(TicketGuard { ticket: (*name).clone(), fence: used.fence, steps: union.in_order() })
     };
     tickets.iter().filter_map(guard).collect()
@@ -80,14 +81,38 @@ struct Union {
     before: BTreeSet<(Key, Key)>,
 }
 
+/// A plan with its steps by their actions.
+struct Loss<'a> {
+    transition: &'a Transition,
+    synapses: BTreeMap<ActionId, &'a Synapse>,
+}
+
+impl<'a> Loss<'a> {
+    fn new(transition: &'a Transition) -> Self {
+        let synapses = transition.synapses.iter().map(|synapse| (synapse.action.id, synapse)).collect();
+        Self { transition, synapses }
+    }
+
+    /// What takes these resources away, and all that comes before it.
+    fn wanted(&self, resources: &BTreeSet<String>) -> BTreeSet<ActionId> {
+        let of_them = |synapse: &&Synapse| key(&synapse.action).is_some_and(|(_, name, _)| resources.contains(&name));
+        let mut unseen: Vec<&Synapse> = self.transition.synapses.iter().filter(of_them).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(synapse) = unseen.pop() {
+            if seen.insert(synapse.action.id) {
+                unseen.extend(synapse.inputs.iter().filter_map(|input| self.synapses.get(input)));
+            }
+        }
+        seen
+    }
+}
+
 impl Union {
-    fn add(&mut self, transition: &Transition, resources: &BTreeSet<String>) {
-        let synapses: BTreeMap<ActionId, &Synapse> =
-            transition.synapses.iter().map(|synapse| (synapse.action.id, synapse)).collect();
-        let wanted = self.wanted(transition, &synapses, resources);
-        for synapse in transition.synapses.iter().filter(|synapse| wanted.contains(&synapse.action.id)) {
+    fn add(&mut self, loss: &Loss<'_>, resources: &BTreeSet<String>) {
+        let wanted = loss.wanted(resources);
+        for synapse in loss.transition.synapses.iter().filter(|synapse| wanted.contains(&synapse.action.id)) {
             let Some(key) = key(&synapse.action) else { continue };
-            for first in nearest_before(synapse, &synapses, &key.0) {
+            for first in nearest_before(synapse, &loss.synapses, &key.0) {
                 self.before.insert((first, key.clone()));
             }
             if !self.actions.contains_key(&key) {
@@ -97,38 +122,33 @@ impl Union {
         }
     }
 
-    /// What takes these resources away, and all that comes before it.
-    fn wanted(
-        &self,
-        transition: &Transition,
-        synapses: &BTreeMap<ActionId, &Synapse>,
-        resources: &BTreeSet<String>,
-    ) -> BTreeSet<ActionId> {
-        let of_them = |synapse: &&Synapse| key(&synapse.action).is_some_and(|(_, name, _)| resources.contains(&name));
-        let mut unseen: Vec<&Synapse> = transition.synapses.iter().filter(of_them).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(synapse) = unseen.pop() {
-            if seen.insert(synapse.action.id) {
-                unseen.extend(synapse.inputs.iter().filter_map(|input| synapses.get(input)));
-            }
-        }
-        seen
-    }
-
     /// Each after what comes before it. Where plans contradict each other, the one found first goes first.
     fn in_order(mut self) -> Vec<GuardStep> {
-        let mut places: BTreeMap<Key, u32> = BTreeMap::new();
+        let found: BTreeMap<&Key, usize> = self.keys.iter().enumerate().map(|(place, key)| (key, place)).collect();
+        let (mut before, mut behind) = (vec![BTreeSet::new(); found.len()], vec![Vec::new(); found.len()]);
+        for (first, then) in &self.before {
+            if let (Some(&first), Some(&then)) = (found.get(first), found.get(then)) {
+                before[then].insert(first);
+                behind[first].push(then);
+            }
+        }
+        let mut waits_for: Vec<usize> = before.iter().map(BTreeSet::len).collect();
+        let mut left: BTreeSet<usize> = (0..found.len()).collect();
+        let mut ready: BTreeSet<usize> = left.iter().copied().filter(|place| waits_for[*place] == 0).collect();
+        let mut places: BTreeMap<usize, u32> = BTreeMap::new();
         let mut steps = Vec::new();
-        while !self.keys.is_empty() {
-            let is_ready = |key: &Key| {
-                self.before.iter().all(|(a, b)| b != key || places.contains_key(a) || !self.keys.contains(a))
-            };
-            let next = self.keys.iter().position(is_ready).unwrap_or(0);
-            let key = self.keys.remove(next);
-            let Some(action) = self.actions.remove(&key) else { continue };
-            let after = self.before.iter().filter(|(_, b)| *b == key).filter_map(|(a, _)| places.get(a)).copied();
+        while let Some(next) = ready.pop_first().or_else(|| left.first().copied()) {
+            left.remove(&next);
+            for &then in &behind[next] {
+                waits_for[then] -= 1;
+                if waits_for[then] == 0 && left.contains(&then) {
+                    ready.insert(then);
+                }
+            }
+            let Some(action) = self.actions.remove(&self.keys[next]) else { continue };
+            let after = before[next].iter().filter_map(|first| places.get(first)).copied();
             steps.push(GuardStep { action, after: after.collect() });
-            places.insert(key, u32::try_from(steps.len() - 1).unwrap_or(u32::MAX));
+            places.insert(next, u32::try_from(steps.len() - 1).unwrap_or(u32::MAX));
         }
         steps
     }

@@ -59,7 +59,7 @@ pub(super) fn run(surroundings: &Surroundings, action: &str) -> ActionResult {
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(broken)?;
         tokio::spawn(connection);
-        let network = Network { handle, wanted };
+        let network = Network { handle, wanted, state_directory: surroundings.state_directory.clone() };
         match action {
             "start" => network.start().await,
             "stop" => network.stop().await,
@@ -76,7 +76,8 @@ pub(super) fn announce_again() -> u8 {
         runtime.block_on(async {
             let (connection, handle, _) = rtnetlink::new_connection().map_err(broken)?;
             tokio::spawn(connection);
-            Network { handle, wanted }.announce_again().await
+            let state_directory = surroundings.state_directory.clone();
+            Network { handle, wanted, state_directory }.announce_again().await
         })
     });
     exit(told)
@@ -119,6 +120,7 @@ impl Wanted {
 struct Network {
     handle: Handle,
     wanted: Wanted,
+    state_directory: PathBuf,
 }
 
 impl Network {
@@ -228,6 +230,14 @@ impl Network {
         }
     }
 
+    /// Waits until no other process announces an address of this interface; the lock ends with the file.
+    fn only_one(&self, interface: &str) -> io::Result<fs::File> {
+        fs::create_dir_all(&self.state_directory)?;
+        let lock = fs::File::create(self.state_directory.join(format!("{}-{interface}.lock", DESCRIPTION.name)))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
     async fn announce(&self, link: &LinkMessage) -> Result<(), String> {
         let hardware = link.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::Address(address) if address.iter().any(|byte| *byte != 0) => Some(address.clone()),
@@ -238,6 +248,8 @@ impl Network {
         let (family, switch) = if self.wanted.ip.is_ipv4() { ("ipv4", "arp_notify") } else { ("ipv6", "ndisc_notify") };
         let switch = Path::new("/proc/sys/net").join(family).join("conf").join(name).join(switch);
         let explain = |error: io::Error| format!("{}: {error}", switch.display());
+        // Another address of this interface may be announced at the same moment: the switch is set back by the one that set it.
+        let _announcing = self.only_one(name).map_err(|error| format!("the lock of {name}: {error}"))?;
         let before = fs::read_to_string(&switch).map_err(explain)?;
         fs::write(&switch, "1").map_err(explain)?;
         let message = LinkUnspec::new_with_index(link.header.index).address(hardware).build();
