@@ -185,6 +185,13 @@ pub enum ExecutorInput {
         /// The numbers of its own calls among them.
         own: Vec<u64>,
     },
+    /// The executor cannot be told what to stop when the lease of a ticket ends.
+    Unguarded {
+        /// The ticket.
+        ticket: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// A call that an executor remembers.

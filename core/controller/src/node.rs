@@ -97,6 +97,7 @@ impl Controller {
                 self.node.lost_at = Some(self.now);
             }
             ExecutorInput::Acted { known, own } => self.executor_acted(&known, &own, effects),
+            ExecutorInput::Unguarded { ticket, reason } => self.executor_does_not_guard(&ticket, &reason, effects),
             ExecutorInput::Result(result) => match self.node.fencing.remove(&result.call) {
                 Some(caller) => self.fence_agent_ended(caller, result, effects),
                 None => self.node.results.push(result),

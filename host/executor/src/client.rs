@@ -215,6 +215,11 @@ impl Link {
                         .send(Err(format!("the question has {size}, and an executor takes at most {longest} MiB")));
                 }
             }
+            Command::Guard(hakudo_guard::Order::Arm(guard)) => {
+                let reason =
+                    format!("its steps have {size} of parameters, and an executor takes at most {longest} MiB");
+                let _ = self.inputs.send(ExecutorInput::Unguarded { ticket: guard.ticket, reason });
+            }
             Command::Hello { .. }
             | Command::Attach { .. }
             | Command::Cancel { .. }

@@ -390,6 +390,9 @@ fn words(told: &Told) -> String {
         Told::Undelivered => "a broadcast was refused".into(),
         Told::Executor(ExecutorInput::Connected { .. }) => "the executor is there".into(),
         Told::Executor(ExecutorInput::Acted { .. }) => "the executor acted by itself, because a lease ended".into(),
+        Told::Executor(ExecutorInput::Unguarded { ticket, .. }) => {
+            format!("the executor does not guard ticket {ticket}")
+        }
         Told::Executor(ExecutorInput::Lost) => "the executor is lost".into(),
         Told::Executor(ExecutorInput::Result(result)) => format!("call {} gave {}", result.call, result.exit_code),
         Told::Tickets(TicketInput::Group(Some(setup))) => format!("it is site {} of a ticket group", setup.local),

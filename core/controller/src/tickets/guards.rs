@@ -233,6 +233,15 @@ impl Controller {
         (last / BLOCK + 2) * BLOCK
     }
 
+    /// As long as this node is well, it still ends the lease by itself.
+    pub(crate) fn executor_does_not_guard(&mut self, ticket: &str, reason: &str, effects: &mut Vec<Effect>) {
+        let name = self.name(self.local);
+        let text = format!("the executor of {name} does not guard the lease of ticket {ticket}: {reason}");
+        let mut event = self.event("lease-guard", Severity::Error, text);
+        event.node = Some(name);
+        effects.push(Effect::Event(event));
+    }
+
     /// The executor has stopped what needed a lease: all must know what it knows.
     pub(crate) fn executor_acted(&mut self, known: &[Known], own: &[u64], effects: &mut Vec<Effect>) {
         let name = self.name(self.local);

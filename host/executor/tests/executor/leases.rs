@@ -9,7 +9,7 @@ fn now() -> hakudo_base::Instant {
 }
 
 /// `web` is stopped when the lease ends, and then `db`.
-fn guard(node: &mut Node, lease: Duration) -> Guard {
+pub(super) fn guard(node: &mut Node, lease: Duration) -> Guard {
     let step = |call: AgentCall, after: &[u32]| Step { call, note: b"guard".to_vec(), after: after.to_vec() };
     Guard {
         ticket: "T".into(),

@@ -475,6 +475,16 @@ async fn a_call_that_is_too_long_is_refused_and_nothing_else() {
         assert_eq!(result.status, ExecutionStatus::Invalid);
         assert!(result.exit_reason.contains("takes at most 3 MiB"), "{}", result.exit_reason);
     }
+    let mut lease = leases::guard(&mut node, Duration::from_secs(60));
+    lease.steps[0].call.parameters.insert("p".into(), "x".repeat(3 << 20));
+    node.client.guard(Order::Arm(Box::new(lease)));
+    match node.inputs.recv().await {
+        Some(ExecutorInput::Unguarded { ticket, reason }) => {
+            assert_eq!(ticket, "T");
+            assert!(reason.contains("takes at most 3 MiB"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(node.ocf("Fine", "start").await.exit_code, 0);
     assert_eq!(lab.read("runs"), "start\n");
 }

@@ -64,17 +64,17 @@ enum Order {
     },
     /// Cuts the network cable of a node, or the one between a site and all others.
     Cut {
-        /// The node.
+        /// The node, or the site.
         node: String,
     },
     /// Mends a cable.
     Heal {
-        /// The node.
+        /// The node, or the site.
         node: String,
     },
     /// Switches a node, or a site, on that lost its power.
     Start {
-        /// The node.
+        /// The node, or the site.
         node: String,
     },
     /// Lets the cluster fence a node.

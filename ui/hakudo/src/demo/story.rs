@@ -91,16 +91,18 @@ async fn carry_out(layout: &Layout, machines: &mut Machines, words: &[String]) -
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["kill", name] => {
+            let mut outcomes = Vec::new();
             for machine in machines_of(layout, name) {
-                machines.kill(&machine).await?;
+                outcomes.push(machines.kill(&machine).await);
             }
-            Ok(format!("{name} has no power.\n"))
+            any(outcomes).map(|()| format!("{name} has no power.\n"))
         }
         ["start", name] => {
+            let mut outcomes = Vec::new();
             for machine in machines_of(layout, name) {
-                machines.start(&machine).await?;
+                outcomes.push(machines.start(&machine).await);
             }
-            Ok(format!("{name} boots.\n"))
+            any(outcomes).map(|()| format!("{name} boots.\n"))
         }
         ["cut", name] => machines.cut(name).await.map(|()| format!("The cable of {name} is cut.\n")),
         ["heal", name] => machines.heal(name).await.map(|()| format!("The cable of {name} is whole.\n")),
@@ -114,6 +116,14 @@ async fn carry_out(layout: &Layout, machines: &mut Machines, words: &[String]) -
             std::process::exit(0)
         }
         other => bail!("this is not an order: {}", other.join(" ")),
+    }
+}
+
+/// What was done to several machines went well where it did for one of them: the others may have been so before.
+fn any(outcomes: Vec<Result<()>>) -> Result<()> {
+    match outcomes.iter().any(Result::is_ok) {
+        true => Ok(()),
+        false => outcomes.into_iter().collect(),
     }
 }
 
