@@ -5,9 +5,9 @@
 use crate::change;
 use crate::command::{Standing, Sync};
 use crate::core_types::PersistedState;
-use crate::options::Options;
+use crate::options::{Options, WithoutQuorum};
 use crate::request::{Change, Refusal};
-use crate::status::{FEATURE_SET, Status};
+use crate::status::{FEATURE_SET, NodeStatus, Status};
 use crate::tickets::Tickets;
 use hakudo_base::{NodeId, UnixTime};
 use hakudo_cib::change::Version;
@@ -61,7 +61,10 @@ impl Replica {
     /// Configuration and status as one document.
     pub(crate) fn cib(&mut self, quorate: bool, leader: Option<(NodeId, &str)>) -> Document {
         let ids = &self.ids;
-        let mut status = self.status.write(|node, name| cib_id(ids, node, name));
+        let newcomers_wait = !quorate && self.newcomers_wait();
+        let lineage = self.lineage;
+        let waits = |status: &NodeStatus| newcomers_wait && status.is_idle_newcomer(lineage);
+        let mut status = self.status.write(|node, name| cib_id(ids, node, name), waits);
         if let Some(tickets) = self.tickets.write(&self.status.tickets) {
             status.push(tickets);
         }
@@ -73,6 +76,13 @@ impl Replica {
         }
         root.push(status);
         document
+    }
+
+    /// A side that takes over without quorum does so with the nodes that it had, until nobody is left on the other side: a
+    /// node that came later may be known there as fenced already, and so as running nothing.
+    fn newcomers_wait(&self) -> bool {
+        let takes_over = self.options.without_quorum == WithoutQuorum::TakesOver;
+        takes_over && self.options.fencing && self.status.unsafe_nodes().next().is_some()
     }
 
     /// There is more than the empty configuration of a node that was never part of a cluster.

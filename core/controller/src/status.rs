@@ -249,6 +249,11 @@ impl NodeStatus {
         forgot || before != self.attributes.len()
     }
 
+    /// It came after the newest right to change the configuration (`lineage`), and nothing runs here, as far as is known.
+    pub(crate) fn is_idle_newcomer(&self, lineage: u64) -> bool {
+        self.member_since > lineage && self.resources.values().all(History::is_stopped)
+    }
+
     /// As far as is known nothing runs here, nothing is on its way, and nothing has to be stopped.
     pub(crate) fn runs_nothing(&self) -> bool {
         self.issued.is_empty() && self.resources.values().all(History::is_stopped)

@@ -61,18 +61,13 @@ impl Controller {
     }
 
     /// A side that lost quorum may go on with what it has (`no-quorum-policy=freeze`), but only on the nodes that it had
-    /// then: the other side fences those before it recovers their resources. A node that came later may be known there as
-    /// fenced already, and so as running nothing. A side that does without quorum (`ignore`) may use it once nobody is left
-    /// on the other side.
+    /// then: the quorate side fences those before it recovers their resources. A node that came later may be known there as
+    /// fenced already, and so as running nothing.
     fn is_stranger(&self, node: NodeId) -> bool {
         let options = self.replica.options();
         let since = self.replica.status.nodes.get(&node).map_or(0, |status| status.member_since);
-        let newcomers_wait = match options.without_quorum {
-            WithoutQuorum::Stops => false,
-            WithoutQuorum::GoesOn => true,
-            WithoutQuorum::TakesOver => self.replica.status.unsafe_nodes().next().is_some(),
-        };
-        !self.quorate() && options.fencing && since > self.replica.lineage && newcomers_wait
+        let goes_on = options.without_quorum == WithoutQuorum::GoesOn;
+        !self.quorate() && goes_on && options.fencing && since > self.replica.lineage
     }
 
     pub(crate) fn order(&self, action: &Action, resource: &ResourceRef, transition: u64) -> Order {

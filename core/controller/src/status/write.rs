@@ -8,19 +8,31 @@ use hakudo_cib::Element;
 use std::sync::Arc;
 
 impl Status {
-    /// The element, with `cib_id` giving the id under which the configuration knows a node.
-    pub(crate) fn write(&mut self, cib_id: impl Fn(NodeId, &str) -> String) -> Element {
+    /// The element, with `cib_id` giving the id under which the configuration knows a node. A member that `waits` is not
+    /// used for anything yet.
+    pub(crate) fn write(
+        &mut self,
+        cib_id: impl Fn(NodeId, &str) -> String,
+        waits: impl Fn(&NodeStatus) -> bool,
+    ) -> Element {
         let mut status = Element::new("status");
         for (node, state) in &mut self.nodes {
-            status.push(state.write(&cib_id(*node, &state.name)));
+            let waits = waits(state);
+            status.push(state.write(&cib_id(*node, &state.name), waits));
         }
         status
     }
 }
 
 impl NodeStatus {
-    fn write(&mut self, id: &str) -> Arc<Element> {
-        if let Some(element) = self.written.0.as_ref().filter(|element| element.id() == id) {
+    fn write(&mut self, id: &str, waits: bool) -> Arc<Element> {
+        let join = match self.join {
+            Join::Member if waits => "pending",
+            Join::Member => "member",
+            Join::Down => "down",
+        };
+        let fits = |element: &&Arc<Element>| element.id() == id && element.attribute("join") == Some(join);
+        if let Some(element) = self.written.0.as_ref().filter(fits) {
             return element.clone();
         }
         let mut element = Element::new("node_state")
@@ -28,7 +40,7 @@ impl NodeStatus {
             .with("uname", &self.name)
             .with("in_ccm", if self.in_view { "true" } else { "false" })
             .with("crmd", if self.online { "online" } else { "offline" })
-            .with("join", if self.join == Join::Member { "member" } else { "down" })
+            .with("join", join)
             .with("expected", if self.expected { "member" } else { "down" });
         // What a node was told that failed or is lost (that it is to leave, for one) does not make it any safer.
         let failed = self.expected && !self.online;
@@ -170,7 +182,7 @@ mod tests {
             },
         };
         status.result(&result, true);
-        let xml = status.write("1").to_compact_xml();
+        let xml = status.write("1", false).to_compact_xml();
         let digests = r#"op-digest="all" op-force-restart="  state  " op-restart-digest="r" op-secure-params="  passwd  " op-secure-digest="s""#;
         assert!(xml.contains(digests), "{xml}");
     }
