@@ -125,14 +125,55 @@ fn a_node_does_not_leave_while_something_runs_there_that_nobody_may_stop() {
     assert!(alerts.iter().any(|(_, text)| text.contains("n2 cannot leave the cluster while A runs")), "{alerts:?}");
 }
 
+fn without_quorum(cluster: &mut Cluster, policy: &str) {
+    let option = format!(
+        "<crm_config><cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"policy\" \
+         name=\"no-quorum-policy\" value=\"{policy}\"/></cluster_property_set></crm_config>"
+    );
+    let operations = vec![ChangeOperation::Modify { xml: option, create_in: None }];
+    cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+    cluster.run();
+}
+
+#[test]
+fn a_side_that_takes_over_without_quorum_believes_in_no_former_death() {
+    let mut cluster = Cluster::settled(4);
+    without_quorum(&mut cluster, "ignore");
+    cluster.view_as(&[1, 2, 3], &[], true, true);
+    cluster.run();
+    cluster.ask(1, Request::ConfirmFenced { node: "n4".into() });
+    cluster.run();
+    cluster.log.clear();
+    cluster.view_as(&[1, 2], &[], false, false);
+    cluster.run();
+    check(
+        &mut cluster,
+        expect![[r#"
+        [node-lost] n3 is lost and not known to be dead
+        [node-lost] n4 may have come back to n3, lost without quorum: it counts as lost, too
+        [view] view 4 of n1, n2 is not quorate; without n3
+        [settled] nothing is left to be done
+    "#]],
+    );
+    // It came back to this side, which is to do nothing with it until n3 is dead.
+    cluster.restart(4, false);
+    cluster.view_as(&[1, 2, 4], &[], false, false);
+    cluster.run();
+    let join = |cluster: &mut Cluster| {
+        let cib = cluster.machines.get_mut(&1).unwrap().controller.document().unwrap();
+        let states = cib.section(&["status"]).unwrap().children_named("node_state");
+        states.map(|state| state.attribute("join").unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(join(&mut cluster), ["member", "member", "down", "pending"]);
+    cluster.ask(1, Request::ConfirmFenced { node: "n3".into() });
+    cluster.run();
+    assert_eq!(join(&mut cluster), ["member", "member", "down", "member"]);
+}
+
 #[test]
 fn a_frozen_side_starts_nothing_on_a_node_that_came_after_quorum_was_lost() {
     let mut cluster = Cluster::settled(5);
-    let freeze = "<crm_config><cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"freeze\" \
-                  name=\"no-quorum-policy\" value=\"freeze\"/></cluster_property_set></crm_config>";
-    let operations = vec![ChangeOperation::Modify { xml: freeze.to_owned(), create_in: None }];
-    cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
-    cluster.run();
+    without_quorum(&mut cluster, "freeze");
     cluster.view_as(&[1, 2], &[], false, false);
     cluster.run();
     cluster.restart(3, false);
