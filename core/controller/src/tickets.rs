@@ -21,11 +21,9 @@ use crate::status::{GroupTicket, ticket_state};
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
 use hakudo_tickets::booth::member::BoothMember;
+use hakudo_tickets::check_attribute_name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Names that an attribute cannot have, because `<ticket_state>` says something else with them.
-const RESERVED: [&str; 4] = ["id", "granted", "last-granted", "standby"];
 
 /// Tickets of a cluster, as they are on every disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +109,7 @@ impl Tickets {
     /// Where it makes no sense, or may do harm and is not forced; nothing was changed then.
     fn apply(&mut self, order: &TicketOrder) -> Result<bool, Refusal> {
         let TicketOrder { ticket, change, force, time, .. } = order;
-        check_name("ticket", ticket)?;
+        check_ticket(ticket)?;
         let before = self.states.get(ticket);
         let changed = change.apply(ticket, before, *force, *time)?;
         if before == changed.as_ref() {
@@ -188,27 +186,16 @@ fn no_such(ticket: &str) -> Refusal {
     Refusal::new(RefusalKind::NoSuch, format!("there is no ticket {ticket}"))
 }
 
-/// What can be the name of an attribute in XML, and is not one of the ticket's own words.
 fn check_attribute(name: &str) -> Result<(), Refusal> {
-    if RESERVED.contains(&name) {
-        let reason = format!("'{name}' is no attribute that can be set: grant, revoke, standby and activate change it");
-        return Err(Refusal::new(RefusalKind::Usage, reason));
-    }
-    check_name("attribute", name)?;
-    let first = name.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_');
-    if first && !name.contains('/') {
-        return Ok(());
-    }
-    let reason = format!("'{name}' is no name of an attribute: it begins with a letter or _, and has no /");
-    Err(Refusal::new(RefusalKind::Usage, reason))
+    check_attribute_name(name).map_err(|error| Refusal::new(RefusalKind::Usage, error.to_string()))
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
+fn check_ticket(name: &str) -> Result<(), Refusal> {
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     if !name.is_empty() && name.chars().all(fits) {
         return Ok(());
     }
-    let reason = format!("'{name}' is no name of a {what}: letters, digits, '-', '_', '.' and '/' make one");
+    let reason = format!("'{name}' is no name of a ticket: letters, digits, '-', '_', '.' and '/' make one");
     Err(Refusal::new(RefusalKind::Usage, reason))
 }
 

@@ -4,6 +4,7 @@
 //! may reach two coordinators; each request says what shall be, so that doing it twice is doing it once, and the second
 //! coordinator, seeing that it is so already, says that it is done.
 
+use crate::attribute::check_group_attribute_name;
 use crate::config::{Group, GroupError, MAX_NAME, MAX_VALUE, MemberId, MemberKind};
 use crate::core_types::Effect;
 use crate::log::{Command, Entry, Position};
@@ -304,6 +305,10 @@ impl Member {
                 let long = value.as_ref().is_some_and(|value| value.len() > MAX_VALUE);
                 if name.is_empty() || name.len() > MAX_NAME || long {
                     return Err(Refusal::AttributeSize);
+                }
+                // What should never have been set can be removed.
+                if value.is_some() {
+                    check_group_attribute_name(name)?;
                 }
                 let (ticket, site, name, value) = (ticket.clone(), *site, name.clone(), value.clone());
                 Ok(self.commit(ask, Command::Attribute { ticket, site, name, value }))

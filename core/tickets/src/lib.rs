@@ -49,6 +49,7 @@
 //! once all runs. At a site, act on the end of a lease at every node without waiting for the member.
 
 mod asks;
+mod attribute;
 pub mod booth;
 mod config;
 mod consensus;
@@ -64,6 +65,7 @@ mod status;
 mod table;
 mod tend;
 
+pub use attribute::{AttributeNameError, check_attribute_name, check_group_attribute_name};
 pub use config::{
     Comparison, Group, GroupError, Handler, LagRule, MAX_MEMBERS, MAX_NAME, MAX_TICKETS, MAX_TIME, MAX_VALUE,
     MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol, TicketConfig, TicketError, TicketMode,

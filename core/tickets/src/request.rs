@@ -314,4 +314,13 @@ pub enum Refusal {
     /// It took too long, and was given up.
     #[error("given up: {0}")]
     GivenUp(String),
+    /// An attribute cannot have this name; why.
+    #[error("{0}")]
+    AttributeName(String),
+}
+
+impl From<crate::AttributeNameError> for Refusal {
+    fn from(error: crate::AttributeNameError) -> Self {
+        Self::AttributeName(error.to_string())
+    }
 }

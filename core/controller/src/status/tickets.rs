@@ -4,6 +4,7 @@
 //! is heard from there again before anything starts by it.
 
 use hakudo_cib::Element;
+use hakudo_tickets::check_attribute_name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -58,8 +59,31 @@ pub(crate) fn ticket_state(
     if let Some(time) = last_granted {
         element.set("last-granted", &time.to_string());
     }
-    for (name, value) in attributes {
+    // Others check names too; but what they miss must not become a grant, nor a document that nobody can read.
+    for (name, value) in attributes.iter().filter(|(name, _)| check_attribute_name(name).is_ok()) {
         element.set(name, value);
     }
     element
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_attribute_says_what_the_cluster_says() {
+        let names = ["a b", "granted", "id", "standby", "state", "x:y", "xmlns"];
+        let attributes = names.map(|name| (name.to_owned(), "true".to_owned())).into();
+        let ticket = GroupTicket { attributes, holder: Some("b".to_owned()), ..GroupTicket::default() };
+        let mut document = hakudo_cib::Document::parse("<cib/>").unwrap();
+        document.root_mut().push(ticket.write("t"));
+        let written = document.to_xml();
+        expect_test::expect![[r#"
+            <cib>
+              <ticket_state id="t" standby="false" granted="false" state="true" owner="b"/>
+            </cib>
+        "#]]
+        .assert_eq(&written);
+        assert_eq!(hakudo_cib::Document::parse(&written).unwrap(), document);
+    }
 }

@@ -71,7 +71,7 @@ fn what_makes_no_sense_changes_nothing() {
         &mut cluster,
         expect![[r#"
         n1 answers client 1: refused (Usage): 'standby' is no attribute that can be set: grant, revoke, standby and activate change it
-        n1 answers client 2: refused (Usage): '9lives' is no name of an attribute: it begins with a letter or _, and has no /
+        n1 answers client 2: refused (Usage): '9lives' is no name of an attribute: it begins with a letter or _, and letters, digits, '-', '_' and '.' follow
         n1 answers client 3: refused (Usage): 'a b' is no name of a ticket: letters, digits, '-', '_', '.' and '/' make one
         n1 answers client 4: refused (Usage): '' is no name of a ticket: letters, digits, '-', '_', '.' and '/' make one
     "#]],

@@ -284,7 +284,8 @@ fn exit(refusal: &Refusal) -> Exit {
         | Refusal::AskThere(_)
         | Refusal::NotInBooth(_)
         | Refusal::TakeOverMembers
-        | Refusal::AttributeSize => Exit::USAGE,
+        | Refusal::AttributeSize
+        | Refusal::AttributeName(_) => Exit::USAGE,
         _ => Exit::ERROR,
     }
 }
