@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Who speaks with whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Came {
     Gone(ClientId),
 }
 
-/// So many clients are connected at a time.
+/// So many clients are connected at a time, at each address.
 const MOST_CLIENTS: usize = 128;
 /// A client that has not sent a whole message by then is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,12 +88,7 @@ impl BoothLink {
     /// Sends a datagram to a member; it may be lost.
     pub fn send(&self, to: u32, bytes: &[u8]) {
         for address in self.settings.peers.get(&to).into_iter().flatten() {
-            let same = |socket: &&Arc<UdpSocket>| {
-                socket
-                    .local_addr()
-                    .is_ok_and(|local| local.is_ipv4() == address.is_ipv4() || local.ip().is_unspecified())
-            };
-            let Some(socket) = self.sockets.iter().find(same) else { continue };
+            let Some(socket) = self.sockets.iter().find(|socket| task::fits(socket, *address)) else { continue };
             match socket.try_send_to(bytes, *address) {
                 // A socket that is new is not known to be writable yet.
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -159,10 +154,19 @@ async fn read_datagrams(socket: Arc<UdpSocket>, came: mpsc::UnboundedSender<Came
 }
 
 async fn take_clients(listener: TcpListener, clients: Clients, came: mpsc::UnboundedSender<Came>) {
+    // Before its first message too, a client takes one of the places.
+    let places = Arc::new(Semaphore::new(MOST_CLIENTS));
     loop {
         match listener.accept().await {
+            // One too many is closed at once.
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, Arc::clone(&clients), came.clone()));
+                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    let (clients, came) = (Arc::clone(&clients), came.clone());
+                    tokio::spawn(async move {
+                        serve(stream, clients, came).await;
+                        drop(place);
+                    });
+                }
             }
             Err(error) => {
                 tracing::warn!("a client could not be taken: {error}");
@@ -179,13 +183,7 @@ async fn serve(mut stream: TcpStream, clients: Clients, came: mpsc::UnboundedSen
     let Ok(Some(message)) = tokio::time::timeout(PATIENCE, read_message(&mut stream)).await else { return };
     let client = ClientId(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let (answers, mut queue) = mpsc::unbounded_channel::<(Vec<u8>, bool)>();
-    {
-        let mut clients = locked(&clients);
-        if clients.len() >= MOST_CLIENTS {
-            return;
-        }
-        clients.insert(client, answers);
-    }
+    locked(&clients).insert(client, answers);
     if came.send(Came::Client(client, message)).is_ok() {
         answer(&mut stream, &mut queue).await;
     }
@@ -260,6 +258,49 @@ mod tests {
         client.read_to_end(&mut read).await.unwrap();
         assert_eq!(read, b"more end");
         assert_eq!(near_came.recv().await, Some(Came::Gone(id)));
+    }
+
+    #[tokio::test]
+    async fn clients_that_say_nothing_have_places_too() {
+        let (near, mut came) = BoothLink::start(settings(&[])).unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..MOST_CLIENTS {
+            silent.push(TcpStream::connect(near.listens()[0]).await.unwrap());
+        }
+        let mut late = TcpStream::connect(near.listens()[0]).await.unwrap();
+        assert_eq!(late.read(&mut [0; 1]).await.unwrap_or(0), 0, "one too many is closed");
+        // Those that are there are served, and make room when they go.
+        silent[0].write_all(&message(HEADER)).await.unwrap();
+        let Some(Came::Client(id, _)) = came.recv().await else { panic!("no client") };
+        near.answer(id, b"it".to_vec(), true);
+        assert_eq!(came.recv().await, Some(Came::Gone(id)));
+        drop(silent);
+        loop {
+            let mut client = TcpStream::connect(near.listens()[0]).await.unwrap();
+            if client.write_all(&message(HEADER)).await.is_ok()
+                && let Ok(Some(Came::Client(..))) = tokio::time::timeout(Duration::from_millis(500), came.recv()).await
+            {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_datagram_leaves_by_a_socket_of_its_kind() {
+        let (far, mut far_came) = match BoothLink::start(Settings {
+            peers: BTreeMap::new(),
+            listen: vec![SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0))],
+        }) {
+            Ok(far) => far,
+            // A machine without IPv6 has no such members.
+            Err(_) => return,
+        };
+        let listen =
+            vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0))];
+        let peers = BTreeMap::from([(5, vec![far.listens()[0]])]);
+        let (near, _came) = BoothLink::start(Settings { peers, listen }).unwrap();
+        near.send(5, &message(124));
+        assert_eq!(far_came.recv().await, Some(Came::Datagram(message(124))));
     }
 
     #[tokio::test]

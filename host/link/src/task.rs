@@ -358,12 +358,11 @@ fn send_datagram(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {
 }
 
 /// A socket can send to addresses of its own kind only.
-fn fits(socket: &UdpSocket, address: SocketAddr) -> bool {
+pub(crate) fn fits(socket: &UdpSocket, address: SocketAddr) -> bool {
     socket.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4())
 }
 
-/// One address for datagrams and streams alike. Where the system chooses the port, it must be free for both.
-/// Both kinds of sockets at an address.
+/// Both kinds of sockets at an address. Where the system chooses the port, it must be free for both.
 pub(crate) fn listen(address: SocketAddr) -> Result<(UdpSocket, TcpListener)> {
     const TRIES: u32 = 20;
     let mut tries = 0;
