@@ -17,16 +17,40 @@ use hakudo_tickets::booth::wire::{Message, SiteId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// So many messages of others are passed on in a second: a flood at one node must not become one for the cluster.
-const MOST: u32 = 200;
+/// So many datagrams of others are passed on in a second, and so many more for each ticket and other member, so that a
+/// renewal fits twice a second with room to spare: a flood at one node must not become one for the cluster.
+const MOST_DATAGRAMS: u32 = 200;
+const OF_A_TICKET: u32 = 2;
+/// So many questions of clients.
+const MOST_CLIENTS: u32 = 50;
+
+/// What is passed on in a second.
+#[derive(Debug, Default)]
+struct Budget {
+    /// When the present second began, and what went in it.
+    since: Instant,
+    count: u32,
+}
+
+impl Budget {
+    /// Takes one out, where one is left of `most`.
+    fn take(&mut self, now: Instant, most: u32) -> bool {
+        if now.since(self.since) >= Duration::from_secs(1) {
+            (self.since, self.count) = (now, 0);
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= most
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Gateway {
     /// Clients that the member has not answered for good, by our number: the node, and its number of the client.
     clients: BTreeMap<u64, (NodeId, u64)>,
     numbers: u64,
-    /// When the present second of passing on began, and how many went in it.
-    passed: (Instant, u32),
+    datagrams: Budget,
+    /// Clients have a budget of their own: they must not starve the members.
+    questions: Budget,
 }
 
 impl Controller {
@@ -45,18 +69,15 @@ impl Controller {
             let known = |message: &Message| booth.addresses.iter().any(|it| SiteId::of(*it) == message.from);
             seal::read(&bytes, booth.key.as_ref(), false).is_ok_and(|message| known(&message))
         });
-        if is_genuine && self.synced && self.may_pass_on() {
+        if is_genuine && self.synced && self.speaker.gateway.datagrams.take(self.now, self.most_datagrams()) {
             self.say(Command::TicketHeard(bytes));
         }
     }
 
-    fn may_pass_on(&mut self) -> bool {
-        let (since, count) = &mut self.speaker.gateway.passed;
-        if self.now.since(*since) >= Duration::from_secs(1) {
-            (*since, *count) = (self.now, 0);
-        }
-        *count += 1;
-        *count <= MOST
+    fn most_datagrams(&self) -> u32 {
+        let group = self.speaker.setup.as_ref().map(|setup| &setup.group);
+        let leases = group.map_or(0, |group| group.tickets.len() * group.members.len().saturating_sub(1));
+        MOST_DATAGRAMS.saturating_add(u32::try_from(leases).unwrap_or(u32::MAX).saturating_mul(OF_A_TICKET))
     }
 
     pub(crate) fn hear_passed_on(&mut self, from: NodeId, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
@@ -69,11 +90,19 @@ impl Controller {
     pub(super) fn client_asks(&mut self, client: u64, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
         if self.speaker.speaks() && self.speaks_booth() {
             self.ask_for_client(self.local, client, bytes, effects);
-        } else if self.speaks_booth() && self.synced && self.may_pass_on() {
-            self.say(Command::TicketClient { client, bytes });
-        } else {
-            effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes: Vec::new(), last: true }));
+            return;
         }
+        let booth = self.speaker.setup.as_ref().and_then(|setup| setup.booth.as_ref());
+        let refusal = booth.map_or_else(|| Some(Vec::new()), |booth| booth.refusal_of(&bytes, self.both_clocks()));
+        let answer = match refusal {
+            None if self.synced && self.speaker.gateway.questions.take(self.now, MOST_CLIENTS) => {
+                self.say(Command::TicketClient { client, bytes });
+                return;
+            }
+            None => Vec::new(),
+            Some(refusal) => refusal,
+        };
+        effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes: answer, last: true }));
     }
 
     fn ask_for_client(&mut self, node: NodeId, client: u64, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
@@ -139,5 +168,18 @@ impl Controller {
         for number in self.speaker.gateway.clients.keys().copied().collect::<Vec<_>>() {
             self.answer_client(ClientId(number), Vec::new(), true, effects);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_for_a_second() {
+        let mut budget = Budget::default();
+        let mut taken = |ms| budget.take(Instant::from_millis(ms), 3);
+        assert_eq!([5000, 5100, 5200, 5300, 5999].map(&mut taken), [true, true, true, false, false]);
+        assert_eq!([6001, 6002].map(&mut taken), [true, true]);
     }
 }

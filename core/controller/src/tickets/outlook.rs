@@ -62,10 +62,18 @@ impl Controller {
         }
         if outlook.lost.take_if(|asked| *asked == token).is_some() {
             if let Ok(transition) = result {
-                let stop_time = longest_way(transition).max(self.speaker.outlook.start_time) + ENDING_A_START;
-                for ticket in transition.tickets.keys().cloned() {
-                    let known = self.speaker.setup.as_ref().and_then(|setup| setup.stop_time_ms.get(&ticket));
-                    let stop_time = known.map_or(stop_time, |ms| Duration::from_millis(*ms));
+                let longest = longest_way(transition).max(self.speaker.outlook.start_time) + ENDING_A_START;
+                let setup = self.speaker.setup.iter();
+                let names = setup.clone().flat_map(|setup| &setup.group.tickets).map(|ticket| ticket.name.clone());
+                let names: BTreeSet<String> = names.chain(transition.tickets.keys().cloned()).collect();
+                let stop_time_of = |name: &String| {
+                    let configured = setup.clone().find_map(|setup| setup.stop_time_ms.get(name));
+                    let used = transition.tickets.contains_key(name) || self.runs_without_its_constraint(name);
+                    // Of what nothing depends on nothing has to be stopped.
+                    configured.map_or(if used { longest } else { Duration::ZERO }, |ms| Duration::from_millis(*ms))
+                };
+                let all: Vec<_> = names.into_iter().map(|name| (stop_time_of(&name), name)).collect();
+                for (stop_time, ticket) in all {
                     self.tell_member(MemberInput::StopTime { ticket, stop_time }, effects);
                 }
             }

@@ -134,6 +134,9 @@ impl Controller {
                 for (ticket, lease) in self.known_leases() {
                     self.tell_speaker_of_lease(&ticket, lease, effects);
                 }
+                for (ticket, stop_time) in self.known_stop_times() {
+                    self.tell_member(MemberInput::StopTime { ticket, stop_time }, effects);
+                }
                 self.tell_member(MemberInput::Timer, effects);
                 self.claim_tickets();
             }
@@ -170,6 +173,19 @@ impl Controller {
         let setup = self.speaker.setup.as_ref().filter(|_| self.speaker.speaks());
         let names = setup.into_iter().flat_map(|setup| &setup.group.tickets).map(|ticket| ticket.name.clone());
         names.filter(|name| !self.replica.status.tickets.contains_key(name)).collect()
+    }
+
+    /// How long stopping may take by what is configured and by what the nodes were told last: until plans say more, the
+    /// longer of both.
+    fn known_stop_times(&self) -> Vec<(String, Duration)> {
+        let Some(setup) = &self.speaker.setup else { return Vec::new() };
+        let known = |ticket: &str| {
+            let configured = setup.stop_time_ms.get(ticket).copied();
+            let told = self.replica.status.tickets.get(ticket).map(|state| state.stop_time_ms);
+            configured.max(told.filter(|ms| *ms > 0)).map(Duration::from_millis)
+        };
+        let names = setup.group.tickets.iter().map(|ticket| ticket.name.clone());
+        names.filter_map(|name| known(&name).map(|stop_time| (name, stop_time))).collect()
     }
 
     fn known_leases(&self) -> Vec<(String, Lease)> {
@@ -217,7 +233,7 @@ impl Controller {
         }
     }
 
-    fn both_clocks(&self) -> Now {
+    pub(super) fn both_clocks(&self) -> Now {
         Now { monotonic: self.now, calendar: self.time() }
     }
 
