@@ -151,8 +151,6 @@ pub struct Check {
     pub check: u64,
     /// The ticket.
     pub ticket: String,
-    /// Why the ticket would come here.
-    pub cause: Cause,
     /// The programs to run first (booth's `before-acquire-handler`), with booth's environment.
     pub handler: Option<Handler>,
     /// Set where the lag of the data must be measured. The core compares it.
@@ -299,7 +297,7 @@ pub enum Event {
     Booth {
         /// How grave it is.
         severity: Severity,
-        /// The ticket.
+        /// The ticket; empty where it is about a member.
         ticket: String,
         /// What happened.
         text: String,
@@ -363,6 +361,7 @@ impl fmt::Display for Event {
             Event::StorageFailed => f.write_str(
                 "the state of the group could not be stored; this member is silent until it is started again",
             ),
+            Event::Booth { ticket, text, .. } if ticket.is_empty() => f.write_str(text),
             Event::Booth { ticket, text, .. } => write!(f, "ticket \"{ticket}\": {text}"),
             Event::TakenOver { members, who } => {
                 write!(f, "by order of {who} the group goes on with")?;

@@ -440,9 +440,9 @@ impl Member {
         let (handler, lag) = (config.handler.clone(), config.lag.clone());
         self.site.next_check += 1;
         let check = self.site.next_check;
-        let (ticket, cause) = (offer.ticket.clone(), offer.cause);
+        let ticket = offer.ticket.clone();
         self.site.checks.insert(check, (from, offer));
-        self.out.push(Effect::Check(Check { check, ticket, cause, handler, lag, expires: None }));
+        self.out.push(Effect::Check(Check { check, ticket, handler, lag, expires: None }));
     }
 
     pub(crate) fn checked(&mut self, check: u64, result: Result<Readiness, String>) {

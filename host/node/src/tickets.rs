@@ -280,7 +280,7 @@ async fn run_program(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hakudo_tickets::{Cause, LagRule};
+    use hakudo_tickets::LagRule;
 
     fn handler(path: &str, arguments: &[&str]) -> Handler {
         Handler { path: path.into(), arguments: arguments.iter().map(|&a| a.to_owned()).collect() }
@@ -288,7 +288,7 @@ mod tests {
 
     fn check(handler: Option<Handler>, lag: Option<Handler>) -> Check {
         let lag = lag.map(|program| LagRule { at_most: Duration::from_secs(5), program });
-        Check { check: 1, ticket: "T".to_owned(), cause: Cause::Lost, handler, lag, expires: None }
+        Check { check: 1, ticket: "T".to_owned(), handler, lag, expires: None }
     }
 
     fn script(text: &str) -> Handler {

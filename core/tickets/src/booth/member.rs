@@ -7,10 +7,10 @@
 use super::config;
 use super::engine::{self, Ask, ClientId, Engine, Now, Stored, Word};
 use super::wire::{Leader, Outcome as Said, SiteId};
-use crate::config::{Group, MemberId};
+use crate::attribute::check_group_attribute_name;
+use crate::config::{Group, MAX_NAME, MAX_VALUE, MemberId};
 use crate::core_types::{Check, Effect, Event, Holding, Input, StartError, TicketWord, WhyNot};
 use crate::request::{Outcome, Refusal, Reply, Request, RequestEnvelope};
-use crate::table::Cause;
 use hakudo_base::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,7 +39,12 @@ impl BoothSetup {
     /// Where the group cannot be served.
     pub fn config(&self) -> Result<engine::Config, engine::ConfigError> {
         let config = engine::Config::new(&self.file, &self.addresses, self.local, self.key.clone(), Duration::ZERO)?;
-        Ok(engine::Config { utc_offset: self.utc_offset, ..config })
+        Ok(engine::Config { utc_offset: self.utc_offset, stop_time: None, ..config })
+    }
+
+    /// What a client is answered whose message is none of the group's; nothing where its member must see it.
+    pub fn refusal_of(&self, bytes: &[u8], now: Now) -> Option<Vec<u8>> {
+        engine::client::refusal_of(bytes, SiteId::of(self.local), self.key.as_ref(), now)
     }
 
     /// The number of the member with that address in [`Group`]s: that of booth's messages.
@@ -92,8 +97,8 @@ pub struct BoothMember {
     waiting: VecDeque<(u64, Vec<Effect>)>,
     /// What was said last of each ticket.
     words: BTreeMap<String, TicketWord>,
-    /// Checks that go on, and their tickets.
-    checks: BTreeMap<u64, String>,
+    /// Checks that go on: their tickets, and the engine's number of the run.
+    checks: BTreeMap<u64, (String, u64)>,
     checked: u64,
     /// Requests that are not answered yet, and their tickets.
     requests: BTreeMap<u64, Request>,
@@ -166,10 +171,6 @@ impl BoothMember {
         if self.silent {
             return;
         }
-        let stop_time_of = match &told {
-            Told::Input(Input::StopTime { ticket, .. }) => Some(ticket.clone()),
-            _ => None,
-        };
         let input = match told {
             Told::Client(client, bytes) => engine::Input::Client(client, bytes),
             Told::ClientGone(client) => engine::Input::ClientGone(client),
@@ -185,21 +186,6 @@ impl BoothMember {
             },
         };
         self.tell(now, input, wanted);
-        if let Some(word) = stop_time_of.and_then(|ticket| self.stop_time_changed(&ticket)) {
-            wanted.push(Wanted::Effect(Effect::Ticket(word)));
-        }
-    }
-
-    /// What is to be said of a ticket that is held, where stopping may take another time than before.
-    fn stop_time_changed(&mut self, ticket: &str) -> Option<TicketWord> {
-        let now = self.engine.stop_time(ticket);
-        let word = self.words.get_mut(ticket)?;
-        let Holding::Held { stop_time, .. } = &mut word.holding else { return None };
-        if *stop_time == now {
-            return None;
-        }
-        *stop_time = now;
-        Some(word.clone())
     }
 
     fn translated(&mut self, input: Input) -> Option<engine::Input> {
@@ -210,10 +196,11 @@ impl BoothMember {
             }
             Input::Timer => engine::Input::Timer,
             Input::Received { message, .. } => engine::Input::Datagram(message),
-            Input::Able { ticket, able } => engine::Input::Able { ticket, able: able.is_ok() },
+            Input::Able { ticket, able } => engine::Input::Able { ticket, able },
             Input::StopTime { ticket, stop_time } => engine::Input::StopTime { ticket, stop_time },
             Input::Checked { check, result } => {
-                engine::Input::Handler { ticket: self.checks.remove(&check)?, agrees: result.is_ok() }
+                let (ticket, run) = self.checks.remove(&check)?;
+                engine::Input::Handler { ticket, run, result: result.map(|_| ()) }
             }
             Input::Stopped { ticket, generation } => {
                 // What is stopped must be the grant that was taken back, not one that the nodes have not heard of yet.
@@ -280,12 +267,11 @@ impl BoothMember {
                 Effect::Persist { seq: self.sequence, state }
             }
             engine::Effect::Ticket { ticket, word } => self.ticket_said(ticket, word),
-            engine::Effect::RunHandler { ticket, expires } => {
+            engine::Effect::RunHandler { ticket, run, expires } => {
                 self.checked += 1;
-                self.checks.insert(self.checked, ticket.clone());
-                let cause = if expires.is_some() { Cause::Preference } else { Cause::Lost };
+                self.checks.insert(self.checked, (ticket.clone(), run));
                 let handler = self.group.ticket(&ticket).and_then(|ticket| ticket.handler.clone());
-                Effect::Check(Check { check: self.checked, ticket, cause, handler, lag: None, expires })
+                Effect::Check(Check { check: self.checked, ticket, handler, lag: None, expires })
             }
             engine::Effect::Attribute { ticket, .. } | engine::Effect::Standby { ticket, .. } => {
                 self.facts_changed(ticket)
@@ -302,17 +288,17 @@ impl BoothMember {
 
     fn ticket_said(&mut self, ticket: String, word: Word) -> Effect {
         let (generation, holding, holder, revoked) = match word {
-            Word::Held { until, grant, .. } => {
+            Word::Held { until, stop_time, grant, .. } => {
                 let generation = u64::from(grant);
                 if let Some(word) = self.words.get_mut(&ticket)
                     && word.generation == generation
-                    && let Holding::Held { until: known, .. } = &mut word.holding
+                    && let Holding::Held { until: known, stop_time: allowed } = &mut word.holding
+                    && *allowed == stop_time
                 {
                     *known = until;
                     return Effect::Lease { ticket, generation, until };
                 }
-                let holding = Holding::Held { until, stop_time: self.engine.stop_time(&ticket) };
-                (generation, holding, Some(self.local), false)
+                (generation, Holding::Held { until, stop_time }, Some(self.local), false)
             }
             Word::NotHeld { owner, revoked, grant } => {
                 let why = if revoked { WhyNot::Revoked } else { WhyNot::Elsewhere };
@@ -396,6 +382,7 @@ impl BoothMember {
             }
             Request::Attribute { site, name, value, .. } => {
                 self.is_here(*site)?;
+                check_attribute(name, value.as_deref())?;
                 Ask::Attribute { name: name.clone(), value: value.clone() }
             }
             Request::Move { .. } => {
@@ -444,16 +431,29 @@ impl BoothMember {
             Said::Overgrant => Refusal::AlreadyGranted { ticket, holder },
             Said::Redirect => Refusal::AskThere(holder),
             Said::HandlerFailed => {
-                declined("the check before it is taken says no, or this site cannot run what depends on it")
+                let known = self.engine.obstacle(&ticket);
+                declined(&known.unwrap_or_else(|| "this site cannot run what depends on it".to_owned()))
             }
             Said::PrerequisiteFailed => declined("an attribute is not what attr-prereq asks for"),
             Said::Busy => Refusal::Busy(ticket),
             Said::NoSuchAttribute => Refusal::GivenUp("there is no such attribute".into()),
-            Said::SyncFail if matches!(request, Request::Attribute { .. }) => Refusal::AttributeSize,
             Said::SyncFail => Refusal::GivenUp("no majority of the group answered".into()),
             other => Refusal::GivenUp(format!("the group says {other}")),
         })
     }
+}
+
+/// What asks through booth's messages is short by their nature; what asks here is measured.
+fn check_attribute(name: &str, value: Option<&str>) -> Result<(), Refusal> {
+    if name.is_empty() || name.len() > MAX_NAME || value.is_some_and(|value| value.len() > MAX_VALUE) {
+        return Err(Refusal::AttributeSize);
+    }
+    let Some(value) = value else { return Ok(()) };
+    check_group_attribute_name(name)?;
+    if value.chars().any(char::is_control) {
+        return Err(Refusal::GivenUp("booth's clients could not show a value with control characters".to_owned()));
+    }
+    Ok(())
 }
 
 enum Asked {

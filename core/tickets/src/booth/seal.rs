@@ -125,9 +125,9 @@ pub fn read(bytes: &[u8], key: Option<&Key>, text_expected: bool) -> Result<Mess
 ///
 /// Seconds of a stamp come from the sender's calendar clock, microseconds from another one, so that of two messages in one
 /// second (or in neighbouring ones, around a turn) the order cannot be told from stamps. Therefore the trailers of the
-/// last seconds are remembered and taken once, and what is stamped earlier is refused. A sender whose calendar clock is
-/// set back by more than [`LATE`] is refused until its clock has come back to where it was, or it is forgotten
-/// ([`Replays::forget`]) by an administrator.
+/// last seconds are remembered and taken once, and what is stamped earlier is refused. So a sender whose calendar clock is
+/// set back by more than [`LATE`] is refused until its clock has come back to where it was: whoever could have it taken
+/// earlier could send what was said in that time once more.
 ///
 /// What is known here belongs on disk: [`Replays::floor`] says up to where, and [`Replays::restore`] takes it. Without it,
 /// a message of the time before a restart could be taken once more.
@@ -232,11 +232,6 @@ impl Replays {
             sender.floor = sender.floor.max(*second);
             sender.highest = sender.highest.max(*second);
         }
-    }
-
-    /// Forgets a sender, whose clock was set back.
-    pub fn forget(&mut self, sender: SiteId) {
-        self.senders.remove(&sender);
     }
 }
 

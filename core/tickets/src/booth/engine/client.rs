@@ -1,16 +1,19 @@
 //! Clients: `booth` and `geostore` ask over TCP.
 
 use super::ticket::{Attribute, Role, Ticket};
-use super::{Ask, ClientId, Effect, Engine, Out, body, fulfilled};
+use super::{Ask, ClientId, Effect, Engine, Now, Out, body, fulfilled};
+use crate::attribute::check_group_attribute_name;
 use crate::booth::config::{Mode, When};
-use crate::booth::seal;
+use crate::booth::seal::{self, Key};
 use crate::booth::text;
-use crate::booth::wire::{AttributeBody, Body, Command, Flags, Leader, Message, Outcome, Reason};
+use crate::booth::wire::{AttributeBody, Body, Command, Flags, Leader, Message, Outcome, Reason, SiteId};
 
 /// A request whose outcome is not known yet.
 #[derive(Debug)]
 pub(super) struct Request {
     asker: Asker,
+    /// A grant or a revocation.
+    command: Command,
     flags: Flags,
 }
 
@@ -31,10 +34,7 @@ impl Engine {
         let read = seal::read(bytes, self.context.config.key.as_ref(), false);
         let message = match read {
             Ok(message) => message,
-            Err(seal::WireError::Forged | seal::WireError::Authentication(_)) => {
-                return self.result(client, "", Outcome::Auth, true);
-            }
-            Err(_) => return self.result(client, "", Outcome::InvalidArgument, true),
+            Err(error) => return self.result(client, "", outcome_of(&error), true),
         };
         let (now, skew) = (self.context.now.calendar, self.context.config.max_time_skew);
         if self.context.config.key.is_some() && self.clients.take(message.from, bytes, now, skew).is_err() {
@@ -70,7 +70,7 @@ impl Engine {
             Asker::Local(id) => self.context.outs.push(Out::Effect(Effect::Asked { id, outcome, last: !waits })),
         }
         if waits {
-            self.requests.entry(ticket.to_owned()).or_default().push(Request { asker, flags });
+            self.requests.entry(ticket.to_owned()).or_default().push(Request { asker, command, flags });
         }
     }
 
@@ -132,8 +132,9 @@ impl Engine {
             }
             _ if !ticket.is_able() => Outcome::HandlerFailed,
             _ if ticket.running => Outcome::Busy,
+            // One is under way.
+            _ if ticket.granting => Outcome::Busy,
             _ => {
-                ticket.outcomes.clear();
                 ticket.immediate = flags.immediate;
                 ticket.acquire(context, Reason::Admin);
                 Outcome::More
@@ -143,7 +144,7 @@ impl Engine {
 
     /// Tells clients that wait what has become of their tickets.
     pub(super) fn answer_requests(&mut self) {
-        let mut news: Vec<(String, Vec<Outcome>)> = Vec::new();
+        let mut news: Vec<(String, Vec<(Command, Outcome)>)> = Vec::new();
         for (name, ticket) in &mut self.tickets {
             if !ticket.outcomes.is_empty() {
                 news.push((name.clone(), std::mem::take(&mut ticket.outcomes)));
@@ -151,8 +152,11 @@ impl Engine {
         }
         for (name, outcomes) in news {
             let mut requests = self.requests.remove(&name).unwrap_or_default();
-            for outcome in outcomes {
+            for (command, outcome) in outcomes {
                 requests.retain(|request| {
+                    if request.command != command {
+                        return true;
+                    }
                     let more =
                         outcome == Outcome::More || (outcome == Outcome::CibPending && request.flags.wait_commit);
                     let out = match request.asker {
@@ -181,12 +185,12 @@ impl Engine {
         let (leader, term) = ticket.map_or((Leader::Unknown, 0), |ticket| (ticket.known, ticket.term));
         // A client finds the holder by this field.
         let body = body(name, leader, term, 0);
-        Message { outcome, ..header(context, Command::Result, body) }
+        Message { outcome, ..header(context.config.local, Command::Result, body) }
     }
 
     fn text(&mut self, client: ClientId, command: Command, text: String) {
         let body = if text.is_empty() { Body::Empty } else { Body::Text(text) };
-        let message = header(&self.context, command, body);
+        let message = header(self.context.config.local, command, body);
         self.context.outs.push(Out::Answer { client, message, last: true });
     }
 
@@ -212,14 +216,14 @@ impl Engine {
                 _ => Outcome::InvalidArgument,
             },
         };
-        let message = Message { outcome, ..header(&self.context, Command::Result, Body::Empty) };
+        let message = Message { outcome, ..header(self.context.config.local, Command::Result, Body::Empty) };
         self.context.outs.push(Out::Answer { client, message, last: true });
     }
 
     fn change_attribute(&mut self, ticket_name: &str, name: &str, value: Option<String>) -> Outcome {
         let Some(ticket) = self.tickets.get_mut(ticket_name) else { return Outcome::InvalidArgument };
         match &value {
-            Some(value) if is_reserved(name) || !is_attribute_name(name) || value.chars().any(char::is_control) => {
+            Some(value) if check_group_attribute_name(name).is_err() || value.chars().any(char::is_control) => {
                 return Outcome::SyncFail;
             }
             Some(value) => {
@@ -233,6 +237,23 @@ impl Engine {
     }
 }
 
+/// What a client is told whose message cannot be read.
+fn outcome_of(error: &seal::WireError) -> Outcome {
+    match error {
+        seal::WireError::Forged | seal::WireError::Authentication(_) => Outcome::Auth,
+        _ => Outcome::InvalidArgument,
+    }
+}
+
+/// The answer to a client whose message no member of the group needs to see; none where one does.
+pub(in super::super) fn refusal_of(bytes: &[u8], local: SiteId, key: Option<&Key>, now: Now) -> Option<Vec<u8>> {
+    let outcome = outcome_of(&seal::read(bytes, key, false).err()?);
+    let body = body("", Leader::Unknown, 0, 0);
+    let message = Message { outcome, ..header(local, Command::Result, body) };
+    // A message without a name has room for it.
+    Some(seal::write(&message, key, super::stamp(now)).unwrap_or_default())
+}
+
 /// Has the attribute written here and in the cluster, before the client is answered.
 fn changed(context: &mut super::Context, ticket: &str, name: &str, value: Option<String>) -> Outcome {
     context.outs.push(Out::Persist);
@@ -241,21 +262,9 @@ fn changed(context: &mut super::Context, ticket: &str, name: &str, value: Option
     Outcome::Success
 }
 
-/// What the cluster keeps beside geo attributes of a ticket, under the same roof.
-fn is_reserved(name: &str) -> bool {
-    ["id", "granted", "last-granted", "standby", "owner", "expires", "term", "booth-cfg-name"].contains(&name)
-}
-
-/// A name that can stand in the CIB.
-fn is_attribute_name(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-}
-
-fn header(context: &super::Context, command: Command, body: Body) -> Message {
+fn header(local: SiteId, command: Command, body: Body) -> Message {
     Message {
-        from: context.config.local,
+        from: local,
         command,
         request: None,
         flags: Flags::default(),

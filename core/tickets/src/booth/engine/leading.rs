@@ -20,6 +20,8 @@ pub(super) struct Leading {
     sent: Instant,
     tries: u32,
     acked: Members,
+    /// The time to stop when it began.
+    stop_time: Duration,
     /// Sites that answered a heartbeat of any round: they do not hold the ticket.
     sites_acked: Members,
     next_round: Instant,
@@ -58,6 +60,7 @@ impl Leading {
             sent: now,
             tries: 0,
             acked: Members::new(),
+            stop_time: Duration::ZERO,
             sites_acked: Members::new(),
             next_round: now,
             lease_end: None,
@@ -107,11 +110,15 @@ impl Leading {
 
 impl Ticket {
     /// How long after an election another holder may still be active, or stopping.
-    pub(super) fn commit_delay(&self, reason: Reason) -> Duration {
+    pub(super) fn commit_delay(&self, reason: Reason, now: Instant) -> Duration {
+        // In the term after the release nobody else was elected; and a boothd that forgot another election since has
+        // forgotten its vote in that term too, but not for as long as a lease lasts without its being noticed.
+        let is_next = |term: u32| matches!(self.vote, Some((own, _)) if own == term.saturating_add(1));
+        let nobody_since = self.released.is_some_and(|release| is_next(release.term) && self.is_fresh(release, now));
         match reason {
             _ if self.immediate => Duration::ZERO,
             Reason::Admin => drift::lengthen(self.config.expire + self.config.acquire_after),
-            Reason::StepDown if self.released_stopped => Duration::ZERO,
+            Reason::StepDown if nobody_since => Duration::ZERO,
             _ => drift::lengthen(self.config.acquire_after),
         }
     }
@@ -120,10 +127,12 @@ impl Ticket {
         let now = context.now.monotonic;
         let term = self.next_term(context);
         // What the time to stop leaves of the lease has to last until the next round is backed.
-        let renewal = self.config.renewal.min(usable(&self.config, self.stop_time) / 2);
+        let stop_time = self.stop_time.unwrap_or_default();
+        let renewal = self.config.renewal.min(usable(&self.config, stop_time) / 2);
         let Role::Leading(leading) = &mut self.role else { return };
         leading.term = term;
         leading.begun = now;
+        leading.stop_time = stop_time;
         leading.sent = now;
         leading.tries = 0;
         leading.acked.clear();
@@ -162,8 +171,10 @@ impl Ticket {
 
     /// A majority follows: the lease runs from the beginning of this round.
     fn round_backed(&mut self, context: &mut Context) {
-        let stop_time = self.stop_time;
+        let stop_time = self.stop_time.unwrap_or_default();
         let Role::Leading(leading) = &mut self.role else { return };
+        // Where it became shorter since, the nodes may not know that yet.
+        let stop_time = stop_time.max(leading.stop_time);
         let first = leading.lease_end.is_none();
         leading.backed.get_or_insert(context.now.monotonic);
         leading.lease_end = Some(leading.begun + drift::shorten(self.config.expire));
@@ -196,7 +207,7 @@ impl Ticket {
             self.commit(context);
         } else if !leading.told_pending && now >= leading.since + timeout {
             leading.told_pending = true;
-            self.outcomes.push(Outcome::CibPending);
+            self.outcomes.push((Command::Grant, Outcome::CibPending));
         }
     }
 
@@ -244,26 +255,48 @@ impl Ticket {
     pub(super) fn commit(&mut self, context: &mut Context) {
         let Role::Leading(leading) = &mut self.role else { return };
         leading.committed = true;
-        self.granting = false;
+        self.end_grant(Outcome::Success);
         self.running = true;
         self.immediate = false;
-        self.outcomes.push(Outcome::Success);
+        self.declined = None;
         self.event(context, Severity::Info, "granted here");
         self.tell_held(context);
     }
 
-    fn tell_held(&self, context: &mut Context) {
-        let Role::Leading(leading) = &self.role else { return };
-        if leading.committed && leading.giving_up.is_none() {
-            let word = Word::Held { until: leading.until, term: leading.term, grant: self.grant };
-            context.outs.push(Out::Effect(Effect::Ticket { ticket: self.config.name.clone(), word }));
+    /// Tells the cluster how long the lease lasts by now.
+    fn tell_held(&mut self, context: &mut Context) {
+        let now = context.now.monotonic;
+        let stop_time = self.stop_time.unwrap_or_default();
+        let Role::Leading(leading) = &mut self.role else { return };
+        if !leading.committed || leading.giving_up.is_some() {
+            return;
         }
+        if let (Some(until), Some((end, known))) = (leading.until, self.told)
+            && until < end
+            && stop_time > known
+        {
+            // The nodes keep the later end, which does not allow for the longer time to stop. The next round does.
+            let wait = end.since(now).saturating_sub(usable(&self.config, stop_time));
+            leading.next_round = leading.next_round.min(now + wait.max(Duration::from_millis(1)));
+            return;
+        }
+        let until = leading.until;
+        self.say_held(context, until);
+    }
+
+    pub(super) fn say_held(&mut self, context: &mut Context, until: Option<Instant>) {
+        let stop_time = self.stop_time.unwrap_or_default();
+        let Role::Leading(leading) = &self.role else { return };
+        self.told = until.map(|until| (self.told.map_or(until, |(end, _)| end.max(until)), stop_time));
+        let word = Word::Held { until, stop_time, term: leading.term, grant: self.grant };
+        context.outs.push(Out::Effect(Effect::Ticket { ticket: self.config.name.clone(), word }));
     }
 
     /// Has what depends on the ticket stopped, and then gives the ticket up.
     pub(super) fn give_up(&mut self, context: &mut Context, revoke: bool) {
         let Role::Leading(leading) = &mut self.role else { return };
         let before = leading.giving_up.replace(revoke || leading.giving_up == Some(true));
+        self.end_grant(if revoke { Outcome::SyncFail } else { Outcome::HandlerFailed });
         if before.is_some() {
             return;
         }
@@ -314,12 +347,14 @@ impl Ticket {
         let had_lease = leading.has_lease();
         self.role = Role::Idle;
         self.event(context, Severity::Warning, "no majority follows any longer");
-        self.outcomes.push(Outcome::SyncFail);
-        if !had_lease {
+        self.end_grant(Outcome::SyncFail);
+        if revoke {
+            self.outcomes.push((Command::Revoke, Outcome::SyncFail));
+        }
+        if !(had_lease || self.running) {
             // Nothing was held: no promise to itself is left.
             self.promise = None;
         }
-        self.granting = false;
         self.lost_by(context, Reason::TicketLost);
         if revoke || (reason == Reason::Admin && !had_lease) {
             self.wanted = false;

@@ -27,13 +27,13 @@
 //! Effects are to be carried out in order. Those behind an [`Effect::Persist`] that depend on it come only after
 //! [`Input::Persisted`].
 
-mod client;
+pub(super) mod client;
 mod leading;
 mod status;
 mod ticket;
 
 use super::config::{self, Kind, Mode, Prerequisite};
-use super::seal::{self, Key, Replays};
+use super::seal::{self, Key, Replays, Stale};
 use super::text;
 use super::wire::{Body, Command, Leader, Message, Outcome, SiteId, Stamp, TicketBody};
 use hakudo_base::{Instant, Random, Severity, UnixTime};
@@ -70,8 +70,9 @@ pub struct Config {
     pub key: Option<Key>,
     /// How far calendar clocks may be apart.
     pub max_time_skew: Duration,
-    /// How long this site may need to stop what depends on a ticket; it makes sure of that bound.
-    pub stop_time: Duration,
+    /// How long this site may need to stop what depends on a ticket; it makes sure of that bound. Where it is not known
+    /// yet, no ticket is taken before [`Input::StopTime`].
+    pub stop_time: Option<Duration>,
     /// Seconds that the zone of the machine is ahead of UTC, for times in lists.
     pub utc_offset: i32,
 }
@@ -147,7 +148,7 @@ impl Config {
             milliseconds: group.counts_milliseconds(),
             key,
             max_time_skew: group.max_time_skew,
-            stop_time,
+            stop_time: Some(stop_time),
             utc_offset: 0,
         })
     }
@@ -181,27 +182,30 @@ pub enum Input {
     ClientGone(ClientId),
     /// What was to be written is on disk, up to that number.
     Persisted(u64),
-    /// The handler of a ticket has ended: it agrees or not.
+    /// The handler of a ticket has ended.
     Handler {
         /// The ticket.
         ticket: String,
-        /// Exit code 0.
-        agrees: bool,
+        /// The number of the run.
+        run: u64,
+        /// It agrees, or why not.
+        result: Result<(), String>,
     },
     /// The site can run what depends on the ticket, or not any longer. A site of which nothing was said takes no ticket, but
     /// goes on with what it held.
     Able {
         /// The ticket.
         ticket: String,
-        /// Whether it can.
-        able: bool,
+        /// Whether it can, or why not.
+        able: Result<(), String>,
     },
     /// All that depends on the ticket is stopped here.
     Stopped {
         /// The ticket.
         ticket: String,
     },
-    /// How long stopping what depends on the ticket may take from now on, in place of [`Config::stop_time`].
+    /// How long stopping what depends on the ticket may take from now on, in place of [`Config::stop_time`]. Said before
+    /// [`Input::Start`] where it is known.
     StopTime {
         /// The ticket.
         ticket: String,
@@ -276,6 +280,8 @@ pub enum Effect {
     RunHandler {
         /// The ticket.
         ticket: String,
+        /// Comes back with the answer.
+        run: u64,
         /// `BOOTH_TICKET_EXPIRES`: when the lease ends, where it is held; seconds since 1970.
         expires: Option<i64>,
     },
@@ -308,7 +314,7 @@ pub enum Effect {
     Event {
         /// How grave it is.
         severity: Severity,
-        /// The ticket.
+        /// The ticket; empty where it is about a member.
         ticket: String,
         /// What happened.
         text: String,
@@ -323,6 +329,8 @@ pub enum Word {
         /// Up to this moment; everything that depends on it is stopped within the time to stop from there on. Nothing:
         /// without end (manual tickets).
         until: Option<Instant>,
+        /// The time to stop that this end allows for.
+        stop_time: Duration,
         /// The term, for the CIB.
         term: u32,
         /// The number of the grant: the same as long as the ticket is held without a break, over restarts too, and never the
@@ -415,6 +423,10 @@ struct PeerState {
     durable: bool,
     /// It forgot its promises then.
     forgot_at: Option<Instant>,
+    /// When a message of it was taken last.
+    taken: Option<Instant>,
+    /// It was said that its messages are refused.
+    refusal_told: bool,
 }
 
 impl Context {
@@ -529,8 +541,8 @@ impl Engine {
                     }
                 }
             }
-            Input::Handler { ticket, agrees } => {
-                self.with(&ticket, |ticket, context| ticket.handler_ended(context, agrees))
+            Input::Handler { ticket, run, result } => {
+                self.with(&ticket, |ticket, context| ticket.handler_ended(context, run, result))
             }
             Input::Able { ticket, able } => self.with(&ticket, |ticket, context| ticket.able(context, able)),
             Input::Stopped { ticket } => self.with(&ticket, |ticket, context| ticket.stopped(context)),
@@ -597,10 +609,13 @@ impl Engine {
             }
         };
         let (calendar, skew) = (self.context.now.calendar, self.context.config.max_time_skew);
-        if key.is_some() && self.replays.take(claimed, bytes, calendar, skew).is_err() {
+        if key.is_some()
+            && let Err(stale) = self.replays.take(claimed, bytes, calendar, skew)
+        {
             state.counters.not_authentic += 1;
-            return;
+            return self.refused(claimed, stale);
         }
+        (state.taken, state.refusal_told) = (Some(self.context.now.monotonic), false);
         let Body::Ticket(body) = &message.body else {
             state.counters.invalid += 1;
             return;
@@ -621,6 +636,23 @@ impl Engine {
             state.forgot_at = Some(self.context.now.monotonic);
         }
         ticket.message(&mut self.context, &message, body);
+    }
+
+    /// An authentic message was refused. One now and then came late; where nothing else comes of a member, people should know.
+    fn refused(&mut self, member: SiteId, stale: Stale) {
+        let now = self.context.now.monotonic;
+        let longest = Duration::from_secs(u64::from(seal::LATE));
+        let Some(peer) = self.context.peers.get_mut(&member) else { return };
+        let silent = peer.taken.is_none_or(|taken| now.since(taken) >= longest);
+        if peer.refusal_told || !silent || !matches!(stale, Stale::Late(_) | Stale::Skew(_)) {
+            return;
+        }
+        peer.refusal_told = true;
+        let text = format!(
+            "messages of {} are refused: {stale}; was its calendar clock set back, or is one of the two wrong?",
+            self.context.name(member)
+        );
+        self.context.event(Severity::Warning, "", text);
     }
 
     /// Makes effects of what the rules want, those behind a write after it.
@@ -658,15 +690,9 @@ impl Engine {
         }
     }
 
-    fn stamp(&self) -> Stamp {
-        Stamp {
-            seconds: u32::try_from(self.context.now.calendar.seconds()).unwrap_or_default(),
-            microseconds: (self.context.now.monotonic.as_nanos() / 1000 % 1_000_000) as u32,
-        }
-    }
-
     fn carry_out(&mut self, out: Out, effects: &mut Vec<Effect>) {
-        let written = |message: &Message| seal::write(message, self.context.config.key.as_ref(), self.stamp());
+        let written =
+            |message: &Message| seal::write(message, self.context.config.key.as_ref(), stamp(self.context.now));
         match out {
             Out::Persist => {}
             Out::Effect(effect) => effects.push(effect),
@@ -686,6 +712,14 @@ impl Engine {
                 Err(_) => effects.push(Effect::Answer { client, bytes: Vec::new(), last: true }),
             },
         }
+    }
+}
+
+/// The stamp of what is sent then.
+fn stamp(now: Now) -> Stamp {
+    Stamp {
+        seconds: u32::try_from(now.calendar.seconds()).unwrap_or_default(),
+        microseconds: (now.monotonic.as_nanos() / 1000 % 1_000_000) as u32,
     }
 }
 

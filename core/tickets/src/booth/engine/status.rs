@@ -5,7 +5,7 @@ use super::{Engine, Now};
 use crate::booth::config::{Kind, Mode};
 use crate::booth::wire::Leader;
 use crate::config::{MemberId, MemberKind, Protocol, TicketMode};
-use crate::status::{AttributeStatus, LeaseStatus, MemberStatus, Status, TicketStatus};
+use crate::status::{AttributeStatus, Candidate, LeaseStatus, MemberStatus, Status, TicketStatus};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -75,6 +75,10 @@ impl Engine {
             value: attribute.value.clone(),
             set: attribute.set.map_or(0, |set| set.millis()),
         });
+        // Of the others nothing is known here but whether they were heard: booth has no word for it.
+        let site = MemberId(local.0);
+        let here = self.context.is_site() && holder != Some(local);
+        let candidate = here.then(|| Candidate { site, obstacle: ticket.obstacle() });
         TicketStatus {
             name: ticket.config.name.clone(),
             mode: if ticket.config.mode == Mode::Manual { TicketMode::Manual } else { TicketMode::Automatic },
@@ -85,7 +89,7 @@ impl Engine {
             revoked: ticket.known == Leader::Nobody,
             standby: ticket.standby,
             moving: None,
-            candidates: Vec::new(),
+            candidates: candidate.into_iter().collect(),
             attributes: attributes.collect(),
             failures: BTreeMap::new(),
             history: Vec::new(),
@@ -100,9 +104,9 @@ impl Engine {
         (attributes.collect(), ticket.standby)
     }
 
-    /// How long stopping what depends on a ticket may take.
-    pub fn stop_time(&self, ticket: &str) -> Duration {
-        self.tickets.get(ticket).map_or(Duration::ZERO, |ticket| ticket.stop_time)
+    /// Why this site would not take a ticket.
+    pub fn obstacle(&self, ticket: &str) -> Option<String> {
+        self.tickets.get(ticket)?.obstacle()
     }
 
     /// Who holds a ticket, and the number of the last grant to this site.

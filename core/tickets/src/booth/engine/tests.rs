@@ -4,7 +4,10 @@
 use super::*;
 use crate::booth::config::{self as booth_config, Group};
 use crate::booth::wire::{Flags, Outcome, Reason};
+use crate::drift;
 use expect_test::expect;
+
+mod stops;
 
 const SITES: usize = 2;
 
@@ -92,6 +95,9 @@ struct Cluster {
     until: Option<Instant>,
     /// It is being stopped, and has stopped at that moment of the world.
     stops: Option<u64>,
+    /// Which grant, and the time to stop that the nodes make sure of.
+    grant: u32,
+    bound: Duration,
 }
 
 #[derive(Debug)]
@@ -128,6 +134,14 @@ struct World {
     grants: Vec<(u64, usize)>,
     last_active: [u64; SITES],
     written: u64,
+    /// How long stopping may take at each member.
+    stop_times: [Duration; 3],
+    /// Stops take all of their time.
+    slow: bool,
+    /// Bounds that were said with a grant or a new bound.
+    bounds: Vec<(usize, Duration)>,
+    /// Runs of handlers.
+    runs: Vec<(usize, u64)>,
 }
 
 const TICKET: &str = "ticketA";
@@ -145,7 +159,10 @@ impl World {
         let group = group(options);
         let addresses: Vec<IpAddr> = (1..=3).map(|n| IpAddr::from([10, 0, 0, n])).collect();
         let key = key.then(|| Key::from_file(b"a key of the group").unwrap());
-        let config = |local: &IpAddr| Config::new(&group, &addresses, *local, key.clone(), stop_time).unwrap();
+        let config = |local: &IpAddr| {
+            let config = Config::new(&group, &addresses, *local, key.clone(), stop_time).unwrap();
+            Config { stop_time: None, ..config }
+        };
         let configs: Vec<Config> = addresses.iter().map(config).collect();
         let mut random = Random::new(seed);
         let drift = (0..3).map(|_| random.between(0, 40) as i64 - 20).collect();
@@ -168,6 +185,10 @@ impl World {
             grants: Vec::new(),
             last_active: [0; SITES],
             written: 0,
+            stop_times: [stop_time; 3],
+            slow: false,
+            bounds: Vec::new(),
+            runs: Vec::new(),
         };
         for member in 0..3 {
             world.start(member, boothd && member == 2);
@@ -209,10 +230,27 @@ impl World {
         let now = self.now(member);
         let engine = Engine::new(self.configs[member].clone(), seed, &self.disks[member], now);
         self.members[member] = Member::Engine(Box::new(engine));
+        let Cluster { until, grant, bound, .. } = self.clusters[member];
+        if let Some(until) = until {
+            self.input(member, Input::KnownLease { ticket: TICKET.into(), grant, until });
+        }
+        if member < SITES {
+            // What the nodes were told may be longer than what is true by now.
+            self.stop_time(member, bound.max(self.stop_times[member]));
+        }
         self.input(member, Input::Start);
         if member < SITES {
-            self.input(member, Input::Able { ticket: TICKET.into(), able: true });
+            self.able(member, true);
         }
+    }
+
+    fn able(&mut self, member: usize, able: bool) {
+        let able = if able { Ok(()) } else { Err("no node can".to_owned()) };
+        self.input(member, Input::Able { ticket: TICKET.into(), able });
+    }
+
+    fn stop_time(&mut self, member: usize, stop_time: Duration) {
+        self.input(member, Input::StopTime { ticket: TICKET.into(), stop_time });
     }
 
     fn send_message(&mut self, from: usize, to: usize, message: &Message) {
@@ -276,25 +314,38 @@ impl World {
                 let message = seal::read(&bytes, self.configs[member].key.as_ref(), false).unwrap();
                 self.answers.push((message.outcome, last));
             }
-            Effect::Ticket { word: Word::Held { until, .. }, .. } => {
+            Effect::Ticket { word: Word::Held { until, stop_time, grant, .. }, .. } => {
+                let now = self.now(member).monotonic;
+                let config = &self.configs[member].tickets[0];
                 let cluster = &mut self.clusters[member];
                 if cluster.until.is_none() && cluster.stops.is_none() {
                     self.grants.push((self.time / MS, member));
                 }
-                cluster.until = until;
-                cluster.stops = None;
+                // Nodes do not take back what they were told of a grant.
+                let until = if cluster.grant == grant { until.max(cluster.until) } else { until };
+                let new_bound = cluster.grant != grant || cluster.bound != stop_time;
+                *cluster = Cluster { until, stops: None, grant, bound: stop_time };
+                if new_bound {
+                    self.bounds.push((member, stop_time));
+                }
+                if let Some(until) = until {
+                    let others_wait = drift::shorten(config.expire) + drift::shorten(config.acquire_after);
+                    assert!(until + stop_time <= now + others_wait, "the end is too late for the time to stop");
+                }
             }
             Effect::Ticket { word: Word::NotHeld { .. }, .. } => self.stop(member),
-            Effect::RunHandler { .. } | Effect::Attribute { .. } | Effect::Standby { .. } | Effect::Asked { .. } => {}
+            Effect::RunHandler { run, .. } => self.runs.push((member, run)),
+            Effect::Attribute { .. } | Effect::Standby { .. } | Effect::Asked { .. } => {}
             Effect::Event { text, .. } => self.log.push(format!("{:6} {member}: {text}", self.time / MS)),
         }
     }
 
     /// The nodes of the site stop the service, which takes at most its time.
     fn stop(&mut self, member: usize) {
-        let longest = self.configs[member].stop_time.as_millis() as u64;
+        let longest = self.clusters[member].bound.as_millis() as u64;
         // A second by a slow clock is longer than a second: the site measures its bound by its own clock.
-        let takes = self.random.between(0, longest * 97 / 100) * MS;
+        let longest = longest * 97 / 100;
+        let takes = if self.slow { longest } else { self.random.between(0, longest) } * MS;
         let cluster = &mut self.clusters[member];
         if cluster.stops.is_none() {
             let active = cluster.until.take().is_some();
@@ -365,6 +416,14 @@ impl World {
     fn check(&mut self) {
         let active: Vec<usize> = (0..SITES).filter(|site| self.is_active(*site)).collect();
         assert!(active.len() < 2, "both sites are active at {}:\n{}", self.time / MS, self.log.join("\n"));
+        for member in &self.members {
+            let Member::Engine(engine) = member else { continue };
+            let ticket = &engine.tickets[TICKET];
+            let works = ticket.granting
+                || matches!(&ticket.role, ticket::Role::Leading(leading) if leading.giving_up.is_some());
+            let waits = engine.requests.get(TICKET).is_some_and(|requests| !requests.is_empty());
+            assert!(works || !waits, "a client waits for nothing at {}:\n{}", self.time / MS, self.log.join("\n"));
+        }
         active.into_iter().for_each(|site| self.last_active[site] = self.time);
     }
 
@@ -513,7 +572,7 @@ fn a_site_that_cannot_serve_hands_over_after_it_stopped() {
     world.run(2000);
     world.ask(0, Command::Grant, Flags::default());
     world.run(10_000);
-    world.input(0, Input::Able { ticket: TICKET.into(), able: false });
+    world.able(0, false);
     world.run(2500);
     assert_eq!(world.holder(), Some(1), "{:#?}", world.log);
     assert!(world.grants[1].0 > world.last_active[0] / MS);
@@ -645,7 +704,7 @@ use crate::booth::wire;
 fn torment(seed: u64, boothd: bool) -> World {
     let mut dice = Random::new(seed ^ 0xB007);
     let acquire_after = dice.below(3);
-    let stop_time = Duration::from_millis(dice.between(0, 1500));
+    let stop_time = Duration::from_millis(dice.between(0, 4000));
     let options = format!("{OPTIONS}acquire-after={acquire_after}\n");
     let mut world = World::new(seed, &options, stop_time, boothd, dice.percent(50));
     world.loss = dice.below(25);
@@ -680,7 +739,13 @@ fn torment(seed: u64, boothd: bool) -> World {
             8 if dice.percent(40) => {
                 let site = dice.below(2) as usize;
                 let able = dice.percent(50);
-                world.input(site, Input::Able { ticket: TICKET.into(), able });
+                world.able(site, able);
+            }
+            9 => {
+                let site = dice.below(2) as usize;
+                // Some do not fit the lease.
+                world.stop_times[site] = Duration::from_millis(dice.below(12_000));
+                world.stop_time(site, world.stop_times[site]);
             }
             _ => {}
         }
@@ -691,7 +756,9 @@ fn torment(seed: u64, boothd: bool) -> World {
     world.loss = 0;
     world.late = 0;
     for site in 0..SITES {
-        world.input(site, Input::Able { ticket: TICKET.into(), able: true });
+        world.able(site, true);
+        world.stop_times[site] = stop_time;
+        world.stop_time(site, stop_time);
     }
     world.run(60_000);
     if world.holder().is_none() {

@@ -4,8 +4,8 @@ mod election;
 mod time;
 
 use super::leading::Leading;
-use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body};
-use crate::booth::config::{self, Kind, Mode};
+use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body, fulfilled};
+use crate::booth::config::{self, Kind, Mode, When};
 use crate::booth::text;
 use crate::booth::wire::{Command, Flags, Leader, Message, Outcome, Reason, SiteId, TicketBody};
 use crate::drift;
@@ -47,6 +47,7 @@ pub(super) enum Role {
     /// The handler was asked.
     Checking {
         reason: Reason,
+        run: u64,
     },
     Candidate {
         reason: Reason,
@@ -58,6 +59,15 @@ pub(super) enum Role {
         until: Instant,
     },
     Leading(Leading),
+}
+
+/// The word of a holder that it has stopped and gives the ticket up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Release {
+    /// Its last term.
+    pub(super) term: u32,
+    /// When it was heard.
+    pub(super) at: Instant,
 }
 
 /// A message that is repeated to those who did not answer.
@@ -76,18 +86,25 @@ pub(super) struct Ticket {
     pub(super) term: u32,
     /// Terms up to here are reserved on disk.
     reserved: u32,
-    vote: Option<(u32, SiteId)>,
+    pub(super) vote: Option<(u32, SiteId)>,
     pub(super) promise: Option<Promise>,
     /// Who holds it, as far as is known; `Nobody` where it was revoked.
     pub(super) known: Leader,
     pub(super) attributes: BTreeMap<String, Attribute>,
     pub(super) role: Role,
-    /// Whether the site can run what depends on it, once that is known.
-    able: Option<bool>,
-    /// How long stopping it may take.
-    pub(super) stop_time: Duration,
-    /// The lease leaves enough for use when the time to stop is taken off.
-    fits: bool,
+    /// Whether the site can run what depends on it, or why not, once that is known.
+    able: Option<Result<(), String>>,
+    /// How long stopping it may take, once that is known: the last bound with which the lease leaves enough for use.
+    pub(super) stop_time: Option<Duration>,
+    /// Stopping takes too long for the lease now.
+    misfit: Option<String>,
+    /// What the nodes know of the present grant: its end, and the time to stop from there on.
+    pub(super) told: Option<(Instant, Duration)>,
+    /// Runs of the handler so far, and how many there were before this lead.
+    runs: u64,
+    runs_before: u64,
+    /// What the handler said when it did not agree last.
+    pub(super) declined: Option<String>,
     /// The number of the last grant to this site.
     pub(super) grant: u32,
     /// The cluster was not told that this grant is over.
@@ -102,8 +119,8 @@ pub(super) struct Ticket {
     pub(super) wanted: bool,
     /// Why it is free.
     lost: Reason,
-    /// The one who gave it up had stopped.
-    pub(super) released_stopped: bool,
+    /// The one who gave it up had stopped, and by what is known here nobody had it since.
+    pub(super) released: Option<Release>,
     next_try: Option<Instant>,
     /// An administrator's grant is under way.
     pub(super) granting: bool,
@@ -112,10 +129,15 @@ pub(super) struct Ticket {
     /// The administrator does not want to wait for sites that cannot be reached.
     pub(super) immediate: bool,
     farewell: Option<Farewell>,
-    /// For clients that wait.
-    pub(super) outcomes: Vec<Outcome>,
+    /// For those that asked for a grant, or a revocation, and wait.
+    pub(super) outcomes: Vec<(Command, Outcome)>,
     /// Sites that say they hold this manual ticket.
     claims: Members,
+}
+
+/// Renewals raise the term of a promise; what is on disk stays the same in a block of terms, so that a renewal writes nothing.
+fn block_of(term: u32) -> u32 {
+    term - term % TERMS
 }
 
 impl Ticket {
@@ -141,16 +163,21 @@ impl Ticket {
             role: Role::Idle,
             able: None,
             stop_time: config.stop_time,
-            fits: true,
+            misfit: None,
+            told: None,
+            runs: 0,
+            runs_before: 0,
+            declined: None,
             grant: stored.grant,
             keeps_grant: ours,
             still_held: None,
             standby: stored.standby,
-            // What ran by the word of an earlier life may still run.
-            running: ours,
+            // What ran by the word of an earlier life may still run, or be stopping. Where it is promised to another one, all
+            // had stopped before.
+            running: ours || (stored.grant > 0 && stored.promise.is_none()),
             wanted: ours,
             lost: Reason::Reacquire,
-            released_stopped: false,
+            released: None,
             next_try: None,
             granting: false,
             failed_elections: 0,
@@ -165,7 +192,7 @@ impl Ticket {
         StoredTicket {
             term: self.reserved.max(self.vote.map_or(0, |(term, _)| term)),
             vote: self.vote,
-            promise: self.promise.map(|promise| (promise.term.min(self.reserved_of(promise)), promise.leader)),
+            promise: self.promise.map(|promise| (block_of(promise.term), promise.leader)),
             revoked: self.known == Leader::Nobody,
             grant: self.grant,
             standby: self.standby,
@@ -175,11 +202,6 @@ impl Ticket {
                 .map(|(name, attribute)| (name.clone(), attribute.value.clone()))
                 .collect(),
         }
-    }
-
-    /// Renewals raise the term of a promise; what is on disk stays, so that a renewal writes nothing.
-    pub(super) fn reserved_of(&self, promise: Promise) -> u32 {
-        promise.term - promise.term % TERMS
     }
 
     pub(super) fn is_manual(&self) -> bool {
@@ -268,7 +290,7 @@ impl Ticket {
     }
 
     pub(super) fn tell_not_held(&mut self, context: &mut Context) {
-        (self.keeps_grant, self.still_held) = (false, None);
+        (self.keeps_grant, self.still_held, self.told) = (false, None, None);
         let (ticket, revoked) = (self.config.name.clone(), self.known == Leader::Nobody);
         let word = Word::NotHeld { owner: self.known, revoked, grant: self.grant };
         context.outs.push(Out::Effect(Effect::Ticket { ticket, word }));
@@ -327,13 +349,12 @@ impl Ticket {
         let before = self.promise.filter(|promise| promise.leader == leader);
         let until = before.map_or(until, |promise| promise.until.max(until));
         let term = before.map_or(term, |promise| promise.term.max(term));
-        let is_new = before.is_none_or(|promise| self.reserved_of(promise) != term - term % TERMS);
+        let is_new = before.is_none_or(|promise| block_of(promise.term) != block_of(term));
         self.promise = Some(Promise { leader, term, until });
         if is_new || self.known != Leader::Site(leader) {
             self.known = Leader::Site(leader);
             context.outs.push(Out::Persist);
             if leader != context.config.local {
-                self.granting = false;
                 let text = format!("held by {}", context.name(leader));
                 self.event(context, Severity::Info, text);
                 self.tell_not_held(context);
@@ -341,6 +362,23 @@ impl Ticket {
         }
         self.wanted = true;
         self.next_try = None;
+        if leader != context.config.local {
+            self.end_grant(Outcome::Overgrant);
+        }
+    }
+
+    /// A grant of an administrator has come to an end.
+    pub(super) fn end_grant(&mut self, outcome: Outcome) {
+        if self.granting {
+            (self.granting, self.immediate) = (false, false);
+            self.outcomes.push((Command::Grant, outcome));
+        }
+    }
+
+    /// True where another site must wait, whatever this one has promised: what ran here may still run, or be stopping.
+    /// A site that promises, or answers a heartbeat, says by it that nothing runs.
+    fn may_run_beside(&self, from: SiteId, context: &Context) -> bool {
+        self.running && from != context.config.local
     }
 
     pub(super) fn on_heartbeat(&mut self, context: &mut Context, from: SiteId, body: &TicketBody, command: Command) {
@@ -350,6 +388,10 @@ impl Ticket {
         }
         if self.is_manual() {
             self.manual_heartbeat(context, from, body, command);
+            return;
+        }
+        if self.may_run_beside(from, context) {
+            self.reject(context, from, command, Outcome::TermStillValid);
             return;
         }
         if let Role::Leading(leading) = &self.role {
@@ -369,10 +411,7 @@ impl Ticket {
             self.reject(context, from, command, Outcome::TermOutdated);
             return;
         }
-        if !matches!(self.role, Role::Idle) {
-            self.role = Role::Idle;
-            self.outcomes.push(Outcome::SyncFail);
-        }
+        self.role = Role::Idle;
         self.term = self.term.max(body.term);
         self.farewell = None;
         let until = now + self.lease_of(context, from, body.valid_for);
@@ -392,7 +431,8 @@ impl Ticket {
         if self.known == Leader::Nobody && matches!(reason, Reason::TicketLost | Reason::StepDown | Reason::Reacquire) {
             return self.reject(context, from, request, Outcome::YouOutdated);
         }
-        if self.promised(now).is_some_and(|promise| promise.leader != from) || matches!(self.role, Role::Leading(_)) {
+        let promised = self.promised(now).is_some_and(|promise| promise.leader != from);
+        if promised || self.may_run_beside(from, context) || matches!(self.role, Role::Leading(_)) {
             return self.reject(context, from, request, Outcome::TermStillValid);
         }
         if body.term < self.term {
@@ -404,7 +444,7 @@ impl Ticket {
                 self.vote = Some((body.term, from));
                 self.term = body.term;
                 context.outs.push(Out::Persist);
-                if !matches!(self.role, Role::Idle) {
+                if matches!(self.role, Role::Candidate { .. }) {
                     // Another one is ahead; it gets the time to win.
                     self.role = Role::Idle;
                 }
@@ -436,7 +476,8 @@ impl Ticket {
             return;
         }
         answered.insert(from);
-        let safe = !matches!(reason, Reason::TicketLost | Reason::Reacquire);
+        // A grant of an administrator waits for the longest lease that may have been forgotten.
+        let safe = *reason == Reason::Admin;
         let counts = safe || !(forgetful || doubted.contains(&from));
         if body.leader == Leader::Site(local) && counts {
             votes.insert(from);
@@ -496,10 +537,11 @@ impl Ticket {
         if self.promise.is_some_and(|promise| body.term < promise.term && promise.leader != holder) {
             return;
         }
-        if !matches!(self.role, Role::Idle) {
-            self.role = Role::Idle;
-            self.outcomes.push(Outcome::Overgrant);
+        // A promise says that nothing runs here.
+        if self.may_run_beside(holder, context) {
+            return;
         }
+        self.role = Role::Idle;
         // What others know of a lease is not longer than the lease: only the sender's rounding and the clocks are allowed for.
         let wire = context.at_most(body.valid_for);
         let lease = if wire > self.expire() * 20 {
@@ -522,7 +564,8 @@ impl Ticket {
         self.known = Leader::Unknown;
         self.wanted = true;
         self.lost = Reason::StepDown;
-        self.released_stopped = context.is_durable(from);
+        let at = context.now.monotonic;
+        self.released = context.is_durable(from).then_some(Release { term: body.term, at });
         self.next_try = None;
         context.outs.push(Out::Persist);
         self.tell_not_held(context);
@@ -548,7 +591,7 @@ impl Ticket {
         self.role = Role::Idle;
         self.promise = None;
         self.known = Leader::Nobody;
-        self.granting = false;
+        self.end_grant(Outcome::SyncFail);
         self.wanted = false;
         self.next_try = None;
         context.outs.push(Out::Persist);
@@ -600,42 +643,106 @@ impl Ticket {
 
     // What the site says.
 
-    pub(super) fn able(&mut self, context: &mut Context, able: bool) {
+    pub(super) fn able(&mut self, context: &mut Context, able: Result<(), String>) {
+        let reason = able.as_ref().err().cloned();
         self.able = Some(able);
-        if !able && matches!(self.role, Role::Leading(_)) {
-            self.event(context, Severity::Warning, "cannot be served here any longer, giving it up");
+        let Some(reason) = reason else { return };
+        if matches!(self.role, Role::Leading(_)) {
+            self.event(context, Severity::Warning, format!("cannot be served here any longer, giving it up: {reason}"));
             self.give_up(context, false);
+        } else {
+            self.take_no_more(context);
         }
     }
 
+    /// What is not held here is not taken either.
+    fn take_no_more(&mut self, context: &mut Context) {
+        if self.granting {
+            let why = self.obstacle().unwrap_or_default();
+            self.event(context, Severity::Warning, format!("not granted here: {why}"));
+        }
+        self.role = Role::Idle;
+        self.end_grant(Outcome::HandlerFailed);
+    }
+
     pub(super) fn is_able(&self) -> bool {
-        self.able == Some(true) && self.fits
+        self.able == Some(Ok(())) && self.misfit.is_none() && self.knows_stop_time()
     }
 
     /// What was held goes on until the site says that it cannot.
     pub(super) fn may_go_on(&self) -> bool {
-        self.able != Some(false)
+        !matches!(self.able, Some(Err(_))) && self.knows_stop_time()
     }
 
-    pub(super) fn stop_time(&mut self, context: &mut Context, stop_time: Duration) {
-        self.stop_time = stop_time;
-        let usable = super::leading::usable(&self.config, stop_time);
-        let fits = self.is_manual() || usable >= self.config.timeout * 2;
-        if self.fits && !fits {
-            let (stop, wait) = (stop_time.as_secs(), self.config.acquire_after.as_secs());
-            let text = format!(
-                "not taken here: stopping what depends on it may take {stop} s, and the others wait for {wait} s of it \
-                 only, which leaves too little of the lease; make acquire-after or expire longer, or the timeouts of the \
-                 stops shorter"
-            );
-            self.event(context, Severity::Error, text);
+    /// No lease can be counted before.
+    fn knows_stop_time(&self) -> bool {
+        self.is_manual() || self.stop_time.is_some()
+    }
+
+    /// Why this site would not take the ticket; none if it would.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        let words = |text: &str| Some(text.to_owned());
+        match &self.able {
+            Some(Err(reason)) => return Some(reason.clone()),
+            None => return words("it is not known yet whether this site can run what depends on it"),
+            Some(Ok(())) => {}
         }
-        self.fits = fits;
+        if self.misfit.is_some() {
+            self.misfit.clone()
+        } else if !self.knows_stop_time() {
+            words("it is not known yet how long stopping what depends on it may take")
+        } else if self.running && !matches!(self.role, Role::Leading(_)) {
+            words("what ran by an earlier grant has not stopped")
+        } else if let Some(reason) = &self.declined {
+            Some(format!("the handler did not agree: {reason}"))
+        } else if !fulfilled(&self.config.prerequisites, When::Auto, &self.attributes) {
+            words("an attribute is not what attr-prereq asks for")
+        } else {
+            None
+        }
+    }
+
+    /// Stopping may take that long from now on. A lease that is held counts by the longer of two bounds: a longer one is said
+    /// to the nodes only with an end that allows for it, and an end that allows for a shorter one only after it.
+    pub(super) fn stop_time(&mut self, context: &mut Context, stop_time: Duration) {
+        let usable = super::leading::usable(&self.config, stop_time);
+        if !self.is_manual() && usable < self.config.timeout * 2 {
+            return self.does_not_fit(context, stop_time);
+        }
+        self.misfit = None;
+        let before = self.stop_time.replace(stop_time);
+        let Some(before) = before.filter(|before| *before != stop_time) else { return };
+        let Role::Leading(leading) = &self.role else { return };
+        if self.is_manual() || leading.giving_up.is_some() {
+        } else if stop_time > before {
+            self.new_round(context);
+        } else if let (Some((end, _)), true) = (self.told, leading.committed) {
+            self.say_held(context, Some(end));
+        }
+    }
+
+    /// Where it is held, it is held on by the bound before, of which the nodes make sure.
+    fn does_not_fit(&mut self, context: &mut Context, stop_time: Duration) {
+        let (stop, wait) = (stop_time.as_secs(), self.config.acquire_after.as_secs());
+        let text = format!(
+            "stopping what depends on it may take {stop} s, and the others wait for {wait} s of it only, which leaves too \
+             little of the lease; make acquire-after or expire longer, or the timeouts of the stops shorter"
+        );
+        if self.misfit.is_none() {
+            self.event(context, Severity::Error, format!("not taken here: {text}"));
+        }
+        self.misfit = Some(text);
+        if !matches!(self.role, Role::Leading(_)) {
+            self.take_no_more(context);
+        }
     }
 
     pub(super) fn known_lease(&mut self, grant: u32, until: Instant) {
         if self.keeps_grant && self.grant == grant && !self.is_manual() {
             self.still_held = self.still_held.max(Some(until));
+            // Which bound they know is not said: any may be longer.
+            let end = self.told.map_or(until, |(end, _)| end.max(until));
+            self.told = Some((end, self.told.map_or(Duration::ZERO, |(_, bound)| bound)));
         }
     }
 
@@ -647,12 +754,20 @@ impl Ticket {
     /// Which grant this is: the one that was never taken back, or a new one.
     pub(super) fn number_grant(&mut self, reason: Reason) {
         if !(self.keeps_grant && reason == Reason::Reacquire) {
-            (self.grant, self.still_held) = (self.term, None);
+            (self.grant, self.still_held, self.told) = (self.term, None, None);
         }
         self.keeps_grant = true;
+        self.runs_before = self.runs;
     }
 
     pub(super) fn stopped(&mut self, context: &mut Context) {
+        if let Role::Leading(leading) = &self.role
+            && leading.committed
+            && leading.giving_up.is_none()
+        {
+            // That was an earlier grant: the nodes have yet to hear of this one.
+            return;
+        }
         self.running = false;
         let Role::Leading(leading) = &self.role else { return };
         let Some(revoke) = leading.giving_up else { return };
@@ -664,12 +779,13 @@ impl Ticket {
         self.immediate = false;
         if revoke {
             self.revoked(context);
-            self.outcomes.push(Outcome::Success);
+            self.outcomes.push((Command::Revoke, Outcome::Success));
         } else {
+            self.end_grant(Outcome::HandlerFailed);
             self.known = Leader::Unknown;
             self.wanted = true;
             self.lost = Reason::StepDown;
-            self.released_stopped = true;
+            self.released = Some(Release { term, at: context.now.monotonic });
             // The others first.
             self.next_try = Some(context.now.monotonic + self.config.renewal);
             context.outs.push(Out::Persist);
@@ -681,7 +797,7 @@ impl Ticket {
         self.say_farewell(context, message);
     }
 
-    // Time.
+    // What is shown.
 
     pub(super) fn listed(&self, context: &Context) -> text::Ticket {
         let (now, calendar) = (context.now.monotonic, context.now.calendar);

@@ -69,6 +69,7 @@ impl World {
         self.tell(index, Input::Timer);
         if index < 2 {
             self.tell(index, Input::Able { ticket: "T".into(), able: Ok(()) });
+            self.tell(index, Input::StopTime { ticket: "T".into(), stop_time: Duration::from_secs(1) });
         }
     }
 
@@ -166,7 +167,7 @@ fn a_new_speaker_goes_on_with_the_same_grant() {
     world.begin(0);
     world.run(4000);
     assert_eq!(world.holdings(0), [(word.generation, true)]);
-    // Without knowing of a lease it is a new grant, and what ran by the old one is stopped first.
+    // Where no majority follows, the lease ends; a grant after that is another one, once all of this one is stopped.
     world.run(1000);
     world.dead = vec![1, 2];
     world.run(30_000);
@@ -224,4 +225,59 @@ fn an_attribute_and_a_standby_are_told_to_the_cluster() {
     assert_eq!((word.attributes.get("state").map(String::as_str), word.standby), (Some("ACTIVE"), true));
     assert!(matches!(word.holding, Holding::Held { .. }));
     assert!(world.replies.iter().all(|(_, reply)| matches!(reply, Reply::Done(_))), "{:?}", world.replies);
+}
+
+#[test]
+fn what_a_site_cannot_do_is_told_with_its_reason() {
+    let mut world = World::new();
+    world.tell(0, Input::Able { ticket: "T".into(), able: Err("no node has the data".into()) });
+    world.grant(0, 1);
+    let Some((1, Reply::Refused(Refusal::Declined { reason, .. }))) = world.replies.last() else {
+        panic!("{:?}", world.replies)
+    };
+    assert_eq!(reason, "no node has the data");
+    world.ask(0, 2, Request::Status);
+    let Some((2, Reply::Done(Did::Status(status)))) = world.replies.last() else { panic!("{:?}", world.replies) };
+    let told = status.explain("T").unwrap();
+    assert!(told.contains("10.0.0.1 could not take it: no node has the data."), "{told}");
+}
+
+#[test]
+fn an_attribute_that_cannot_be_is_refused_with_words() {
+    let mut world = World::new();
+    let site = BoothSetup::member_id(address(0));
+    let mut refused = |name: &str, value: &str| {
+        let (name, value) = (name.to_owned(), Some(value.to_owned()));
+        world.ask(0, 1, Request::Attribute { ticket: "T".into(), site, name, value });
+        match world.replies.last() {
+            Some((1, Reply::Refused(refusal))) => refusal.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(refused("granted", "true"), Refusal::AttributeName(_)));
+    assert!(matches!(refused("owner", "1"), Refusal::AttributeName(_)));
+    assert!(matches!(refused("a b", "1"), Refusal::AttributeName(_)));
+    assert!(matches!(refused("a", "1\n2"), Refusal::GivenUp(_)));
+    assert_eq!(refused("", "1"), Refusal::AttributeSize);
+    assert_eq!(refused("a", &"x".repeat(MAX_VALUE + 1)), Refusal::AttributeSize);
+}
+
+#[test]
+fn a_new_bound_of_stopping_is_one_word_with_its_end() {
+    let mut world = World::new();
+    world.grant(0, 1);
+    world.words.clear();
+    world.tell(0, Input::StopTime { ticket: "T".into(), stop_time: Duration::from_secs(3) });
+    let told = |world: &World| {
+        let of_it = world.words.iter().filter_map(|(of, word)| match word.holding {
+            Holding::Held { until, stop_time } if *of == 0 => Some((until.unwrap(), stop_time)),
+            _ => None,
+        });
+        of_it.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world), [], "the end that the nodes know does not allow for it");
+    world.run(6000);
+    let [(until, stop_time)] = told(&world)[..] else { panic!("{:?}", world.words) };
+    assert_eq!(stop_time, Duration::from_secs(3));
+    assert!(until + stop_time <= world.now.monotonic + Duration::from_secs(10));
 }

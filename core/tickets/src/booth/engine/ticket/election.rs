@@ -44,30 +44,40 @@ impl Ticket {
         if self.config.handler.is_empty() || reason == Reason::Reacquire {
             self.agreed(context, reason);
         } else {
-            self.role = Role::Checking { reason };
-            self.run_handler(context, None);
+            let run = self.run_handler(context, None);
+            self.role = Role::Checking { reason, run };
         }
     }
 
-    pub(in super::super) fn run_handler(&self, context: &mut Context, expires: Option<i64>) {
-        context.outs.push(Out::Effect(Effect::RunHandler { ticket: self.config.name.clone(), expires }));
+    /// Has the handler run; gives the number of the run.
+    pub(in super::super) fn run_handler(&mut self, context: &mut Context, expires: Option<i64>) -> u64 {
+        self.runs += 1;
+        let (ticket, run) = (self.config.name.clone(), self.runs);
+        context.outs.push(Out::Effect(Effect::RunHandler { ticket, run, expires }));
+        run
     }
 
-    pub(in super::super) fn handler_ended(&mut self, context: &mut Context, agrees: bool) {
-        match &self.role {
-            Role::Checking { reason } if agrees => {
+    /// What ran before the question, or before this lead, answers neither.
+    pub(in super::super) fn handler_ended(&mut self, context: &mut Context, run: u64, result: Result<(), String>) {
+        match (&self.role, result) {
+            (Role::Checking { reason, run: asked }, result) if *asked == run => {
                 let reason = *reason;
-                self.agreed(context, reason);
+                self.declined = result.err();
+                match &self.declined {
+                    None => self.agreed(context, reason),
+                    Some(why) => {
+                        let text = format!("the handler did not agree: {why}");
+                        self.event(context, Severity::Warning, text);
+                        self.role = Role::Idle;
+                        self.end_grant(Outcome::HandlerFailed);
+                        self.next_try = Some(context.now.monotonic + self.config.renewal);
+                    }
+                }
             }
-            Role::Checking { .. } => {
-                self.event(context, Severity::Warning, "the handler did not agree");
-                self.role = Role::Idle;
-                self.granting = false;
-                self.outcomes.push(Outcome::HandlerFailed);
-                self.next_try = Some(context.now.monotonic + self.config.renewal);
-            }
-            Role::Leading(_) if !agrees => {
-                self.event(context, Severity::Warning, "the handler did not agree, giving the ticket up");
+            (Role::Leading(_), Err(why)) if run > self.runs_before => {
+                let text = format!("the handler did not agree, giving the ticket up: {why}");
+                self.event(context, Severity::Warning, text);
+                self.declined = Some(why);
                 self.give_up(context, false);
             }
             _ => {}
@@ -81,7 +91,7 @@ impl Ticket {
         }
         // Before a takeover, members that do not keep their promises are asked whether they remember.
         let doubtful = |peer: &&super::super::Peer| match reason {
-            Reason::TicketLost | Reason::Reacquire => !context.is_durable(peer.id),
+            Reason::TicketLost | Reason::StepDown | Reason::Reacquire => !context.is_durable(peer.id),
             _ => self.is_manual() && peer.kind == Kind::Site,
         };
         let silent: Members = context.others().filter(doubtful).map(|peer| peer.id).collect();
@@ -121,13 +131,11 @@ impl Ticket {
         self.failed_elections += 1;
         if reason == Reason::Admin && self.failed_elections > self.config.retries {
             self.event(context, Severity::Error, "no majority for the grant");
-            self.granting = false;
-            self.immediate = false;
-            self.outcomes.push(Outcome::SyncFail);
+            self.end_grant(Outcome::SyncFail);
             return;
         }
         if reason == Reason::Admin {
-            self.outcomes.push(Outcome::More);
+            self.outcomes.push((Command::Grant, Outcome::More));
         } else {
             self.lost = reason;
         }
@@ -138,7 +146,7 @@ impl Ticket {
     pub(in super::super) fn win(&mut self, context: &mut Context, reason: Reason) {
         let (now, local) = (context.now.monotonic, context.config.local);
         self.farewell = None;
-        let commit_at = now + self.commit_delay(reason);
+        let commit_at = now + self.commit_delay(reason, now);
         self.role = Role::Leading(Leading::new(reason, commit_at, now));
         // The promise to itself: whatever comes, it is on disk before the first heartbeat.
         self.promise = None;

@@ -1,8 +1,9 @@
 //! What time brings: the end of waiting, of leases, of promises.
 
 use super::super::{Context, Members, Out};
-use super::{Role, Ticket};
+use super::{Release, Role, Ticket};
 use crate::booth::wire::{Leader, Outcome, Reason};
+use crate::drift;
 use hakudo_base::{Instant, Severity};
 
 impl Ticket {
@@ -19,7 +20,7 @@ impl Ticket {
                     self.lead_manually(context, Reason::Admin);
                 } else {
                     self.role = Role::Idle;
-                    self.outcomes.push(if all { Outcome::Overgrant } else { Outcome::SyncFail });
+                    self.end_grant(if all { Outcome::Overgrant } else { Outcome::SyncFail });
                 }
             }
             Role::Candidate { until, .. } if now >= *until => self.election_failed(context),
@@ -57,7 +58,8 @@ impl Ticket {
                     self.next_try = None;
                     self.stand(context, Reason::Admin, Members::new());
                 } else {
-                    self.acquire(context, self.lost);
+                    let reason = self.lost_for(now);
+                    self.acquire(context, reason);
                 }
             }
             Some(_) => {}
@@ -68,7 +70,7 @@ impl Ticket {
     pub(in super::super) fn lost_by(&mut self, context: &mut Context, reason: Reason) {
         self.known = Leader::Unknown;
         self.lost = reason;
-        self.released_stopped = false;
+        self.released = None;
         self.next_try = None;
         self.wanted = true;
         self.tell_not_held(context);
@@ -110,5 +112,16 @@ impl Ticket {
         farewell.into_iter().chain(role).min()
     }
 
-    // What is shown.
+    /// Why it is free, now. A release says so of the moment: who gave it up may have taken it again, and lost it since.
+    fn lost_for(&mut self, now: Instant) -> Reason {
+        if self.lost == Reason::StepDown && self.released.is_none_or(|release| !self.is_fresh(release, now)) {
+            (self.lost, self.released) = (Reason::TicketLost, None);
+        }
+        self.lost
+    }
+
+    /// Whoever took the ticket after that release would still have its first lease.
+    pub(in super::super) fn is_fresh(&self, release: Release, now: Instant) -> bool {
+        now < release.at + drift::shorten(self.expire())
+    }
 }
