@@ -20,6 +20,10 @@
 //! - **A restarted boothd has forgotten its promises**, and says so by asking for the state. Until they have run out, its
 //!   answers do not count towards a takeover.
 //! - **A ticket is given up only after the stop**: on revocation, and when the site can no longer run what depends on it.
+//! - **Who may still run something neither votes nor follows**: a site that promises, or answers a heartbeat, says by it that
+//!   nothing runs there by an earlier grant. Others that have a majority without it wait for the longest time instead.
+//! - **No lease is counted before the time to stop is known**, and a longer time is told to the nodes only with an end that
+//!   allows for it.
 //!
 //! What no member can mend: a boothd that holds a ticket enforces nothing if it hangs, and one that is sent an old heartbeat
 //! late follows it. Groups of hakudo members only have no reason for this protocol.
