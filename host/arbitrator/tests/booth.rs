@@ -9,7 +9,7 @@ use hakudo_tickets::Protocol;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -83,6 +83,9 @@ fn heard(bytes: &[u8]) -> Said {
     Said { command: at(28), request: at(32), result: at(44), leader: word(112), term: word(116), valid: word(120) }
 }
 
+/// What does not come within this time does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A stand-in for the boothd of a site.
 struct Site {
     address: Ipv4Addr,
@@ -92,11 +95,11 @@ struct Site {
 }
 
 impl Site {
-    fn new(last: u8, arbitrator: Ipv4Addr, port: u16) -> Self {
+    fn new(last: u8, arbitrator: Ipv4Addr, port: u16) -> std::io::Result<Self> {
         let address = Ipv4Addr::new(127, 0, 7, last);
-        let socket = UdpSocket::bind((address, port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        Self { address, socket, arbitrator: (arbitrator, port).into(), sent: 0 }
+        let socket = UdpSocket::bind((address, port))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { address, socket, arbitrator: (arbitrator, port).into(), sent: 0 })
     }
 
     fn id(&self) -> u32 {
@@ -116,25 +119,55 @@ impl Site {
         bytes
     }
 
-    fn receive(&self) -> Option<Said> {
+    /// The next message.
+    fn receive(&self) -> Said {
         let mut bytes = [0; 2048];
-        let length = self.socket.recv(&mut bytes).ok()?;
-        Some(heard(&bytes[..length]))
+        let length = self.socket.recv(&mut bytes).expect("nothing comes");
+        heard(&bytes[..length])
     }
 
-    /// What the arbitrator answers; its own questions are answered as a boothd that knows nothing does.
-    fn ask(&mut self, said: Said) -> Option<Said> {
-        while self.receive().is_some() {}
+    /// What the arbitrator answers to this: its own questions, and answers to what was said before, are passed over.
+    fn ask(&mut self, said: Said) -> Said {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.recv(&mut [0; 2048]).is_ok() {}
+        self.socket.set_nonblocking(false).unwrap();
         self.send(said);
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(5) {
-            match self.receive() {
-                Some(answer) if answer.request == said.command => return Some(answer),
-                Some(_) => {}
-                None => return None,
+        loop {
+            let answer = self.receive();
+            if answer.request == said.command {
+                return answer;
             }
         }
-        None
+    }
+}
+
+/// The sites, and the port that all of them have: that of the arbitrator is free when this is given back.
+fn sites(arbitrator: Ipv4Addr) -> (Site, Site, u16) {
+    for _ in 0..50 {
+        let datagrams = UdpSocket::bind((arbitrator, 0)).unwrap();
+        let port = datagrams.local_addr().unwrap().port();
+        // Datagrams and clients come to the same port.
+        let clients = TcpListener::bind((arbitrator, port));
+        if let (Ok(_), Ok(a), Ok(b)) = (clients, Site::new(1, arbitrator, port), Site::new(2, arbitrator, port)) {
+            return (a, b, port);
+        }
+    }
+    panic!("no port is free at all addresses");
+}
+
+/// It ends with the test, however that ends.
+struct Process(std::process::Child);
+
+impl Process {
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -198,57 +231,60 @@ fn wait_until_it_listens(arbitrator: SocketAddr) {
 #[test]
 fn two_boothds_are_served_and_a_promise_outlives_the_process() {
     let folder = folder("booth");
-    let port = UdpSocket::bind("127.0.7.3:0").unwrap().local_addr().unwrap().port();
     let arbitrator = Ipv4Addr::new(127, 0, 7, 3);
-    let (mut a, mut b) = (Site::new(1, arbitrator, port), Site::new(2, arbitrator, port));
+    let (mut a, mut b, port) = sites(arbitrator);
     let address = SocketAddr::from((arbitrator, port));
     // A process of its own, so that it can be ended.
     let program = std::env::current_exe().unwrap();
     let start = || {
-        std::process::Command::new(&program)
-            .args(["--exact", "serves", "--nocapture"])
-            .env("HAKUDO_TEST_ARBITRATOR", format!("{}\n{port}", folder.display()))
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap()
+        let mut command = std::process::Command::new(&program);
+        command.args(["--exact", "serves", "--nocapture"]).stdout(std::process::Stdio::null());
+        command.env("HAKUDO_TEST_ARBITRATOR", format!("{}\n{port}", folder.display()));
+        Process(command.spawn().unwrap())
     };
     let mut process = start();
     wait_until_it_listens(address);
     assert_eq!(list(address), "ticket: T, leader: NONE\n");
 
     let (of_a, of_b) = (a.id(), b.id());
-    let vote = a.ask(say(b"RVot", of_a, 1, 0)).unwrap();
+    let vote = a.ask(say(b"RVot", of_a, 1, 0));
     assert_eq!((vote.command, vote.leader, vote.term), (*b"VtFr", of_a, 1));
     // Milliseconds, because the file has a time that is no whole second.
     let heartbeat = say(b"HrtB", of_a, 1, 5000);
-    let ack = a.ask(heartbeat).unwrap();
+    let ack = a.ask(heartbeat);
     assert_eq!((ack.command, ack.leader, ack.term, ack.result), (*b"Ack.", of_a, 1, [0; 4]));
-    assert_eq!(a.ask(say(b"UpdE", of_a, 1, 5000)).unwrap().command, *b"Ack.");
+    assert_eq!(a.ask(say(b"UpdE", of_a, 1, 5000)).command, *b"Ack.");
     assert!(list(address).starts_with("ticket: T, leader: 127.0.7.1, expires: 20"), "{}", list(address));
-    let refused = b.ask(say(b"RVot", of_b, 2, 0)).unwrap();
+    let refused = b.ask(say(b"RVot", of_b, 2, 0));
     assert_eq!((refused.command, refused.result, refused.leader), (*b"RJC!", *b"TVld", of_a));
 
     // What was sent once is not taken twice, and what has another key is not taken at all.
     let sent = a.send(say(b"HrtB", of_a, 1, 5000));
-    assert!(a.receive().is_some());
+    while a.receive().request != *b"HrtB" {}
     a.socket.send_to(&sent, a.arbitrator).unwrap();
-    assert_eq!(a.receive(), None, "a replay is answered");
     let mut forged = sent;
     forged[119] ^= 1;
     a.socket.send_to(&forged, a.arbitrator).unwrap();
-    assert_eq!(a.receive(), None, "a forgery is answered");
+    // They are taken in order: the first answer after that is to the question that follows.
+    a.send(say(b"Stat", of_a, 1, 0));
+    loop {
+        let answer = a.receive();
+        assert_ne!(answer.request, *b"HrtB", "a replay, or a forgery, is answered");
+        if answer.request == *b"Stat" {
+            break;
+        }
+    }
 
     // It is killed and comes back: the promise to the first site counts from now on.
-    process.kill().unwrap();
-    process.wait().unwrap();
+    process.end();
     let mut process = start();
     wait_until_it_listens(address);
     let again = Instant::now();
-    let refused = b.ask(say(b"RVot", of_b, 2, 0)).unwrap();
+    let refused = b.ask(say(b"RVot", of_b, 2, 0));
     assert_eq!((refused.command, refused.result), (*b"RJC!", *b"TVld"), "the promise is forgotten");
     // The first one is silent, and one day the second gets its vote: not before the lease is over.
     let elected = loop {
-        let answer = b.ask(say(b"RVot", of_b, 3, 0)).unwrap();
+        let answer = b.ask(say(b"RVot", of_b, 3, 0));
         if answer.command == *b"VtFr" {
             break answer;
         }
@@ -257,11 +293,10 @@ fn two_boothds_are_served_and_a_promise_outlives_the_process() {
     };
     assert_eq!(elected.leader, of_b);
     assert!(again.elapsed() >= Duration::from_secs(5), "{:?}", again.elapsed());
-    let ack = b.ask(say(b"HrtB", of_b, 3, 5000)).unwrap();
+    let ack = b.ask(say(b"HrtB", of_b, 3, 5000));
     assert_eq!((ack.command, ack.leader), (*b"Ack.", of_b));
     assert!(list(address).starts_with("ticket: T, leader: 127.0.7.2, "), "{}", list(address));
-    process.kill().unwrap();
-    process.wait().unwrap();
+    process.end();
     std::fs::remove_dir_all(folder).unwrap();
 }
 
