@@ -62,17 +62,24 @@ impl Shape<'_> {
     fn recognise(&self, text: &[u8], start: usize, values: &mut Vec<(usize, usize)>) -> Option<usize> {
         values.clear();
         let mut at = start;
-        for in_front in &self.in_front {
+        for (in_front, before) in self.in_front.iter().zip(&self.attributes) {
             at = behind_same(text, at, in_front)?;
-            let quote = *in_front.last()?;
-            let end = at + text.get(at..)?.iter().position(|byte| *byte == quote || !is_plain(*byte))?;
-            if text[end] != quote {
-                return None;
-            }
+            let end = self.end_of_value(text, at, *in_front.last()?, &before.value)?;
             values.push((at, end));
             at = end;
         }
         behind_same(text, at, self.behind)
+    }
+
+    /// Where the plain value ends that begins at a place. Mostly it is the one that the tag `before` had.
+    fn end_of_value(&self, text: &[u8], at: usize, quote: u8, before: &str) -> Option<usize> {
+        if let Some(end) = behind_same(text, at, before.as_bytes())
+            && text.get(end) == Some(&quote)
+        {
+            return Some(end);
+        }
+        let end = at + text.get(at..)?.iter().position(|byte| *byte == quote || !is_plain(*byte))?;
+        (text[end] == quote).then_some(end)
     }
 }
 
