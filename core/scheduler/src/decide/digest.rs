@@ -3,7 +3,7 @@
 use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::read::attributes::RuleInput;
-use crate::read::history::{Entry, EntryPlace};
+use crate::read::history::EntryPlace;
 use crate::values;
 use md5::{Digest as _, Md5};
 use std::collections::BTreeMap;
@@ -36,8 +36,8 @@ impl DigestState {
 pub(crate) struct KnownDigests {
     all: String,
     restart: Option<String>,
-    /// Without private parameters.
-    open: Option<String>,
+    /// That first entry.
+    first: EntryPlace,
     /// How the last comparison ended.
     state: DigestState,
 }
@@ -134,29 +134,21 @@ impl Planner {
         let (all, has_own) = self.digest_parameters(resource, node, &entry.task, entry.interval_ms);
         let restart = entry.restart_digest.is_some().then(|| {
             let wanted: Option<Vec<&str>> = entry.attribute("op-force-restart").map(|names| names.split(' ').collect());
-            let relevant: Parameters = all
-                .iter()
-                .filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(&name.as_str())))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            digest(&relevant)
+            digest(all.iter().filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(&name.as_str()))))
         });
         let needs_restart = has_own && entry.interval_ms == 0;
         KnownDigests {
             all: digest(&all),
             restart,
-            open: self.for_inspection().then(|| self.digest_without_secrets(resource, node, &entry, all)),
+            first: place,
             state: if needs_restart { DigestState::Restart } else { DigestState::Match },
         }
     }
 
-    fn digest_without_secrets(
-        &mut self,
-        resource: ResourceId,
-        node: NodeIndex,
-        entry: &Entry,
-        mut open: Parameters,
-    ) -> String {
+    /// The digest of today's parameters without those that a history entry names as private.
+    fn digest_without_secrets(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> String {
+        let entry = self.entry(place).clone();
+        let (mut open, _) = self.digest_parameters(resource, node, &entry.task, entry.interval_ms);
         let private: Vec<&str> = entry.attribute("op-secure-params").unwrap_or_default().split(' ').collect();
         let version = entry.attribute("crm_feature_set").map(str::to_owned).or_else(|| self.feature_set.clone());
         let older = version.is_some_and(|set| values::compare_versions(&set, "3.16.0").is_lt());
@@ -171,11 +163,12 @@ impl Planner {
 
     /// Whether nothing but private parameters differs from those of a history entry; only the digest without them
     /// is meaningful where a configuration was stored without its secrets.
-    pub(crate) fn matches_without_secrets(&self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
+    pub(crate) fn matches_without_secrets(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace) -> bool {
         let entry = self.entry(place);
+        let Some(recorded) = entry.attribute("op-secure-digest").map(str::to_owned) else { return false };
         let known = self.digests.get(&(resource, node, entry.task.clone(), entry.interval_ms));
-        let open = known.and_then(|known| known.open.as_deref());
-        open.is_some() && open == entry.attribute("op-secure-digest")
+        let first = known.map(|known| known.first);
+        first.is_some_and(|first| self.digest_without_secrets(resource, node, first) == recorded)
     }
 
     /// Adds the digests of the devices that unfence to a fencing; true where one changed since.
@@ -191,12 +184,10 @@ impl Planner {
             let (parameters, _) = self.digest_parameters(device, node, "stonith-on", 0);
             let older = self.feature_set.as_deref().is_some_and(|set| values::compare_versions(set, "3.16.0").is_lt());
             let private = ["passwd", "password", "user"];
-            let public: Parameters = parameters
+            let public = parameters
                 .iter()
-                .filter(|(name, _)| !(private.contains(&name.as_str()) || older && is_fence_parameter(name)))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            let (full, open) = (format!("{name}{}", digest(&parameters)), format!("{name}{}", digest(&public)));
+                .filter(|(name, _)| !(private.contains(&name.as_str()) || older && is_fence_parameter(name)));
+            let (full, open) = (format!("{name}{}", digest(&parameters)), format!("{name}{}", digest(public)));
             let peer = self.model.node(node);
             if let Some(recorded) = peer.attribute("#digests-all")
                 && !recorded.contains(&full)
@@ -239,7 +230,6 @@ fn is_fence_parameter(name: &str) -> bool {
     ) || rest.find('_').is_some_and(|at| matches!(&rest[at..], "_action" | "_timeout" | "_retries"))
 }
 
-/// The digest that Pacemaker's nodes write into their histories.
 /// Whether an attribute of an action is a parameter of the resource, not a word of the cluster's own.
 fn is_parameter(name: &str) -> bool {
     !name.starts_with("CRM_meta_")
@@ -260,7 +250,8 @@ pub(crate) fn digest_of_action(attributes: &Parameters) -> String {
     digest(&counted)
 }
 
-fn digest(parameters: &Parameters) -> String {
+/// The digest that Pacemaker's nodes write into their histories.
+fn digest<'a>(parameters: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     let mut text = String::from(" <parameters");
     for (name, value) in parameters {
         text.push(' ');
@@ -270,5 +261,6 @@ fn digest(parameters: &Parameters) -> String {
         text.push('"');
     }
     text.push_str("/>\n");
-    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let hexadecimal = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or_default();
+    Md5::digest(text.as_bytes()).iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal).collect()
 }

@@ -4,7 +4,7 @@ use super::attributes::shared_children;
 use crate::model::{NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::values;
-use hakudo_cib::{Document, Element};
+use hakudo_cib::{Attribute, Document, Element};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(crate) struct Entry {
     pub(crate) expected: i32,
     pub(crate) last_change: Option<i64>,
     pub(crate) restart_digest: Option<Arc<str>>,
-    /// It has an id and an operation.
-    pub(crate) named: bool,
+    /// Its id is not empty.
+    has_id: bool,
     /// Its id is that of the last failure, which is kept beside the last results.
     pub(crate) is_last_failure: bool,
 }
@@ -88,42 +88,69 @@ pub(crate) struct EntryPlace {
 }
 
 impl Entry {
-    /// There are as many of these as of everything else together: read in one pass, and text that hardly any other has is left
-    /// in the document.
-    fn read(element: &Arc<Element>) -> Self {
-        let (mut task, mut restart_digest) = (None, None);
-        let (mut has_id, mut is_last_failure) = (false, false);
-        let (mut interval, mut call_id, mut exit_code, mut status, mut last_change) = (None, None, None, None, None);
-        let mut expected = -1;
-        for attribute in element.attributes() {
-            let value = &attribute.value;
-            match &*attribute.name {
-                "id" => (has_id, is_last_failure) = (!value.is_empty(), value.ends_with("_last_failure_0")),
-                "operation" => task = Some(value),
-                "interval" => interval = values::integer(value),
-                "call-id" => call_id = values::integer(value),
-                "rc-code" => exit_code = values::integer(value),
-                "op-status" => status = values::integer(value),
-                "transition-key" => expected = decode_key(value).map_or(-1, |(_, expected, _)| expected),
-                "last-rc-change" => last_change = values::integer(value),
-                "op-restart-digest" => restart_digest = Some(value),
-                _ => {}
+    /// Reads an entry that may say much of what another, `similar` one says. There are as many of these as of everything else
+    /// together: text that the other has too, in the same place, is not read again, and text that hardly any other has is
+    /// left in the document.
+    fn read(element: &Arc<Element>, similar: Option<&Self>) -> Self {
+        let attributes = element.attributes();
+        let similar = similar.filter(|similar| {
+            let names = attributes.iter().zip(similar.element.attributes());
+            attributes.len() == similar.element.attributes().len()
+                && names.into_iter().all(|(attribute, known)| Arc::ptr_eq(&attribute.name, &known.name))
+        });
+        let Some(similar) = similar else {
+            let mut entry = Self::without_text(element);
+            attributes.iter().for_each(|attribute| entry.take(attribute));
+            return entry;
+        };
+        let mut entry = Self { element: Arc::clone(element), ..similar.clone() };
+        for (attribute, known) in attributes.iter().zip(similar.element.attributes()) {
+            if !Arc::ptr_eq(&attribute.value, &known.value) {
+                entry.take(attribute);
             }
         }
-        let small = |number: Option<i64>| number.and_then(|n| i32::try_from(n).ok());
+        entry
+    }
+
+    /// An entry of which nothing was read.
+    fn without_text(element: &Arc<Element>) -> Self {
         Self {
             element: Arc::clone(element),
-            task: task.cloned().unwrap_or_default(),
-            interval_ms: interval.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-            call_id: call_id.unwrap_or(-1),
-            exit_code: small(exit_code),
-            status: small(status),
-            expected,
-            last_change,
-            restart_digest: restart_digest.cloned(),
-            named: has_id && task.is_some_and(|task| !task.is_empty()),
-            is_last_failure,
+            task: Arc::default(),
+            interval_ms: 0,
+            call_id: -1,
+            exit_code: None,
+            status: None,
+            expected: -1,
+            last_change: None,
+            restart_digest: None,
+            has_id: false,
+            is_last_failure: false,
         }
+    }
+
+    /// Takes in what an attribute says.
+    fn take(&mut self, attribute: &Attribute) {
+        let value = &attribute.value;
+        let number = || values::integer(value);
+        let small = || number().and_then(|number| i32::try_from(number).ok());
+        match &*attribute.name {
+            "id" => (self.has_id, self.is_last_failure) = (!value.is_empty(), value.ends_with("_last_failure_0")),
+            "operation" => self.task = Arc::clone(value),
+            "interval" => self.interval_ms = number().and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
+            "call-id" => self.call_id = number().unwrap_or(-1),
+            "rc-code" => self.exit_code = small(),
+            "op-status" => self.status = small(),
+            "transition-key" => self.expected = decode_key(value).map_or(-1, |(_, expected, _)| expected),
+            "last-rc-change" => self.last_change = number(),
+            "op-restart-digest" => self.restart_digest = Some(Arc::clone(value)),
+            _ => {}
+        }
+    }
+
+    /// It has an id and an operation.
+    pub(crate) fn is_named(&self) -> bool {
+        self.has_id && !self.task.is_empty()
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -260,11 +287,14 @@ impl ResourceHistory {
         let agent = AGENT.map(|name| element.shared_attribute(name));
         let known_agent =
             similar.map(|similar| &similar.agent).filter(|known| known.each_ref().map(Option::as_ref) == agent);
+        let known_entries = similar.map_or(&[][..], |similar| &similar.entries);
+        let entries = shared_children(element, "lrm_rsc_op").enumerate();
+        let entries = entries.map(|(at, element)| Entry::read(element, known_entries.get(at))).collect();
         Self {
             element: Arc::clone(element),
             id: known.unwrap_or_else(|| ids.note(id)),
             agent: known_agent.map_or_else(|| Arc::new(agent.map(Option::<&_>::cloned)), Arc::clone),
-            entries: shared_children(element, "lrm_rsc_op").map(Entry::read).collect(),
+            entries,
         }
     }
 

@@ -46,7 +46,7 @@ impl Planner {
     pub(crate) fn take_in(&mut self, resource: ResourceId, node: NodeIndex, place: EntryPlace, reading: &mut Reading) {
         let entries = Arc::clone(&self.histories[place.node].resources[place.resource].entries);
         let entry = &entries[place.entry];
-        if !entry.named {
+        if !entry.is_named() {
             let id = self.resource(resource).id.clone();
             self.problem(&id, "a history entry without id or operation is ignored");
             return;

@@ -525,10 +525,11 @@ impl Planner {
         if !self.model.node(node).online {
             return;
         }
-        let entries: Vec<_> = sorted.iter().map(|e| &self.histories[place].resources[at].entries[*e]).collect();
+        let entries = &self.histories[place].resources[at].entries;
         if entries.iter().all(|entry| entry.interval_ms == 0) {
             return;
         }
+        let entries: Vec<_> = sorted.iter().map(|entry| &entries[*entry]).collect();
         let (start, stop) = active_range(&entries);
         let running: Vec<(Arc<str>, u32)> = (0i64..)
             .zip(&entries)
