@@ -2,7 +2,7 @@
 
 use super::action::{Relation, Task};
 use super::colocation::Colocation;
-use crate::model::{Location, NodeIndex, ResourceId, Role, Score};
+use crate::model::{Location, NodeIndex, Resource, ResourceId, Role, Score};
 use crate::planner::Planner;
 
 impl Planner {
@@ -90,9 +90,12 @@ impl Planner {
     }
 
     pub(crate) fn sort_by_number(&mut self, clone: ResourceId) {
-        let mut children = self.resource(clone).children.clone();
-        children.sort_by_key(|child| self.resource(*child).instance);
-        self.resource_mut(clone).children = children;
+        let number = |child: &ResourceId| self.resource(*child).instance;
+        if !self.resource(clone).children.is_sorted_by_key(number) {
+            let mut children = self.resource(clone).children.clone();
+            children.sort_by_key(number);
+            self.resource_mut(clone).children = children;
+        }
     }
 
     /// What is with a clone: with the instance on the same node (interleaved), or wherever an instance is.
@@ -173,15 +176,8 @@ impl Planner {
             return any;
         }
         let known = |instance: &&ResourceId| {
-            let mut below = vec![**instance];
-            while let Some(resource) = below.pop() {
-                let subject = self.resource(resource);
-                if subject.children.is_empty() && subject.known_on.contains(&node) {
-                    return true;
-                }
-                below.extend(&subject.children);
-            }
-            false
+            let knows = |resource: &Resource| resource.children.is_empty() && resource.known_on.contains(&node);
+            self.model.any_below(**instance, &knows)
         };
         let assigned = |instance: &&ResourceId| self.model.sole_location(**instance, Location::Assigned) == Some(node);
         let chosen =

@@ -307,7 +307,6 @@ impl Planner {
             Some(id) => (self.history_key(action, &id, &meta), Some(own_key)),
             None => (own_key, None),
         };
-        let attributes = self.graph_attributes(action, &meta);
         let lock = if matches!(kind, ActionKind::Pseudo) { None } else { self.lock_of(action) };
         let maintenance = if task == Task::MaintenanceNodes { self.maintenance_changes() } else { Vec::new() };
         Action {
@@ -317,7 +316,7 @@ impl Planner {
             downed: if matches!(kind, ActionKind::Pseudo) { Vec::new() } else { self.downed(action, &meta) },
             kind,
             internal_key,
-            attributes,
+            attributes: self.graph_attributes(action, meta),
             maintenance,
             shutdown_lock: lock,
             reason,
@@ -371,9 +370,10 @@ impl Planner {
     }
 
     /// What the executor needs to know: parameters, and the meta-attributes as `CRM_meta_…`.
-    fn graph_attributes(&mut self, action: ActionIndex, meta: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    fn graph_attributes(&mut self, action: ActionIndex, meta: BTreeMap<String, String>) -> BTreeMap<String, String> {
         let subject = self.action(action);
         let (resource, node, operation) = (subject.resource, subject.node, subject.operation);
+        let notified = meta.get("notify_operation").cloned();
         let mut attributes = BTreeMap::new();
         if let (Some(resource), Some(node)) = (resource, node) {
             attributes = self.operation_parameters(resource, operation, node);
@@ -391,7 +391,7 @@ impl Planner {
         }
         for (name, value) in meta {
             if !name.contains(['#', ':']) {
-                attributes.entry(meta_name(name)).or_insert_with(|| value.clone());
+                attributes.entry(meta_name(&name)).or_insert(value);
             }
         }
         let mut next = resource;
@@ -399,7 +399,7 @@ impl Planner {
             self.add_kind_attributes(current, &mut attributes);
             next = self.resource(current).parent;
         }
-        self.add_guest_attributes(action, meta, &mut attributes);
+        self.add_guest_attributes(action, notified.as_deref().unwrap_or_default(), &mut attributes);
         attributes
     }
 
@@ -442,18 +442,13 @@ impl Planner {
         }
     }
 
-    /// On a guest node, which host it is on.
-    fn add_guest_attributes(
-        &self,
-        action: ActionIndex,
-        meta: &BTreeMap<String, String>,
-        attributes: &mut BTreeMap<String, String>,
-    ) {
+    /// On a guest node, which host it is on; `notified` is the task that a notification is about.
+    fn add_guest_attributes(&self, action: ActionIndex, notified: &str, attributes: &mut BTreeMap<String, String>) {
         let subject = self.action(action);
         let Some(launcher) = subject.node.and_then(|node| self.model.node(node).launcher) else { return };
         let Some(resource) = subject.resource else { return };
         let task = match subject.task {
-            Task::Notify | Task::Notified => meta.get("notify_operation").map_or("", String::as_str),
+            Task::Notify | Task::Notified => notified,
             task => self.task_name(task),
         };
         let host = match task {
@@ -475,6 +470,11 @@ fn meta_name(name: &str) -> String {
     const PREFIX: &str = "CRM_meta_";
     let mut text = String::with_capacity(PREFIX.len() + name.len());
     text.push_str(PREFIX);
-    text.extend(name.chars().map(|c| if c == '-' { '_' } else { c }));
+    for (at, part) in name.split('-').enumerate() {
+        if at > 0 {
+            text.push('_');
+        }
+        text.push_str(part);
+    }
     text
 }

@@ -298,22 +298,19 @@ impl Planner {
         current: bool,
         attribute: Option<&str>,
     ) -> bool {
-        let has = if current { self.model.role_now(instance) } else { self.model.role_next(instance) };
-        if role != Role::Unknown && role != has {
-            return false;
-        }
-        if self.model.any_below(instance, &|resource| resource.blocked) {
-            return false;
-        }
         let of = if current { Location::Current } else { Location::Assigned };
         let Some(place) = self.model.sole_location(instance, of) else { return false };
-        match attribute {
+        let together = match attribute {
             Some(name) => {
                 let value = |node| self.colocation_attribute(node, name, instance).map(str::to_ascii_lowercase);
                 value(place) == value(node)
             }
             None => place == node,
-        }
+        };
+        let has = || if current { self.model.role_now(instance) } else { self.model.role_next(instance) };
+        together
+            && (role == Role::Unknown || role == has())
+            && !self.model.any_below(instance, &|resource| resource.blocked)
     }
 
     /// The instance of a collection that shares the node (or the value of an attribute) with a resource.
@@ -325,9 +322,9 @@ impl Planner {
         current: bool,
         attribute: Option<&str>,
     ) -> Option<ResourceId> {
-        let instances = self.instances(collection);
         let on = |node: NodeIndex| {
-            instances.iter().copied().find(|instance| self.instance_matches(*instance, node, role, current, attribute))
+            let mut instances = self.instances_of(collection);
+            instances.find(|instance| self.instance_matches(*instance, node, role, current, attribute))
         };
         let of = if current { Location::Current } else { Location::Assigned };
         match self.model.sole_location(with, of) {
@@ -338,10 +335,16 @@ impl Planner {
 
     /// The instances of a clone; of a bundle, its containers.
     pub(crate) fn instances(&self, collection: ResourceId) -> Vec<ResourceId> {
-        match &self.resource(collection).kind {
-            crate::model::Kind::Bundle(bundle) => bundle.replicas.iter().map(|replica| replica.container).collect(),
-            _ => self.resource(collection).children.clone(),
-        }
+        self.instances_of(collection).collect()
+    }
+
+    fn instances_of(&self, collection: ResourceId) -> impl Iterator<Item = ResourceId> + '_ {
+        let subject = self.resource(collection);
+        let (replicas, children) = match &subject.kind {
+            crate::model::Kind::Bundle(bundle) => (&bundle.replicas[..], &[][..]),
+            _ => (&[][..], &subject.children[..]),
+        };
+        replicas.iter().map(|replica| replica.container).chain(children.iter().copied())
     }
 
     /// The task that a collection's action stands for in its instances.

@@ -329,27 +329,25 @@ impl Model {
             }
             return;
         }
-        let mut add = |node: NodeIndex| {
+        for node in subject.own_locations(of) {
             if !found.contains(&node) {
                 found.push(node);
             }
-        };
-        match of {
-            Location::Current => subject.active_on.iter().copied().for_each(&mut add),
-            Location::CurrentOrPending => {
-                subject.active_on.iter().copied().for_each(&mut add);
-                subject.pending_on.into_iter().for_each(&mut add);
-            }
-            Location::Assigned => subject.assigned_to.into_iter().for_each(&mut add),
         }
     }
 
     /// The one node of a resource; none where it has none or several.
     pub(crate) fn sole_location(&self, resource: ResourceId, of: Location) -> Option<NodeIndex> {
-        match self.locations(resource, of).as_slice() {
-            [one] => Some(*one),
-            _ => None,
+        let subject = self.resource(resource);
+        if !subject.children.is_empty() {
+            return match self.locations(resource, of).as_slice() {
+                [one] => Some(*one),
+                _ => None,
+            };
         }
+        let mut nodes = subject.own_locations(of);
+        let first = nodes.next()?;
+        nodes.all(|node| node == first).then_some(first)
     }
 
     /// The role now: of a group or clone the highest in it.

@@ -1,6 +1,6 @@
 //! A resource: its configuration as far as decisions need it, what the history says of it, and what the plan does with it.
 
-use super::{NodeIndex, NodeTable, ResourceId, Score};
+use super::{Location, NodeIndex, NodeTable, ResourceId, Score};
 use hakudo_base::agent::AgentName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -397,6 +397,16 @@ impl Resource {
             Kind::Clone(settings) => Some(settings),
             Kind::Primitive | Kind::Group(_) | Kind::Bundle(_) => None,
         }
+    }
+
+    /// The nodes of a resource that has nothing in it.
+    pub(crate) fn own_locations(&self, of: Location) -> impl Iterator<Item = NodeIndex> + '_ {
+        let (active, other) = match of {
+            Location::Current => (&self.active_on[..], None),
+            Location::CurrentOrPending => (&self.active_on[..], self.pending_on),
+            Location::Assigned => (&[][..], self.assigned_to),
+        };
+        active.iter().copied().chain(other)
     }
 
     /// A meta-attribute.
