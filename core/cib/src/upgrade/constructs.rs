@@ -17,10 +17,13 @@ pub(super) fn upgrade(configuration: &mut Element, work: &mut Work) {
     let before = configuration.clone();
     let defined: BTreeMap<&str, &Element> =
         before.descendants().filter_map(|element| Some((element.attribute("id")?, element))).collect();
-    for_all(configuration, &mut |element| {
-        pairs(element, &defined, work);
-        values(element, work);
-    });
+    // What has none of it stays as it is, shared with whoever has it too.
+    if before.descendants().any(|element| has_old_pairs(element) || has_old_values(element)) {
+        for_all(configuration, &mut |element| {
+            pairs(element, &defined, work);
+            values(element, work);
+        });
+    }
     fencing_levels(configuration, work);
     ping_nodes(configuration, work);
     masters(configuration, work);
@@ -32,10 +35,38 @@ pub(super) fn upgrade(configuration: &mut Element, work: &mut Work) {
     permissions(configuration);
 }
 
+/// Whether an element is a set in which [`pairs`] may find something to do.
+fn has_old_pairs(set: &Element) -> bool {
+    let concerns_properties = set.name() == "cluster_property_set";
+    let old = |pair: &Element| {
+        let property = |name: &str| {
+            matches!(name, "remove-after-stop" | "stonith-action") || PROPERTIES.iter().any(|(old, _)| *old == name)
+        };
+        pair.name() == "nvpair"
+            && (pair.attribute("id-ref").is_some()
+                || pair.attribute("value").is_none()
+                || (concerns_properties && pair.attribute("name").is_some_and(property)))
+    };
+    is_set_of_pairs(set) && set.children().any(old)
+}
+
+fn is_set_of_pairs(element: &Element) -> bool {
+    matches!(element.name(), "cluster_property_set" | "meta_attributes" | "instance_attributes" | "utilization")
+}
+
+/// Whether [`values`] has something to do for an element.
+fn has_old_values(element: &Element) -> bool {
+    match element.name() {
+        "date_spec" => element.attribute("moon").is_some(),
+        "docker" | "podman" | "rkt" => element.attribute("masters").is_some(),
+        _ => false,
+    }
+}
+
 /// Name/value pairs that are gone or have other names.
 fn pairs(element: &mut Element, defined: &BTreeMap<&str, &Element>, work: &mut Work) {
     for set in element.children_mut() {
-        if !matches!(set.name(), "cluster_property_set" | "meta_attributes" | "instance_attributes" | "utilization") {
+        if !is_set_of_pairs(set) {
             continue;
         }
         let (kind, set_id) = (set.name().to_owned(), set.id().to_owned());
@@ -191,6 +222,9 @@ fn location_rules(configuration: &mut Element, work: &mut Work) {
             node => constraints.nodes_mut().push(node),
         }
     }
+    if parts.is_empty() {
+        return;
+    }
     for_all(configuration, &mut |element| {
         if element.name() == "acl_permission"
             && let Some(ids) = element.attribute("reference").and_then(|reference| parts.get(reference))
@@ -290,13 +324,31 @@ fn keep_loose_rules(configuration: &mut Element, loose: Vec<Arc<Element>>, work:
 
 /// Drops what is not supported any more: resources of some kinds with all that refers to them, and options.
 fn unsupported(configuration: &mut Element, defined: &BTreeMap<&str, &Element>, work: &mut Work) {
-    let mut dropper = Dropper { classes: unsupported_classes(configuration), defined, gone: BTreeSet::new(), work };
+    let classes = unsupported_classes(configuration);
+    if classes.is_empty() && !configuration.descendants().any(may_be_unsupported) {
+        return;
+    }
+    let mut dropper = Dropper { classes, defined, gone: BTreeSet::new(), work };
     dropper.inside(configuration);
     let gone = dropper.gone;
     if !gone.is_empty() {
         drop_references(configuration, &gone, work);
     }
 }
+
+/// Whether there is something in an element that is not supported any more, or that refers to what may be.
+fn may_be_unsupported(element: &Element) -> bool {
+    match element.name() {
+        "rkt" => true,
+        "meta_attributes" => element.attribute("id-ref").is_some(),
+        "nvpair" => element.attribute("name").is_some_and(|name| OPERATION.contains(&name) || RESOURCE.contains(&name)),
+        _ => false,
+    }
+}
+
+/// Options of operations, and of resources, that are gone.
+const OPERATION: &[&str] = &["can_fail", "role_after_failure"];
+const RESOURCE: &[&str] = &["restart-type"];
 
 /// The class of each template and primitive that is not supported any more, by id.
 fn unsupported_classes(configuration: &Element) -> BTreeMap<String, String> {
@@ -384,8 +436,8 @@ impl Dropper<'_> {
     /// Drops options from a set of meta attributes in an element of this name. A reference to a set is as the set itself.
     fn options(&mut self, owner: &str, set: &mut Arc<Element>) {
         let (names, instead): (&[&str], _) = match owner {
-            "op" | "op_defaults" => (&["can_fail", "role_after_failure"], ON_FAIL),
-            "template" | "primitive" | "group" | "clone" | "bundle" | "rsc_defaults" => (&["restart-type"], KIND),
+            "op" | "op_defaults" => (OPERATION, ON_FAIL),
+            "template" | "primitive" | "group" | "clone" | "bundle" | "rsc_defaults" => (RESOURCE, KIND),
             _ => return,
         };
         let is_gone = |pair: &Element| {
@@ -458,6 +510,9 @@ fn drop_references(configuration: &mut Element, gone: &BTreeSet<String>, work: &
 
 /// Where a reference's definition went away with its place, the first reference becomes the definition.
 fn definitions(configuration: &mut Element, defined: &BTreeMap<&str, &Element>) {
+    if !configuration.descendants().any(|element| element.attribute("id-ref").is_some()) {
+        return;
+    }
     let mut present: BTreeSet<String> =
         configuration.descendants().filter_map(|element| element.attribute("id")).map(str::to_owned).collect();
     for_all(configuration, &mut |element| {
@@ -474,6 +529,9 @@ fn definitions(configuration: &mut Element, defined: &BTreeMap<&str, &Element>) 
 
 /// Permissions for what is gone are for nothing.
 fn permissions(configuration: &mut Element) {
+    if configuration.child("acls").is_none() {
+        return;
+    }
     let present: BTreeSet<String> =
         configuration.descendants().filter_map(|element| element.attribute("id")).map(str::to_owned).collect();
     let Some(acls) = configuration.child_mut("acls") else { return };

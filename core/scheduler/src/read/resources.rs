@@ -562,7 +562,6 @@ impl Planner {
     fn with_guest_connections(&mut self, section: &Element) -> Vec<Arc<Element>> {
         let mut elements: Vec<Arc<Element>> = Vec::new();
         let mut connections = Vec::new();
-        let ids: BTreeSet<&str> = section.descendants().map(Element::id).collect();
         for node in section.nodes() {
             let hakudo_cib::Node::Element(element) = node else { continue };
             match element.name() {
@@ -572,7 +571,10 @@ impl Planner {
             }
             elements.push(Arc::clone(element));
         }
-        elements.extend(connections.into_iter().filter(|c| !ids.contains(c.id())).map(Arc::new));
+        if !connections.is_empty() {
+            let ids: BTreeSet<&str> = section.descendants().map(Element::id).collect();
+            elements.extend(connections.into_iter().filter(|c| !ids.contains(c.id())).map(Arc::new));
+        }
         elements
     }
 
