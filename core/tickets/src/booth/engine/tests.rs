@@ -771,7 +771,7 @@ fn torment(seed: u64, boothd: bool) -> World {
 
 #[test]
 fn no_two_sites_whatever_happens() {
-    let seeds: u64 = option_env!("BOOTH_SEEDS").and_then(|seeds| seeds.parse().ok()).unwrap_or(40);
+    let seeds: u64 = option_env!("BOOTH_SEEDS").and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
     let mut grants = 0;
     for seed in 0..seeds {
         grants += torment(seed, false).grants.len();
@@ -781,7 +781,7 @@ fn no_two_sites_whatever_happens() {
 
 #[test]
 fn no_two_sites_with_a_boothd_as_arbitrator() {
-    let seeds: u64 = option_env!("BOOTH_SEEDS").and_then(|seeds| seeds.parse().ok()).unwrap_or(40);
+    let seeds: u64 = option_env!("BOOTH_SEEDS").and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
     let mut grants = 0;
     for seed in 0..seeds {
         grants += torment(seed, true).grants.len();

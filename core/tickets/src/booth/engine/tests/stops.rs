@@ -60,6 +60,13 @@ fn a_longer_time_to_stop_is_told_with_an_end_that_allows_for_it() {
     assert_eq!(world.bounds, [(0, Duration::from_millis(500))], "not before a round says so");
     world.run(5000);
     assert_eq!(world.bounds[1..], [(0, Duration::from_secs(4))]);
+    // What is shorter than a bound that was not told yet may be longer than the one that was.
+    for seconds in [5, 4] {
+        world.stop_time(0, Duration::from_millis(seconds * 1000 + 500));
+        assert_eq!(world.bounds.len(), 2);
+    }
+    world.run(5000);
+    assert_eq!(world.bounds[2..], [(0, Duration::from_millis(4500))]);
     // A shorter one is told before its longer end.
     let before = world.clusters[0].until;
     world.stop_time(0, Duration::from_millis(200));
@@ -67,7 +74,7 @@ fn a_longer_time_to_stop_is_told_with_an_end_that_allows_for_it() {
     // One that the lease has no room for: it goes on by the bound before, and is not taken anew.
     world.stop_time(0, Duration::from_secs(30));
     world.run(30_000);
-    assert_eq!((world.bounds.len(), world.grants.len(), world.holder()), (3, 1, Some(0)), "{:#?}", world.log);
+    assert_eq!((world.bounds.len(), world.grants.len(), world.holder()), (4, 1, Some(0)), "{:#?}", world.log);
     assert!(world.log.iter().any(|line| line.contains("not taken here: stopping")), "{:#?}", world.log);
 }
 

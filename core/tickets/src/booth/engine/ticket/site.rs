@@ -76,13 +76,15 @@ impl Ticket {
         }
         self.misfit = None;
         let before = self.stop_time.replace(stop_time);
-        let Some(before) = before.filter(|before| *before != stop_time) else { return };
         let Role::Leading(leading) = &self.role else { return };
-        if self.is_manual() || leading.giving_up.is_some() {
-        } else if stop_time > before {
-            self.new_round(context);
-        } else if let (Some((end, _)), true) = (self.told, leading.committed) {
-            self.say_held(context, Some(end));
+        if before == Some(stop_time) || self.is_manual() || leading.giving_up.is_some() {
+            return;
+        }
+        // What counts is what the nodes know, not what was said here and has not got to them.
+        match self.told {
+            Some((end, known)) if stop_time < known && leading.committed => self.say_held(context, Some(end)),
+            Some((_, known)) if stop_time <= known => {}
+            _ => self.new_round(context),
         }
     }
 
