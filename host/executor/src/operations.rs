@@ -12,6 +12,8 @@
 //! - A fence action goes before everything else of its device and needs no free place, because a cluster waits for it;
 //!   a monitor of the device that happens to run gives way and runs again later.
 //! - A call in the name of an older view than the newest seen is refused: its sender has been left behind.
+//! - What the executor itself insists on, and is under way already in the same form, is not done a second time: if that one
+//!   ends well, both have.
 //!
 //! Everything that was asked for and not cancelled is remembered with its newest result, until a newer call of the same
 //! operation ends or the resource is forgotten.
@@ -33,7 +35,7 @@ pub(crate) enum Input {
         note: Vec<u8>,
     },
     /// Of the executor itself: what is to be stopped whoever asks, and soon. Nothing cancels it, and nothing else of the
-    /// resource keeps it back.
+    /// resource keeps it back. One that was asked for before, and is under way, counts for it if it ends well.
     Insist {
         call: AgentCall,
         note: Vec<u8>,
@@ -324,6 +326,8 @@ impl Operations {
                 }
             }
         }
+        let ended_well = result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK;
+        let done = ended_well.then(|| (entry.call.clone(), result.clone()));
         match fate {
             Fate::Cancelled => {
                 result.status = ExecutionStatus::Cancelled;
@@ -354,7 +358,34 @@ impl Operations {
                 }
             }
         }
+        if let Some((call, result)) = done {
+            self.fulfil(now, &call, &result, effects);
+        }
         self.wait_for_a_place(now, &name);
+    }
+
+    /// What the executor insists on and `done` has just done is not done again. Nothing can have come between them: starts
+    /// that waited were cancelled.
+    fn fulfil(&mut self, now: Instant, done: &AgentCall, result: &AgentResult, effects: &mut Vec<Effect>) {
+        let fulfilled = |entry: &Entry| match entry.state {
+            State::Queued { since } if entry.insisted && does_the_same(&entry.call, done) => Some(since),
+            _ => None,
+        };
+        let waiting: Vec<(u64, Instant)> =
+            self.calls_of(&done.resource).filter_map(|entry| Some((entry.call.call, fulfilled(entry)?))).collect();
+        for (number, since) in waiting {
+            let queue_time_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX);
+            let result = AgentResult { call: number, queue_time_ms, ..result.clone() };
+            if let Some(entry) = self.calls.get_mut(&number) {
+                entry.state = State::Over;
+                entry.result = Some(result.clone());
+            }
+            if let Some(resource) = self.resources.get_mut(&done.resource) {
+                resource.queue.retain(|queued| *queued != number);
+            }
+            self.forget_older_than(number);
+            effects.push(Effect::Report(result));
+        }
     }
 
     /// Forgets the earlier results of the operation that `number` did.
@@ -474,6 +505,15 @@ pub(crate) fn changes_the_resource(call: &AgentCall) -> bool {
 
 fn takes_away(call: &AgentCall) -> bool {
     matches!(call.operation.as_str(), "stop" | "demote")
+}
+
+/// Whoever did `done` has done `call`: what takes the resource away, by the same agent with the same parameters of its own.
+fn does_the_same(call: &AgentCall, done: &AgentCall) -> bool {
+    let own = |call: &'_ AgentCall| {
+        let of_agent = |(name, _): &(&String, &String)| !name.starts_with("CRM_meta_");
+        call.parameters.iter().filter(of_agent).map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    takes_away(done) && call.operation == done.operation && call.agent == done.agent && own(call) == own(done)
 }
 
 fn needs_a_place(call: &AgentCall) -> bool {

@@ -286,6 +286,7 @@ impl Server {
                 }
             }
         }
+        // What the guard wants next comes after all that was wanted here.
         for result in own {
             self.guard(|guards, now, effects| guards.ended(now, &result, effects));
         }

@@ -324,6 +324,60 @@ fn what_the_executor_insists_on_goes_before_all_that_starts() {
 }
 
 #[test]
+fn a_stop_that_runs_counts_for_the_one_that_the_executor_insists_on() {
+    check(
+        4,
+        "0 run 1 a start
+         1 end 1 0
+         2 run 2 a stop
+         3 insist 70000 a stop
+         4 insist 70001 a stop
+         5 run 3 a start
+         6 end 2 0
+         6 known",
+        expect![[r#"
+            0.000000: run 1 a start
+            0.001000: report 1 Done 0 
+            0.002000: run 2 a stop (active)
+            0.006000: report 2 Done 0 
+            0.006000: report 70000 Done 0 
+            0.006000: report 70001 Done 0 
+            0.006000: run 3 a start
+            0.006000: known: 1=0 3=- 70001=0
+            next: None, places taken: 1"#]],
+    );
+}
+
+#[test]
+fn only_a_stop_that_ends_well_counts() {
+    check(
+        4,
+        "0 run 1 a stop
+         0 run 2 b demote
+         0 run 3 c stop
+         1 insist 70000 a stop
+         1 insist 70001 b stop
+         1 insist 70002 d stop
+         2 end 1 1
+         3 end 2 0
+         4 end 3 0
+         5 insist 70003 c stop",
+        expect![[r#"
+            0.000000: run 1 a stop
+            0.000000: run 2 b demote
+            0.000000: run 3 c stop
+            0.001000: run 70002 d stop
+            0.002000: report 1 Done 1 
+            0.002000: run 70000 a stop
+            0.003000: report 2 Done 0 
+            0.003000: run 70001 b stop
+            0.004000: report 3 Done 0 
+            0.005000: run 70003 c stop
+            next: None, places taken: 0"#]],
+    );
+}
+
+#[test]
 fn older_epochs_are_refused() {
     check(
         4,

@@ -26,6 +26,7 @@ pub(super) fn guard(node: &mut Node, lease: Duration) -> Guard {
 
 const SERVICE: &str = r#"echo $1 $OCF_RESOURCE_INSTANCE >> $TEST_DIRECTORY/runs
     [ $1 = monitor ] && sleep 0.1
+    [ $1$OCF_RESOURCE_INSTANCE = stopweb ] && test -e $TEST_DIRECTORY/slow && sleep 0.6
     [ $1$OCF_RESOURCE_INSTANCE = stopdb ] && test -e $TEST_DIRECTORY/stuck && exit 1
     exit 0"#;
 
@@ -90,4 +91,27 @@ async fn a_machine_whose_node_is_gone_is_reset_where_a_lease_outlives_its_time()
     let (_, known) = lab.connect().await;
     let failed = known.iter().find(|known| known.call.resource == "db").unwrap();
     assert_eq!(failed.result.as_ref().unwrap().exit_code, 1, "who comes later is told");
+}
+
+#[tokio::test]
+async fn a_stop_that_runs_when_the_lease_ends_is_the_stop_of_the_guard() {
+    let lab = Lab::new();
+    lab.agent("Service", SERVICE);
+    lab.write("slow", "");
+    let (mut node, _) = lab.connect().await;
+    let lease = guard(&mut node, Duration::from_millis(200));
+    node.client.guard(Order::Arm(Box::new(lease)));
+    let stop = node.call("ocf", "Service", "web", "stop");
+    assert_eq!(node.run(stop.clone()).await.exit_code, 0, "it took longer than the lease");
+    let (known, own) = match tokio::time::timeout(Duration::from_secs(20), node.inputs.recv()).await {
+        Ok(Some(ExecutorInput::Acted { known, own })) => (known, own),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(lab.read("runs"), "stop web\nstop db\n");
+    assert_eq!(own, [1000, 1001]);
+    let summary: Vec<_> =
+        known.iter().map(|known| (known.call.call, known.result.as_ref().map(|r| r.exit_code))).collect();
+    assert_eq!(summary, [(1000, Some(0)), (1001, Some(0))], "the newest of each resource is remembered");
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(lab.read("reset"), "", "all has stopped in time");
 }
