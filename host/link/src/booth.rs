@@ -4,7 +4,7 @@
 //! since. So datagrams go to the addresses that the configuration names, and whatever comes is given to the engine, which
 //! looks for the key. A client sends one message and is answered once or several times; then its connection is closed.
 
-use crate::task;
+use crate::datagrams::{Datagrams, listen};
 use anyhow::{Context, Result};
 use hakudo_tickets::booth::engine::ClientId;
 use hakudo_tickets::booth::wire::{HEADER, LONGEST};
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Who speaks with whom.
@@ -51,7 +51,7 @@ type Clients = Arc<Mutex<BTreeMap<ClientId, mpsc::UnboundedSender<(Vec<u8>, bool
 /// This end of the connections. All are closed when it is dropped.
 #[derive(Debug)]
 pub struct BoothLink {
-    sockets: Vec<Arc<UdpSocket>>,
+    sockets: Vec<Arc<Datagrams>>,
     listens: Vec<SocketAddr>,
     settings: Settings,
     clients: Clients,
@@ -75,8 +75,8 @@ impl BoothLink {
         let (mut sockets, mut listens, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for address in &settings.listen {
             let cannot = || format!("cannot listen at {address}: does a boothd run here?");
-            let (socket, listener) = task::listen(*address).with_context(cannot)?;
-            listens.push(socket.local_addr()?);
+            let (socket, listener) = listen(*address).with_context(cannot)?;
+            listens.push(socket.local());
             let socket = Arc::new(socket);
             tasks.push(tokio::spawn(read_datagrams(Arc::clone(&socket), came.clone())));
             tasks.push(tokio::spawn(take_clients(listener, Arc::clone(&clients), came.clone())));
@@ -88,14 +88,10 @@ impl BoothLink {
     /// Sends a datagram to a member; it may be lost.
     pub fn send(&self, to: u32, bytes: &[u8]) {
         for address in self.settings.peers.get(&to).into_iter().flatten() {
-            let Some(socket) = self.sockets.iter().find(|socket| task::fits(socket, *address)) else { continue };
-            match socket.try_send_to(bytes, *address) {
-                // A socket that is new is not known to be writable yet.
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    let (socket, bytes, address) = (Arc::clone(socket), bytes.to_vec(), *address);
-                    tokio::spawn(async move { note(&address, socket.send_to(&bytes, address).await) });
-                }
-                sent => note(address, sent),
+            let Some(socket) = self.sockets.iter().find(|socket| socket.fits(*address)) else { continue };
+            // What is lost is sent again.
+            if let Err(error) = socket.send(bytes, *address) {
+                tracing::debug!("nothing can be sent to {address}: {error}");
             }
         }
     }
@@ -119,23 +115,16 @@ impl BoothLink {
     }
 }
 
-/// What is lost is sent again.
-fn note(address: &SocketAddr, sent: std::io::Result<usize>) {
-    if let Err(error) = sent {
-        tracing::debug!("nothing can be sent to {address}: {error}");
-    }
-}
-
 /// The table is whole after every change: a task that died within one cannot have spoilt it.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn read_datagrams(socket: Arc<UdpSocket>, came: mpsc::UnboundedSender<Came>) {
+async fn read_datagrams(socket: Arc<Datagrams>, came: mpsc::UnboundedSender<Came>) {
     let mut bytes = vec![0; LONGEST + 1];
     let (mut second, mut taken) = (Instant::now(), 0);
     loop {
-        let Ok(length) = socket.recv(&mut bytes).await else {
+        let Ok((length, _)) = socket.receive(&mut bytes).await else {
             // An answer of ICMP to something that was sent.
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
@@ -229,6 +218,7 @@ async fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use tokio::net::UdpSocket;
 
     fn settings(peers: &[(u32, SocketAddr)]) -> Settings {
         let peers = peers.iter().map(|(id, address)| (*id, vec![*address])).collect();

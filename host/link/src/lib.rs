@@ -10,6 +10,7 @@
 //! not taken for said to it.
 
 pub mod booth;
+mod datagrams;
 mod parts;
 pub mod setup;
 mod stream;

@@ -1,5 +1,6 @@
 //! The task: sockets, sessions, and which way a message goes.
 
+use crate::datagrams::{Datagrams, listen};
 use crate::parts::{self, Gathering, SEALED};
 use crate::stream::{self, Frame, Outgoing};
 use crate::{Asked, Received, Settings, resolve};
@@ -7,10 +8,10 @@ use anyhow::{Context, Result};
 use hakudo_base::{Instant, NodeId};
 use hakudo_seal::{Credentials, Entropy, Opened, Sealing, Sessions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
 /// The longest datagram: it fits every path without fragments.
@@ -62,7 +63,7 @@ pub(crate) struct Task {
     settings: Settings,
     queue: mpsc::UnboundedReceiver<Asked>,
     received: mpsc::UnboundedSender<Received>,
-    sockets: Vec<Arc<UdpSocket>>,
+    sockets: Vec<Arc<Datagrams>>,
     listeners: Vec<TcpListener>,
     /// None while another node speaks for this member.
     sessions: Option<Sessions>,
@@ -77,7 +78,7 @@ pub(crate) struct Task {
 
 /// Where a datagram came from, to answer it there.
 enum Way<'a> {
-    Socket(&'a UdpSocket, SocketAddr),
+    Socket(&'a Datagrams, SocketAddr),
     Stream(Outgoing),
 }
 
@@ -90,7 +91,7 @@ impl Task {
         let (mut sockets, mut listeners, mut listens) = (Vec::new(), Vec::new(), Vec::new());
         for address in &settings.listen {
             let (socket, listener) = listen(*address).with_context(|| format!("cannot listen at {address}"))?;
-            listens.push(socket.local_addr()?);
+            listens.push(socket.local());
             sockets.push(Arc::new(socket));
             listeners.push(listener);
         }
@@ -278,8 +279,8 @@ impl Task {
         if !long {
             let spoke_from = peer.datagram.iter().map(|(_, from)| from).filter(|from| !peer.addresses.contains(from));
             for address in peer.addresses.iter().chain(spoke_from) {
-                for socket in self.sockets.iter().filter(|socket| fits(socket, *address)) {
-                    send_datagram(socket, sealed, *address);
+                for socket in self.sockets.iter().filter(|socket| socket.fits(*address)) {
+                    let _ = socket.send(sealed, *address);
                 }
             }
         }
@@ -308,7 +309,7 @@ impl Task {
             }
             Opened::Answer { bytes, .. } => match way {
                 Way::Socket(socket, from) => {
-                    send_datagram(socket, &bytes, *from);
+                    let _ = socket.send(&bytes, *from);
                 }
                 Way::Stream(back) => {
                     let _ = back.try_send(bytes);
@@ -351,41 +352,11 @@ fn first_number() -> u32 {
     u32::from_be_bytes(bytes)
 }
 
-/// Sends at once or not at all: what does not get through is as if it were lost.
-fn send_datagram(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {
-    let _ =
-        rustix::net::sendto(socket, bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL, &to);
-}
-
-/// A socket can send to addresses of its own kind only.
-pub(crate) fn fits(socket: &UdpSocket, address: SocketAddr) -> bool {
-    socket.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4())
-}
-
-/// Both kinds of sockets at an address. Where the system chooses the port, it must be free for both.
-pub(crate) fn listen(address: SocketAddr) -> Result<(UdpSocket, TcpListener)> {
-    const TRIES: u32 = 20;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let socket = StdUdpSocket::bind(address)?;
-        match std::net::TcpListener::bind(socket.local_addr()?) {
-            Ok(listener) => {
-                socket.set_nonblocking(true)?;
-                listener.set_nonblocking(true)?;
-                return Ok((UdpSocket::from_std(socket)?, TcpListener::from_std(listener)?));
-            }
-            Err(_) if address.port() == 0 && tries < TRIES => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-async fn read(socket: Arc<UdpSocket>, datagrams: mpsc::Sender<(Arc<UdpSocket>, SocketAddr, Vec<u8>)>) {
+async fn read(socket: Arc<Datagrams>, datagrams: mpsc::Sender<(Arc<Datagrams>, SocketAddr, Vec<u8>)>) {
     let mut buffer = vec![0; 65536];
     loop {
         // An error is that of a datagram sent before (nobody listens there): it says nothing of the next one.
-        let came = match socket.recv_from(&mut buffer).await {
+        let came = match socket.receive(&mut buffer).await {
             Ok((length, from)) => (socket.clone(), from, buffer[..length].to_vec()),
             Err(_) => continue,
         };
