@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Clients {
     /// Who waits for a command of this node to be carried out: command number and client.
     waiting: BTreeMap<u64, u64>,
+    /// Clients that want to hear of steps on the way, too.
+    following: BTreeSet<u64>,
     /// Clients whose change has to reach all disks.
     changes: BTreeMap<u64, MadeChange>,
     /// Who wants to know of another state than the one with this revision. (A greater one than this node's is of its former
@@ -41,6 +43,7 @@ impl Clients {
     /// A client waits no more. Its command goes on.
     pub(crate) fn gone(&mut self, client: u64) {
         self.waiting.retain(|_, waiting| *waiting != client);
+        self.following.remove(&client);
         self.changes.remove(&client);
         self.watching.remove(&client);
         // A node that was asked to leave leaves, whoever waits for it.
@@ -75,7 +78,10 @@ impl Controller {
                 let time = self.time().seconds();
                 self.want(client, Ok(Command::Ticket(Box::new(TicketOrder { ticket, change, force, user, time }))))
             }
-            Request::Tickets { ask } => {
+            Request::Tickets { ask, progress } => {
+                if progress {
+                    self.clients.following.insert(client);
+                }
                 let envelope = RequestEnvelope { who: user, at: self.time(), request: *ask };
                 self.want(client, Ok(Command::TicketAsk(Box::new(envelope))))
             }
@@ -153,8 +159,16 @@ impl Controller {
         answer: Box<hakudo_tickets::Reply>,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(client) = self.client_of(node, number) {
-            reply(effects, client, Reply::Tickets { answer });
+        let reply_of = Reply::Tickets { answer };
+        if reply_of.is_final() {
+            if let Some(client) = self.client_of(node, number) {
+                reply(effects, client, reply_of);
+            }
+            return;
+        }
+        let waiting = self.clients.waiting.get(&number).copied().filter(|_| node == self.local);
+        if let Some(client) = waiting.filter(|client| self.clients.following.contains(client)) {
+            reply(effects, client, reply_of);
         }
     }
 
@@ -166,7 +180,11 @@ impl Controller {
     }
 
     fn client_of(&mut self, from: NodeId, number: u64) -> Option<u64> {
-        if from == self.local { self.clients.waiting.remove(&number) } else { None }
+        let client = if from == self.local { self.clients.waiting.remove(&number) } else { None };
+        if let Some(client) = client {
+            self.clients.following.remove(&client);
+        }
+        client
     }
 
     /// Commands of this node will not be carried out here; what became of them elsewhere is not known.

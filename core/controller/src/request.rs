@@ -50,6 +50,9 @@ pub enum Request {
     Tickets {
         /// What.
         ask: Box<hakudo_tickets::Request>,
+        /// The steps on the way are told too: several replies come, and the last one is [final](Reply::is_final).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        progress: bool,
     },
     /// Sets or removes a transient node attribute.
     SetAttribute {
@@ -212,6 +215,13 @@ pub enum Reply {
         /// Why.
         reason: String,
     },
+}
+
+impl Reply {
+    /// No other reply to the same request follows.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Reply::Tickets { answer } if !answer.is_final())
+    }
 }
 
 /// Why something was refused. Each has an exit code of Pacemaker's tools (`crm_error --list --exit`).

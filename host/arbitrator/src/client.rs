@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// The longest request, in bytes.
 const LONGEST: u32 = 1 << 20;
@@ -21,13 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Asked {
     pub(crate) user: String,
     pub(crate) request: Request,
-    pub(crate) answer: oneshot::Sender<Reply>,
+    /// The steps on the way are told too.
+    pub(crate) progress: bool,
+    pub(crate) answer: mpsc::UnboundedSender<Reply>,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
 enum Question {
-    Tickets { ask: Box<Request> },
+    Tickets {
+        ask: Box<Request>,
+        #[serde(default)]
+        progress: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -70,25 +76,31 @@ async fn answer(mut stream: UnixStream, asked: mpsc::UnboundedSender<Asked>) -> 
     let user = stream.peer_cred()?.uid().to_string();
     loop {
         let length = tokio::time::timeout(PATIENCE, stream.read_u32()).await??;
-        let reply = if length > LONGEST {
-            Answer::Refused { reason: format!("a request of {length} bytes is too long") }
-        } else {
-            let mut bytes = vec![0; length as usize];
-            tokio::time::timeout(PATIENCE, stream.read_exact(&mut bytes)).await??;
-            match serde_json::from_slice(&bytes) {
-                Err(error) => Answer::Refused { reason: format!("the request makes no sense: {error}") },
-                Ok(Question::Tickets { ask }) => {
-                    let (answer, answered) = oneshot::channel();
-                    asked.send(Asked { user: user.clone(), request: *ask, answer })?;
-                    Answer::Tickets { answer: Box::new(answered.await?) }
+        if length > LONGEST {
+            let reason = format!("a request of {length} bytes is too long");
+            return write(&mut stream, &Answer::Refused { reason }).await;
+        }
+        let mut bytes = vec![0; length as usize];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut bytes)).await??;
+        match serde_json::from_slice(&bytes) {
+            Err(error) => {
+                let reason = format!("the request makes no sense: {error}");
+                write(&mut stream, &Answer::Refused { reason }).await?;
+            }
+            Ok(Question::Tickets { ask, progress }) => {
+                let (answer, mut answers) = mpsc::unbounded_channel();
+                asked.send(Asked { user: user.clone(), request: *ask, progress, answer })?;
+                while let Some(reply) = answers.recv().await {
+                    write(&mut stream, &Answer::Tickets { answer: Box::new(reply) }).await?;
                 }
             }
-        };
-        let bytes = serde_json::to_vec(&reply)?;
-        stream.write_u32(u32::try_from(bytes.len())?).await?;
-        stream.write_all(&bytes).await?;
-        if length > LONGEST {
-            return Ok(());
         }
     }
+}
+
+async fn write(stream: &mut UnixStream, answer: &Answer) -> Result<()> {
+    let bytes = serde_json::to_vec(answer)?;
+    stream.write_u32(u32::try_from(bytes.len())?).await?;
+    stream.write_all(&bytes).await?;
+    Ok(())
 }

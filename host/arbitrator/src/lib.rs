@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use storage::Storage;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Where an arbitrator keeps what it must not forget, unless said otherwise.
 pub const STATE_DIR: &str = "/var/lib/hakudo-arbitrator";
@@ -56,11 +56,17 @@ pub fn run(config: &Config) -> Result<()> {
     runtime.block_on(async { Arbitrator::start(config)?.run().await })
 }
 
+/// A client that waits.
+struct Waiting {
+    progress: bool,
+    answer: mpsc::UnboundedSender<Reply>,
+}
+
 struct Arbitrator {
     member: Running,
     asked: mpsc::UnboundedReceiver<Asked>,
     storage: Storage,
-    clients: BTreeMap<u64, oneshot::Sender<Reply>>,
+    clients: BTreeMap<u64, Waiting>,
     requests: u64,
     /// Held as long as the process lives.
     _pid_file: Option<pid_file::PidFile>,
@@ -90,12 +96,24 @@ impl Arbitrator {
     async fn run(mut self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // One timer for all of its life, moved only where the deadline did: to make one anew wakes the process once more.
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        let mut deadline = None;
         loop {
-            let timer = self.member.deadline().map(|deadline| deadline.since(now()));
+            let next = self.member.deadline();
+            if let Some(next) = next.filter(|_| next != deadline) {
+                timer.as_mut().reset(tokio::time::Instant::now() + next.since(now()));
+            }
+            deadline = next;
             tokio::select! {
                 told = self.member.heard() => self.tell(told?)?,
                 asked = self.asked.recv() => self.ask(asked.context("the socket ended")?)?,
-                () = tokio::time::sleep(timer.unwrap_or(Duration::MAX)), if timer.is_some() => self.tell(Told::Input(Input::Timer))?,
+                () = &mut timer, if deadline.is_some() => {
+                    // It must be set again, wherever the next deadline is.
+                    deadline = None;
+                    self.tell(Told::Input(Input::Timer))?;
+                }
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             }
@@ -103,9 +121,9 @@ impl Arbitrator {
     }
 
     fn ask(&mut self, asked: Asked) -> Result<()> {
-        self.clients.retain(|_, answer| !answer.is_closed());
+        self.clients.retain(|_, waiting| !waiting.answer.is_closed());
         self.requests += 1;
-        self.clients.insert(self.requests, asked.answer);
+        self.clients.insert(self.requests, Waiting { progress: asked.progress, answer: asked.answer });
         let request = RequestEnvelope { who: asked.user, at: time(), request: asked.request };
         self.tell(Told::Input(Input::Request { id: self.requests, request }))
     }
@@ -129,10 +147,15 @@ impl Arbitrator {
                 return Ok(Some(Input::Done(seq)));
             }
             Effect::Confirm { seq } => return Ok(Some(Input::Done(seq))),
+            // The client may have gone.
             Effect::Reply { id, reply } if reply.is_final() => {
-                if let Some(answer) = self.clients.remove(&id) {
-                    // The client may have gone.
-                    let _ = answer.send(reply);
+                if let Some(waiting) = self.clients.remove(&id) {
+                    let _ = waiting.answer.send(reply);
+                }
+            }
+            Effect::Reply { id, reply } => {
+                if let Some(waiting) = self.clients.get(&id).filter(|waiting| waiting.progress) {
+                    let _ = waiting.answer.send(reply);
                 }
             }
             Effect::Event(event) => match event.severity() {
@@ -141,11 +164,7 @@ impl Arbitrator {
                 Severity::Error => tracing::error!("{event}"),
             },
             // It holds no ticket and runs no service.
-            Effect::Reply { .. }
-            | Effect::Ticket(_)
-            | Effect::Lease { .. }
-            | Effect::WouldHold { .. }
-            | Effect::Check(_) => {}
+            Effect::Ticket(_) | Effect::Lease { .. } | Effect::WouldHold { .. } | Effect::Check(_) => {}
         }
         Ok(None)
     }

@@ -25,7 +25,7 @@ use std::fs::File;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// The calendar clock was set if it moved this much against the monotonic one.
 const CLOCK_JUMP_MS: u64 = 100;
@@ -64,7 +64,7 @@ struct Node {
     planner: Sender<Question>,
     links: Links,
     tickets: Tickets,
-    clients: BTreeMap<u64, oneshot::Sender<Reply>>,
+    clients: BTreeMap<u64, mpsc::UnboundedSender<Reply>>,
     next_client: u64,
     effects: Vec<Effect>,
     /// Lineage and version of the configuration in which the group of tickets was looked for.
@@ -184,7 +184,7 @@ impl Node {
 
     /// A clean stop, as if a client had asked for it.
     fn leave(&mut self) -> Next {
-        let (answer, _) = oneshot::channel();
+        let (answer, _) = mpsc::unbounded_channel();
         self.asked(Asked { user: "root".into(), request: Request::Leave, answer })
     }
 
@@ -257,7 +257,7 @@ impl Node {
 
     /// Clients that closed their end wait for nothing any more.
     fn forget_who_is_gone(&mut self) {
-        let is_gone = |(client, answer): (&u64, &oneshot::Sender<Reply>)| answer.is_closed().then_some(*client);
+        let is_gone = |(client, answer): (&u64, &mpsc::UnboundedSender<Reply>)| answer.is_closed().then_some(*client);
         let gone: Vec<u64> = self.clients.iter().filter_map(is_gone).collect();
         for client in gone {
             self.clients.remove(&client);
@@ -315,7 +315,9 @@ impl Node {
                 let _ = self.planner.send(Question { token, cib, now: UnixTime::from_seconds(now) });
             }
             Effect::Reply { client, reply } => {
-                if let Some(answer) = self.clients.remove(&client) {
+                let waiting =
+                    if reply.is_final() { self.clients.remove(&client) } else { self.clients.get(&client).cloned() };
+                if let Some(answer) = waiting {
                     let reply = self.links.complete(*reply);
                     // The client may have gone.
                     let _ = answer.send(reply);

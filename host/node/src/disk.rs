@@ -8,7 +8,7 @@ use hakudo_controller::PersistedState;
 use hakudo_controller::request::{Event, Refusal, RefusalKind, Reply};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// The name under which the configuration is stored.
 pub(crate) const CONFIGURATION: &str = "configuration.json";
@@ -27,7 +27,7 @@ pub(crate) enum Job {
     /// Append to the recording of this node's inputs.
     Record(Vec<u8>),
     /// Answer with events.
-    Read { after: u64, limit: u32, answer: oneshot::Sender<Reply> },
+    Read { after: u64, limit: u32, answer: mpsc::UnboundedSender<Reply> },
 }
 
 /// Storing a configuration ended, well or not.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::Command;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// The longest request of an administrator: a whole configuration of a very large cluster.
 const LONGEST: u32 = 32 << 20;
@@ -37,8 +37,8 @@ pub(crate) struct Asked {
     pub(crate) user: String,
     /// What it asks.
     pub(crate) request: Request,
-    /// Where the answer goes.
-    pub(crate) answer: oneshot::Sender<Reply>,
+    /// Where the answers go; nothing comes after one that is final.
+    pub(crate) answer: mpsc::UnboundedSender<Reply>,
 }
 
 /// Serves clients until the receiver of requests is gone.
@@ -147,17 +147,23 @@ async fn serve_client(
         if body.len() < length as usize {
             bail!("it ended in the middle of a request");
         }
-        let reply = match serde_json::from_slice::<Request>(&body) {
-            Ok(request) => tokio::select! {
-                reply = answer(&client, request, requests) => reply,
-                () = gone(&stream) => return Ok(()),
-            },
+        let mut answers = match serde_json::from_slice::<Request>(&body) {
+            Ok(request) => ask(&client, request, requests),
             Err(error) => {
                 let reason = format!("this is not a request that I know: {error}");
-                Refusal::new(RefusalKind::Malformed, reason).into()
+                Err(Refusal::new(RefusalKind::Malformed, reason).into())
             }
         };
-        write(&mut stream, &reply).await?;
+        loop {
+            let reply = tokio::select! {
+                reply = next_answer(&mut answers) => reply,
+                () = gone(&stream) => return Ok(()),
+            };
+            write(&mut stream, &reply).await?;
+            if reply.is_final() {
+                break;
+            }
+        }
     }
 }
 
@@ -178,15 +184,25 @@ fn is_own(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
-async fn answer(client: &Client, request: Request, requests: &mpsc::UnboundedSender<Asked>) -> Reply {
-    if let Err(reason) = client.may(&request) {
-        return Refusal::new(RefusalKind::Denied, reason).into();
+/// Where the answers come from, or what can be answered at once.
+type Answers = Result<mpsc::UnboundedReceiver<Reply>, Reply>;
+
+fn ask(client: &Client, request: Request, requests: &mpsc::UnboundedSender<Asked>) -> Answers {
+    client.may(&request).map_err(|reason| Reply::from(Refusal::new(RefusalKind::Denied, reason)))?;
+    let (answer, answers) = mpsc::unbounded_channel();
+    let asked = Asked { user: client.name.clone(), request, answer };
+    requests.send(asked).map_err(|_| Reply::Unknown { reason: "this node is stopping".into() })?;
+    Ok(answers)
+}
+
+async fn next_answer(answers: &mut Answers) -> Reply {
+    match answers {
+        Ok(answers) => {
+            let stopped = || Reply::Unknown { reason: "this node stopped before it answered".into() };
+            answers.recv().await.unwrap_or_else(stopped)
+        }
+        Err(reply) => reply.clone(),
     }
-    let (answer, wait) = oneshot::channel();
-    if requests.send(Asked { user: client.name.clone(), request, answer }).is_err() {
-        return Reply::Unknown { reason: "this node is stopping".into() };
-    }
-    wait.await.unwrap_or_else(|_| Reply::Unknown { reason: "this node stopped before it answered".into() })
 }
 
 async fn write(stream: &mut UnixStream, reply: &Reply) -> Result<()> {
@@ -219,7 +235,7 @@ impl Client {
     fn may(&self, request: &Request) -> Result<(), String> {
         match request {
             Request::Cluster | Request::Watch { .. } | Request::Events { .. } => Ok(()),
-            Request::Tickets { ask } if matches!(**ask, hakudo_tickets::Request::Status) => Ok(()),
+            Request::Tickets { ask, .. } if matches!(**ask, hakudo_tickets::Request::Status) => Ok(()),
             _ if self.administrator => Ok(()),
             _ => Err(format!(
                 "user {} may not do this: root and members of group {} may; run it with sudo, or: usermod -aG {} {}",

@@ -53,7 +53,8 @@ impl Client {
         self.answer()
     }
 
-    fn answer(&mut self) -> Result<Reply, Failure> {
+    /// The next reply to what was asked before.
+    pub(crate) fn answer(&mut self) -> Result<Reply, Failure> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).map_err(|error| self.lost(&error))?;
         let length = u32::from_be_bytes(length);

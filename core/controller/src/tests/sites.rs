@@ -143,7 +143,7 @@ impl Sites {
     }
 
     fn ask(&mut self, site: u32, node: u32, ask: hakudo_tickets::Request) {
-        self.at(site).ask(node, Request::Tickets { ask: Box::new(ask) });
+        self.at(site).ask(node, Request::Tickets { ask: Box::new(ask), progress: false });
     }
 
     fn grant(&mut self, site: u32) {
@@ -321,9 +321,35 @@ fn requests_are_answered_at_any_node() {
 }
 
 #[test]
+fn who_asks_for_a_move_may_hear_of_its_steps() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    sites.at(B).take_log();
+    let ask = |to| Box::new(hakudo_tickets::Request::Move { ticket: "T".into(), to: MemberId(to), dry_run: false });
+    // Asked at the node that does not speak, of the site that does not have it.
+    sites.at(B).ask(2, Request::Tickets { ask: ask(B), progress: true });
+    sites.pass(Duration::from_secs(2));
+    sites.at(B).ask(2, Request::Tickets { ask: ask(A), progress: false });
+    sites.pass(Duration::from_secs(2));
+    let log = sites.at(B).take_log();
+    let answers: String = log.lines().filter(|line| line.contains("answers")).map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        n2 answers client 2: Tickets { answer: Progress(Checking { site: MemberId(2) }) }
+        n2 answers client 2: Tickets { answer: Progress(Stopping { site: MemberId(1) }) }
+        n2 answers client 2: Tickets { answer: Progress(Stopped { site: MemberId(1) }) }
+        n2 answers client 2: Tickets { answer: Progress(Starting { site: MemberId(2) }) }
+        n2 answers client 2: Tickets { answer: Done(Moved { to: MemberId(2), interruption: Some(380ms) }) }
+        n2 answers client 3: Tickets { answer: Done(Moved { to: MemberId(1), interruption: Some(200ms) }) }
+    "#]]
+    .assert_eq(&answers);
+}
+
+#[test]
 fn without_a_group_nobody_can_be_asked() {
     let mut cluster = Cluster::settled(2);
-    cluster.ask(1, Request::Tickets { ask: Box::new(hakudo_tickets::Request::Status) });
+    cluster.ask(1, Request::Tickets { ask: Box::new(hakudo_tickets::Request::Status), progress: false });
     cluster.run();
     super::check(
         &mut cluster,

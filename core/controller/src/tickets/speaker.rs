@@ -272,7 +272,8 @@ impl Controller {
                 effects.push(Effect::Tickets(TicketEffect::Check(Box::new(check))));
             }
             MemberEffect::Reply { id, reply } => {
-                let asked = if reply.is_final() { self.speaker.asked.remove(&id) } else { None };
+                let asked = &mut self.speaker.asked;
+                let asked = if reply.is_final() { asked.remove(&id) } else { asked.get(&id).copied() };
                 if let Some((node, number)) = asked {
                     self.say(Command::TicketAnswer { node, number, reply: Box::new(reply) });
                 }

@@ -26,7 +26,7 @@ pub(super) struct Watch {
 }
 
 pub(super) fn ask(lab: &mut Lab, node: &str, ask: Ask) -> Result<Outcome> {
-    match lab.ask(node, &Request::Tickets { ask: Box::new(ask) })? {
+    match lab.ask(node, &Request::Tickets { ask: Box::new(ask), progress: false })? {
         Reply::Tickets { answer } => match *answer {
             Answer::Done(outcome) => Ok(outcome),
             other => bail!("the group answers {other:?}"),

@@ -17,7 +17,7 @@ use hakudo_tickets::{
     TicketMode, TicketStatus,
 };
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to do with tickets.
 #[derive(Debug, Subcommand)]
@@ -111,6 +111,8 @@ pub(crate) struct Move {
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// A ticket.
@@ -225,28 +227,63 @@ impl Group {
 
     /// Has something done and tells what came of it.
     fn does(&mut self, what: Ask, world: &mut World) -> Outcome {
-        let did = ask(&mut self.client, what).map_err(|mut failure| {
-            failure.message = self.in_names(&failure.message);
-            failure
-        })?;
-        let told = match did {
+        let did = ask(&mut self.client, what).map_err(|failure| self.renamed(failure))?;
+        let told = self.told(&did);
+        writeln!(world.out, "{told}")?;
+        Ok(Exit::OK)
+    }
+
+    /// The same, with each step as it is taken, on standard error.
+    fn does_in_steps(&mut self, what: Ask, shown: &Shown, world: &mut World) -> Outcome {
+        let begun = Instant::now();
+        let request = Request::Tickets { ask: Box::new(what), progress: true };
+        let mut reply = self.client.ask(&request)?;
+        let did = loop {
+            match reply {
+                Reply::Tickets { answer } => match *answer {
+                    Answer::Done(did) => break did,
+                    Answer::Refused(refusal) => {
+                        return Err(self.renamed(Failure::new(exit(&refusal), refusal.to_string())));
+                    }
+                    Answer::Progress(step) => {
+                        let (after, step) = (begun.elapsed().as_secs_f64(), self.in_names(&step.to_string()));
+                        writeln!(world.err, "{after:6.2} s  {step}")?;
+                        world.err.flush()?;
+                    }
+                },
+                other => return Err(unexpected(&other)),
+            }
+            reply = self.client.answer()?;
+        };
+        match shown.output_as {
+            Form::Text => writeln!(world.out, "{}", self.told(&did))?,
+            Form::Json => write!(world.out, "{}", output::json(&did)?)?,
+        }
+        Ok(Exit::OK)
+    }
+
+    fn renamed(&self, mut failure: Failure) -> Failure {
+        failure.message = self.in_names(&failure.message);
+        failure
+    }
+
+    fn told(&self, did: &Did) -> String {
+        match did {
             Did::Done => "done".to_owned(),
             Did::NotHeld => "nobody holds the ticket".to_owned(),
-            Did::Granted { site, .. } => format!("granted to {}", self.name(site)),
+            Did::Granted { site, .. } => format!("granted to {}", self.name(*site)),
             Did::Moved { to, interruption: Some(time) } => {
-                format!("moved to {}: the service was away for {} ms", self.name(to), time.as_millis())
+                format!("moved to {}: the service was away for {} ms", self.name(*to), time.as_millis())
             }
             Did::Moved { to, interruption: None } => {
-                format!("moved to {}, which has not said yet that the service is there", self.name(to))
+                format!("moved to {}, which has not said yet that the service is there", self.name(*to))
             }
             Did::Would(steps) => {
                 let steps: Vec<String> = steps.iter().map(|step| self.in_names(&step.to_string())).collect();
                 format!("this would happen: {}", steps.join("; "))
             }
             Did::Status(_) => String::new(),
-        };
-        writeln!(world.out, "{told}")?;
-        Ok(Exit::OK)
+        }
     }
 
     /// A text of the core, which knows members by number.
@@ -264,7 +301,7 @@ fn ask(client: &mut Client, ask: Ask) -> Result<Did, Failure> {
 }
 
 fn answered(client: &mut Client, ask: Ask) -> Result<Result<Did, Refusal>, Failure> {
-    let answer = match client.ask(&Request::Tickets { ask: Box::new(ask) })? {
+    let answer = match client.ask(&Request::Tickets { ask: Box::new(ask), progress: false })? {
         Reply::Tickets { answer } => *answer,
         other => return Err(unexpected(&other)),
     };
@@ -317,9 +354,9 @@ pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outc
         Command::Revoke(Forced { ticket, force }) => {
             group.does(Ask::Revoke { ticket: ticket.clone(), force: *force }, world)
         }
-        Command::Move(Move { ticket, to, dry_run }) => {
+        Command::Move(Move { ticket, to, dry_run, shown }) => {
             let to = group.member(Some(to))?;
-            group.does(Ask::Move { ticket: ticket.clone(), to, dry_run: *dry_run }, world)
+            group.does_in_steps(Ask::Move { ticket: ticket.clone(), to, dry_run: *dry_run }, shown, world)
         }
         Command::Standby(Named { ticket }) => group.does(Ask::Standby { ticket: ticket.clone(), on: true }, world),
         Command::Activate(Named { ticket }) => group.does(Ask::Standby { ticket: ticket.clone(), on: false }, world),

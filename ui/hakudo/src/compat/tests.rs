@@ -48,13 +48,13 @@ fn run_line(line: &str) -> (u8, String, Option<Request>) {
             let reply = match serde_json::from_slice(&body).unwrap() {
                 Request::Cib => Reply::Cib { xml: CIB.into() },
                 Request::Cluster => Reply::Cluster(Box::new(state())),
-                Request::Tickets { ask } if *ask == hakudo_tickets::Request::Status => {
+                Request::Tickets { ask, .. } if *ask == hakudo_tickets::Request::Status => {
                     let status = hakudo_tickets::Outcome::Status(Box::new(group()));
                     Reply::Tickets { answer: Box::new(hakudo_tickets::Reply::Done(status)) }
                 }
-                Request::Tickets { ask } => {
+                Request::Tickets { ask, progress } => {
                     let answer = answer_of_group(&ask);
-                    changed = Some(Request::Tickets { ask });
+                    changed = Some(Request::Tickets { ask, progress });
                     Reply::Tickets { answer: Box::new(answer) }
                 }
                 change => {
@@ -301,7 +301,7 @@ fn booths_clients_ask_the_group() {
     let asked = |line: &str| {
         let (exit, _, request) = run_line(line);
         match request {
-            Some(Request::Tickets { ask }) => (exit, *ask),
+            Some(Request::Tickets { ask, .. }) => (exit, *ask),
             other => panic!("{line}: {other:?}"),
         }
     };

@@ -96,7 +96,7 @@ pub(super) fn arbitrate(layout: &Layout, arbitrator: &str) -> Vec<String> {
 
 /// Asks the group, through the first node of the site that answers.
 async fn ask(layout: &Layout, site: &Site, ask: &Ask) -> Result<Outcome> {
-    let request = Request::Tickets { ask: Box::new(ask.clone()) };
+    let request = Request::Tickets { ask: Box::new(ask.clone()), progress: false };
     let mut last = format!("no node of {} answers", site.name);
     for node in &site.nodes {
         match cluster::ask(&layout.socket(node), &request).await {
