@@ -3,6 +3,7 @@
 mod changes;
 pub(crate) mod cluster;
 mod fencing;
+mod gateway;
 mod hazards;
 mod leaving;
 mod nodes;

@@ -54,6 +54,10 @@ pub(crate) struct Cluster {
     pub(crate) guards_sleep: bool,
     /// What was sent to other members of the ticket group.
     pub(crate) sent: Vec<(u32, Vec<u8>)>,
+    /// What clients of booth were answered: the node, its client, the bytes, and whether they were the last.
+    pub(crate) answers: Vec<(u32, u64, Vec<u8>, bool)>,
+    /// How many messages to the ticket group were passed on to the node that speaks.
+    pub(crate) passed_on: usize,
     pub(crate) log: String,
     clients: u64,
 }
@@ -83,6 +87,8 @@ impl Cluster {
             written: Vec::new(),
             guards_sleep: false,
             sent: Vec::new(),
+            answers: Vec::new(),
+            passed_on: 0,
             log: String::new(),
             clients: 0,
         };
@@ -272,6 +278,10 @@ impl Cluster {
     fn carry_out(&mut self, number: u32, effect: Effect) {
         match effect {
             Effect::Broadcast(payload) => {
+                let is_passed_on =
+                    |command: &&Command| matches!(command, Command::TicketHeard(_) | Command::TicketClient { .. });
+                let commands = postcard::from_bytes::<Message>(&payload).map(|message| message.commands);
+                self.passed_on += commands.iter().flatten().filter(is_passed_on).count();
                 let view = self.machines[&number].view.as_ref().map(|view| view.id);
                 if let Some(view) = view {
                     self.order.entry(view).or_default().push_back(Delivered { from: NodeId(number), payload });
@@ -327,7 +337,10 @@ impl Cluster {
                 let word = if speaks { "speaks for the site" } else { "does not speak any more" };
                 self.line(format_args!("n{number} {word}"));
             }
-            Effect::Tickets(TicketEffect::Check(_) | TicketEffect::Answer { .. }) => {}
+            Effect::Tickets(TicketEffect::Answer { client, bytes, last }) => {
+                self.answers.push((number, client, bytes, last));
+            }
+            Effect::Tickets(TicketEffect::Check(_)) => {}
             Effect::Fenced(node) => self.line(format_args!("n{number} tells membership that n{node} is dead")),
             Effect::StopAtOnce { reset } => self.line(format_args!("n{number} stops at once, reset: {reset}")),
             Effect::Leave => self.line(format_args!("n{number} leaves")),

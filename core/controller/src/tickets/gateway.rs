@@ -14,7 +14,7 @@ use hakudo_tickets::booth::engine::ClientId;
 use hakudo_tickets::booth::member::Told;
 use hakudo_tickets::booth::seal;
 use hakudo_tickets::booth::wire::{Message, SiteId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So many datagrams of others are passed on in a second, and so many more for each ticket and other member, so that a
@@ -48,6 +48,8 @@ pub(crate) struct Gateway {
     /// Clients that the member has not answered for good, by our number: the node, and its number of the client.
     clients: BTreeMap<u64, (NodeId, u64)>,
     numbers: u64,
+    /// Clients of this node whose question was passed on, and who were not answered for good.
+    waiting: BTreeSet<u64>,
     datagrams: Budget,
     /// Clients have a budget of their own: they must not starve the members.
     questions: Budget,
@@ -96,6 +98,7 @@ impl Controller {
         let refusal = booth.map_or_else(|| Some(Vec::new()), |booth| booth.refusal_of(&bytes, self.both_clocks()));
         let answer = match refusal {
             None if self.synced && self.speaker.gateway.questions.take(self.now, MOST_CLIENTS) => {
+                self.speaker.gateway.waiting.insert(client);
                 self.say(Command::TicketClient { client, bytes });
                 return;
             }
@@ -114,6 +117,7 @@ impl Controller {
     }
 
     pub(super) fn client_went(&mut self, client: u64, effects: &mut Vec<Effect>) {
+        self.speaker.gateway.waiting.remove(&client);
         if self.speaker.speaks() {
             self.hear_client_gone(self.local, client, effects);
         } else if self.speaks_booth() && self.synced {
@@ -158,7 +162,12 @@ impl Controller {
         last: bool,
         effects: &mut Vec<Effect>,
     ) {
-        if node == self.local {
+        if node != self.local {
+            return;
+        }
+        let waiting = &mut self.speaker.gateway.waiting;
+        let waits = if last { waiting.remove(&client) } else { waiting.contains(&client) };
+        if waits {
             effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes, last }));
         }
     }
@@ -167,6 +176,10 @@ impl Controller {
     pub(super) fn forget_clients(&mut self, effects: &mut Vec<Effect>) {
         for number in self.speaker.gateway.clients.keys().copied().collect::<Vec<_>>() {
             self.answer_client(ClientId(number), Vec::new(), true, effects);
+        }
+        // Who speaks in the next view has not heard of them.
+        for client in std::mem::take(&mut self.speaker.gateway.waiting) {
+            effects.push(Effect::Tickets(TicketEffect::Answer { client, bytes: Vec::new(), last: true }));
         }
     }
 }
