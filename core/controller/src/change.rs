@@ -3,6 +3,7 @@
 use crate::request::{Change, ChangeOperation, Refusal, RefusalKind};
 use hakudo_cib::change::{self, ChangeError, Changed, Operation, Version};
 use hakudo_cib::{Document, Problem, new_errors, upgrade};
+use hakudo_tickets::booth::config as tickets;
 
 /// Sections that every configuration has.
 const SECTIONS: [&str; 4] = ["crm_config", "nodes", "resources", "constraints"];
@@ -66,13 +67,16 @@ pub fn changed(before: &Document, change: &Change) -> Result<Option<(Document, C
 /// Pacemaker's tools; what no schema allows, nobody can insist on.
 fn no_worse(before: &Document, after: &Document, force: bool) -> Result<(), Refusal> {
     const MOST: usize = 10;
-    let errors = new_errors(before, after);
-    let errors: Vec<&Problem> = errors.iter().filter(|problem| !(force && problem.dangling)).collect();
+    let errors = new_errors(before, after).into_iter().filter(|problem| !(force && problem.dangling));
+    let errors = errors.map(|Problem { id, message, hint, .. }| (id, message, hint));
+    let of_tickets = tickets::new_errors(before, after).into_iter();
+    let of_tickets = of_tickets.map(|tickets::Problem { id, message, hint, .. }| (id, message, hint));
+    let errors: Vec<(String, String, Option<String>)> = errors.chain(of_tickets).collect();
     if errors.is_empty() {
         return Ok(());
     }
     let mut reason = "the configuration would not be valid, and nothing was changed:".to_owned();
-    for Problem { id, message, hint, .. } in errors.iter().take(MOST) {
+    for (id, message, hint) in errors.iter().take(MOST) {
         reason.push_str("\n  ");
         if !id.is_empty() {
             reason.push_str(&format!("{id}: "));

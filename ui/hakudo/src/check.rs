@@ -7,6 +7,7 @@ use crate::world::World;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use hakudo_base::Severity;
 use hakudo_cib::{Document, ParseError, Position, upgrade, validate};
+use hakudo_tickets::booth::config as tickets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -74,9 +75,25 @@ fn find(text: &str, now: i64) -> Vec<Finding> {
             hint: problem.hint,
         })
         .collect();
+    findings.extend(of_tickets(&cib));
     findings.extend(decided(&cib, now, &findings));
     findings.sort_by_key(|finding| (finding.position, finding.id.clone()));
     findings
+}
+
+/// What is wrong with the group of tickets that the configuration describes. What boothd does otherwise is of no interest: it
+/// does not read it there.
+fn of_tickets(cib: &Document) -> Vec<Finding> {
+    let problems = tickets::read_cib(cib).map(|reading| reading.problems).unwrap_or_default();
+    let problems = problems.into_iter().filter(|problem| problem.severity != Severity::Info);
+    problems
+        .map(|problem| Finding {
+            id: problem.id,
+            attribute: problem.attribute.map(str::to_owned),
+            hint: problem.hint,
+            ..Finding::new(problem.severity, Some(problem.position), problem.message)
+        })
+        .collect()
 }
 
 /// What the upgrade and the scheduler have to say, of objects that are not known to be wrong already.

@@ -294,6 +294,72 @@ mod tests {
         );
     }
 
+    /// A configuration with a group of tickets, some of it wrong.
+    fn with_tickets() -> String {
+        let sets = r#"<crm_config>
+      <cluster_property_set id="hakudo-tickets-member-1">
+        <nvpair id="m1" name="site" value="192.0.2.1"/>
+      </cluster_property_set>
+      <cluster_property_set id="hakudo-tickets-member-2">
+        <nvpair id="m2" name="site" value="192.0.2.1"/>
+      </cluster_property_set>
+      <cluster_property_set id="hakudo-tickets-ticket-1">
+        <nvpair id="t1" name="ticket" value="T"/>
+        <nvpair id="t2" name="expires" value="10"/>
+        <nvpair id="t3" name="renewal-freq" value="soon"/>
+      </cluster_property_set>"#;
+        let with = TWO_NODES.replacen("<crm_config>", sets, 1);
+        assert_ne!(with, TWO_NODES);
+        with
+    }
+
+    #[test]
+    fn what_is_wrong_with_tickets_is_shown_at_its_place() {
+        checked(&with_tickets(), &expect![[r#"
+            error: `192.0.2.1` is a member already, in `m1`
+             --> CIB:8:37
+              |
+            8 |         <nvpair id="m2" name="site" value="192.0.2.1"/>
+              |                                     ^^^^^^^^^^^^^^^^^
+
+            error: unknown keyword `expires`
+              --> CIB:12:25
+               |
+            12 |         <nvpair id="t2" name="expires" value="10"/>
+               |                         ^^^^^^^^^^^^^^
+               |
+               = help: did you mean `expire`?
+
+            error: `soon` is no time
+              --> CIB:13:45
+               |
+            13 |         <nvpair id="t3" name="renewal-freq" value="soon"/>
+               |                                             ^^^^^^^^^^^^
+               |
+               = help: seconds have no unit, milliseconds have `ms`: 10 or 10000ms
+
+            CIB: 3 errors, 0 warnings
+            [exit 78]
+        "#]]);
+    }
+
+    #[test]
+    fn a_group_of_tickets_with_mistakes_changes_nothing() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let wrong = TemporaryFile::new(&with_tickets());
+        let said = testing::hakudo(&["--file", cib.name(), "config", "load", wrong.name()]);
+        assert!(said.contains("nothing was changed") && said.ends_with("[exit 78]\n"), "{said}");
+        assert!(said.contains("t2: unknown keyword `expires` (did you mean `expire`?)"), "{said}");
+        assert_eq!(cib.text(), TWO_NODES);
+        let forced = testing::hakudo(&["--file", cib.name(), "config", "load", "--force", wrong.name()]);
+        assert!(forced.ends_with("[exit 78]\n"), "{forced}");
+        assert_eq!(cib.text(), TWO_NODES);
+        // What is wrong already can be mended one thing after the other.
+        let broken = TemporaryFile::new(&with_tickets());
+        let half = TemporaryFile::new(&with_tickets().replace("expires", "expire"));
+        assert_eq!(testing::hakudo(&["--file", broken.name(), "config", "load", half.name()]), "");
+    }
+
     #[test]
     fn a_configuration_alone_is_enough() {
         checked(

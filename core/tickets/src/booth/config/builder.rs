@@ -6,7 +6,7 @@ use super::{
     Reading, Ticket, When,
 };
 use hakudo_base::Severity;
-use hakudo_cib::Position;
+use hakudo_cib::{Element, Position};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -22,8 +22,16 @@ const DEFAULTS: &str = "__defaults__";
 pub(super) enum At {
     /// At this byte of a text.
     Text(usize),
-    /// In the element there.
-    Element(Position),
+    /// In an element of a document: see [`Builder::in_document`].
+    Element(usize),
+}
+
+/// A place in a document.
+#[derive(Debug)]
+struct Place {
+    position: Position,
+    id: String,
+    attribute: Option<&'static str>,
 }
 
 /// A piece of text with its place.
@@ -144,6 +152,10 @@ enum Section {
 
 pub(super) struct Builder<'t> {
     text: &'t str,
+    /// Places that [`At::Element`] counts.
+    places: Vec<Place>,
+    /// Where the configuration begins.
+    start: At,
     problems: Vec<(At, usize, Problem)>,
     /// Global keywords that were given, with what they were given.
     globals: BTreeMap<String, Given<String>>,
@@ -163,6 +175,8 @@ impl<'t> Builder<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self {
             text,
+            places: Vec::new(),
+            start: At::Text(0),
             problems: Vec::new(),
             globals: BTreeMap::new(),
             port: None,
@@ -177,6 +191,17 @@ impl<'t> Builder<'t> {
         }
     }
 
+    /// The configuration begins in this element of a document, and not in a text.
+    pub(super) fn begin_in(&mut self, element: &Element) {
+        self.start = self.in_document(element, None);
+    }
+
+    /// The place of an element, or of one of its attributes.
+    pub(super) fn in_document(&mut self, element: &Element, attribute: Option<&'static str>) -> At {
+        self.places.push(Place { position: element.position(), id: element.id().to_owned(), attribute });
+        At::Element(self.places.len() - 1)
+    }
+
     pub(super) fn tell(&mut self, severity: Severity, value: Value<'_>, message: String, hint: Option<&str>) {
         self.tell_at(severity, value.at, value.text.len(), message, hint);
     }
@@ -184,8 +209,17 @@ impl<'t> Builder<'t> {
     fn tell_at(&mut self, severity: Severity, at: At, length: usize, message: String, hint: Option<&str>) {
         let hint = hint.map(str::to_owned);
         // The position of a place in a text is found at the end, for all at once.
-        let problem = Problem { severity, position: Position::default(), span: None, message, hint };
+        let (position, span, id, attribute) = (Position::default(), None, String::new(), None);
+        let problem = Problem { severity, position, span, id, attribute, message, hint, incomplete: false };
         self.problems.push((at, length, problem));
+    }
+
+    /// An error that more lines could mend.
+    fn miss(&mut self, at: At, length: usize, message: String, hint: Option<&str>) {
+        self.tell_at(Severity::Error, at, length, message, hint);
+        if let Some((_, _, problem)) = self.problems.last_mut() {
+            problem.incomplete = true;
+        }
     }
 
     pub(super) fn error(&mut self, value: Value<'_>, message: String) {
@@ -618,7 +652,7 @@ impl<'t> Builder<'t> {
                 tickets,
             }
         });
-        Reading { group, problems: placed(self.text, self.problems) }
+        Reading { group, problems: placed(self.text, &self.places, self.problems) }
     }
 
     fn has_errors(&self) -> bool {
@@ -629,9 +663,9 @@ impl<'t> Builder<'t> {
         let sites = self.members.iter().filter(|(member, _)| member.kind == Kind::Site).count();
         let all = self.members.len();
         let (first, last) = (self.members.first().map(|(_, at)| *at), self.members.last().map(|(_, at)| *at));
-        let here = first.unwrap_or(At::Text(0));
+        let here = first.unwrap_or(self.start);
         if sites == 0 {
-            self.tell_at(Severity::Error, here, 0, "there is no site".to_owned(), Some("write: site = ADDRESS"));
+            self.miss(here, 0, "there is no site".to_owned(), Some("write: site = ADDRESS"));
         } else if all == 2 {
             let what = "with two members neither can take a ticket over when the other is lost".to_owned();
             self.tell_at(Severity::Warning, last.unwrap_or(here), 0, what, Some("add an arbitrator at a third place"));
@@ -665,7 +699,7 @@ impl<'t> Builder<'t> {
                 time(expire),
                 time(renewal)
             );
-            self.tell_at(Severity::Error, at, length, what, None);
+            self.miss(at, length, what, None);
         } else if timeout * (retries + 1) >= renewal {
             let (at, length) = place(own_place);
             let what = format!(
@@ -677,13 +711,13 @@ impl<'t> Builder<'t> {
                 time(timeout * (retries + 1))
             );
             let hint = "timeout * (retries + 1) must be shorter than renewal-freq (which is half of expire where it is not given)";
-            self.tell_at(Severity::Error, at, length, what, Some(hint));
+            self.miss(at, length, what, Some(hint));
         }
         if let Some(weights) = &options.weights
             && weights.value.len() > self.members.len()
         {
             let what = format!("{} weights for {} members", weights.value.len(), self.members.len());
-            self.tell_at(Severity::Error, weights.at, weights.length, what, None);
+            self.miss(weights.at, weights.length, what, None);
         }
         self.check_preference(&options);
         Ticket {
@@ -728,7 +762,11 @@ impl<'t> Builder<'t> {
                 let line = self.text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
                 format!("in line {line}")
             }
-            At::Element(position) => format!("at {position}"),
+            // Not the position: what is wrong is told in the same words wherever it stands.
+            At::Element(place) => match self.places.get(place).map_or("", |place| &place.id) {
+                "" => "in another element".to_owned(),
+                id => format!("in `{id}`"),
+            },
         }
     }
 }
@@ -750,13 +788,17 @@ pub(super) fn time(time: Duration) -> String {
 }
 
 /// All problems with line and column, in the order of their places.
-fn placed(text: &str, problems: Vec<(At, usize, Problem)>) -> Vec<Problem> {
+fn placed(text: &str, places: &[Place], problems: Vec<(At, usize, Problem)>) -> Vec<Problem> {
     let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let mut problems: Vec<Problem> = problems
         .into_iter()
         .map(|(at, length, mut problem)| {
             match at {
-                At::Element(position) => problem.position = position,
+                At::Element(place) => {
+                    if let Some(Place { position, id, attribute }) = places.get(place) {
+                        (problem.position, problem.id, problem.attribute) = (*position, id.clone(), *attribute);
+                    }
+                }
                 At::Text(offset) => {
                     let line = starts.partition_point(|start| *start <= offset);
                     let before = text.get(starts[line.saturating_sub(1)]..offset).unwrap_or_default();

@@ -23,10 +23,11 @@
 //! Names in a set must differ, therefore `attr-prereq` may have a number behind it. Sets count in the order of the document.
 //! `ticket = __defaults__` works here too. `port` holds for all members wherever it stands.
 
-use super::builder::{At, Builder, Value};
-use super::{Kind, Reading};
+use super::builder::{Builder, Value};
+use super::{Kind, Problem, Reading};
 use hakudo_base::Severity;
 use hakudo_cib::{Document, Element};
+use std::collections::BTreeSet;
 
 /// The id of the set with what concerns the whole group; ids of members' and tickets' sets begin with it and a `-`.
 pub const SET: &str = "hakudo-tickets";
@@ -40,10 +41,28 @@ pub fn read_cib(document: &Document) -> Option<Reading> {
         return None;
     }
     let mut builder = Builder::new("");
+    builder.begin_in(sets.first()?);
     for set in sets {
         read_set(&mut builder, set);
     }
     Some(builder.finish())
+}
+
+/// Errors of the configuration of tickets in `after` that it does not have in `before`: what is wrong already may be mended one
+/// thing after the other. A group that was not whole before may still lack something, too.
+pub fn new_errors(before: &Document, after: &Document) -> Vec<Problem> {
+    let errors = |document| {
+        let problems = read_cib(document).map(|reading| reading.problems).unwrap_or_default();
+        problems.into_iter().filter(|problem| problem.severity == Severity::Error)
+    };
+    let mut errors_after: Vec<Problem> = errors(after).collect();
+    if !errors_after.is_empty() {
+        let was_whole = read_cib(before).is_some_and(|reading| reading.group.is_some());
+        errors_after.retain(|problem| was_whole || !problem.incomplete);
+        let known: BTreeSet<(String, String)> = errors(before).map(|problem| (problem.id, problem.message)).collect();
+        errors_after.retain(|problem| !known.contains(&(problem.id.clone(), problem.message.clone())));
+    }
+    errors_after
 }
 
 /// What the set is about: `""`, `member-…` or `ticket-…`.
@@ -54,7 +73,7 @@ fn part(set: &Element) -> Option<&str> {
 
 fn read_set(builder: &mut Builder<'_>, set: &Element) {
     let part = part(set).unwrap_or_default();
-    let here = Value { text: set.id(), at: At::Element(set.position()) };
+    let here = Value { text: set.id(), at: builder.in_document(set, Some("id")) };
     let (member, ticket) = (part.starts_with("member-"), part.starts_with("ticket-"));
     if !part.is_empty() && !member && !ticket {
         builder.tell(
@@ -67,10 +86,13 @@ fn read_set(builder: &mut Builder<'_>, set: &Element) {
     }
     let mut pairs = Vec::new();
     for child in set.children() {
-        let at = At::Element(child.position());
         match (child.name(), child.attribute("name"), child.attribute("value")) {
-            ("nvpair", Some(name), Some(value)) => pairs.push((Value { text: name, at }, Value { text: value, at })),
+            ("nvpair", Some(name), Some(value)) => {
+                let name = Value { text: name, at: builder.in_document(child, Some("name")) };
+                pairs.push((name, Value { text: value, at: builder.in_document(child, Some("value")) }));
+            }
             (kind, _, _) => {
+                let at = builder.in_document(child, None);
                 let what = format!("a `{kind}` without a name and a value of its own means nothing here");
                 builder.tell(
                     Severity::Error,

@@ -14,7 +14,7 @@ mod keywords;
 mod read;
 mod write;
 
-pub use cib::{SET, read_cib};
+pub use cib::{SET, new_errors, read_cib};
 pub use read::{read, read_bytes};
 pub use write::{Unwritable, write};
 
@@ -307,10 +307,16 @@ pub struct Problem {
     pub position: Position,
     /// The bytes of the text that are meant; nothing where the configuration comes from the CIB.
     pub span: Option<Range<usize>>,
-    /// What is wrong.
+    /// The `id` of the element of the CIB; empty where the configuration is a text.
+    pub id: String,
+    /// The attribute of that element that is meant; nothing where it is the whole element.
+    pub attribute: Option<&'static str>,
+    /// What is wrong. Of the CIB it names no position, so that it is the same wherever the element stands.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// More lines, which may still come, could make it right.
+    pub incomplete: bool,
 }
 
 impl fmt::Display for Problem {
