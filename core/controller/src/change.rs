@@ -232,4 +232,49 @@ mod tests {
             "#]],
         );
     }
+
+    #[test]
+    fn a_group_of_tickets_must_make_sense() {
+        let set = |id: &str, pairs: &[(&str, &str)]| {
+            let pair =
+                |(name, value): &(&str, &str)| format!("<nvpair id='{id}-{name}' name='{name}' value='{value}'/>");
+            let pairs: String = pairs.iter().map(pair).collect();
+            create("crm_config", &format!("<cluster_property_set id='{id}'>{pairs}</cluster_property_set>"))
+        };
+        check(
+            vec![set("hakudo-tickets-ticket-1", &[("ticket", "T"), ("expires", "10"), ("renewal-freq", "soon")])],
+            expect![[r#"
+                Invalid: the configuration would not be valid, and nothing was changed:
+                  hakudo-tickets-ticket-1-expires: unknown keyword `expires` (did you mean `expire`?)
+                  hakudo-tickets-ticket-1-renewal-freq: `soon` is no time (seconds have no unit, milliseconds have `ms`: 10 or 10000ms)
+                by force: Invalid: the configuration would not be valid, and nothing was changed:
+                  hakudo-tickets-ticket-1-expires: unknown keyword `expires` (did you mean `expire`?)
+                  hakudo-tickets-ticket-1-renewal-freq: `soon` is no time (seconds have no unit, milliseconds have `ms`: 10 or 10000ms)
+            "#]],
+        );
+        check(
+            vec![set("hakudo-tickets-member-1", &[("site", "192.0.2.1"), ("port", "1")])],
+            expect![[r#"
+            Invalid: the configuration would not be valid, and nothing was changed:
+              hakudo-tickets-member-1-port: `port` does not belong in the set `hakudo-tickets-member-1`
+            by force: Invalid: the configuration would not be valid, and nothing was changed:
+              hakudo-tickets-member-1-port: `port` does not belong in the set `hakudo-tickets-member-1`
+        "#]],
+        );
+        check(
+            vec![set("hakudo-tickets-member-1", &[("site", "192.0.2.1")])],
+            expect![[r#"
+            0.5.0
+            by force: 0.5.0
+        "#]],
+        );
+        // One thing after the other: the sites may still come.
+        check(
+            vec![set("hakudo-tickets-ticket-1", &[("ticket", "T")])],
+            expect![[r#"
+            0.5.0
+            by force: 0.5.0
+        "#]],
+        );
+    }
 }

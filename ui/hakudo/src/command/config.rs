@@ -315,7 +315,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_tickets_is_shown_at_its_place() {
-        checked(&with_tickets(), &expect![[r#"
+        checked(
+            &with_tickets(),
+            &expect![[r#"
             error: `192.0.2.1` is a member already, in `m1`
              --> CIB:8:37
               |
@@ -340,7 +342,8 @@ mod tests {
 
             CIB: 3 errors, 0 warnings
             [exit 78]
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
