@@ -11,7 +11,7 @@ use hakudo_cib::Document;
 use hakudo_controller::{Effect as ControllerEffect, Input as ControllerInput};
 use hakudo_membership::{Delivered, Effect as MembershipEffect, Input as MembershipInput, Undelivered, View, ViewId};
 use hakudo_scheduler::Transition;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -270,7 +270,8 @@ impl World {
         if self.mutation == Some(Mutation::LimitIgnored) {
             cib = wrong::allow_two_promoted(&cib);
         }
-        let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"));
+        let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"))
+            || self.an_executor_forgot_more_than(&cib);
         if self.trace.is_some() {
             self.snapshots.push((self.now, cib.clone()));
         }
@@ -297,6 +298,21 @@ impl World {
         }
         let at = self.now + Duration::from_micros(self.random.between(200, 8000));
         self.queue.push(at, Happening::Planned { node, run, token, result: result.map(Box::new) });
+    }
+
+    /// An executor does not remember what stands in the document of its node: the word that it forgot is on its way.
+    fn an_executor_forgot_more_than(&self, cib: &Document) -> bool {
+        let states = cib.section(&["status"]).into_iter().flat_map(|status| status.children_named("node_state"));
+        states.filter(|state| state.attribute("crmd") == Some("online")).any(|state| {
+            let machine = self.machines.iter().find(|machine| Some(machine.name.as_str()) == state.attribute("uname"));
+            let Some(executor) = machine.and_then(|machine| machine.executor.as_ref()) else { return false };
+            let known: BTreeSet<String> = executor.known().into_iter().map(|known| known.call.resource).collect();
+            // Fence devices are started and stopped without their executor.
+            let agents = state
+                .descendants()
+                .filter(|element| element.name() == "lrm_resource" && element.attribute("class") != Some("stonith"));
+            agents.filter(|agent| agent.children().next().is_some()).any(|agent| !known.contains(agent.id()))
+        })
     }
 
     /// Holds the document of a node against those of the others.

@@ -156,3 +156,12 @@ fn a_removed_resource_that_failed_is_deleted_after_it_was_stopped() {
          at 2021 ask n2 fence n1\nat 2351 agent n1 r0 monitor hangs\nat 4847 ask n2 remove r0\nheal 5174\n",
     );
 }
+
+#[test]
+fn the_word_of_an_executor_that_forgot_may_come_after_the_plan_of_a_new_view() {
+    check(
+        "seed 57880\nvotes 1 1 1 1 1 1 1 1 1\nlinks 1\nfencing off\nprimitive r0\n\
+         network delay 424 1792 loss 0 twice 0\nat 3880 kill-process n9\nat 3932 power-off n3\nat 3969 start-process n9\n\
+         at 4048 kill-executor n6\nheal 4434\n",
+    );
+}

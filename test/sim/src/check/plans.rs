@@ -6,7 +6,8 @@
 //! copies as they were before, the next one probes them: Pacemaker does so too after a resource's history is gone). So is
 //! any probe of a promotable resource: a node's promotion score counts only where the state of the copy there is known, so
 //! the plan that asks for the probe is made without the score, and the next one with it. And so is an operation that was on
-//! its way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision.
+//! its way when the plan was made: its result, which may be long in coming to the leader, was no part of that decision. The word
+//! of an executor that it forgot everything may be long in coming, too.
 //!
 //! The last excuse is the scheduler itself. A resource that is to run with a clone adds its stickiness to the scores of the
 //! clone's nodes, but only once it runs (Pacemaker Explained, "resource-stickiness": "how much the resource prefers to stay
