@@ -20,8 +20,15 @@ use std::process::{Command, Stdio};
 /// The word by which this program calls itself to tell the neighbours again.
 pub(super) const ANNOUNCER: &str = "address-announcer";
 
-/// How long after each other the neighbours are told again.
-const AGAIN: [Duration; 3] = [Duration::from_millis(300), Duration::from_millis(900), Duration::from_secs(2)];
+/// How long after each other the neighbours are told again: often until the second is over, and no more after it, for who is
+/// told anew does not believe the next owner for a second either.
+const AGAIN: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(200),
+    Duration::from_millis(200),
+    Duration::from_millis(200),
+    Duration::from_millis(250),
+];
 
 pub(super) const DESCRIPTION: Description = Description {
     name: "Address",
