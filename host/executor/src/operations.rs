@@ -327,7 +327,7 @@ impl Operations {
             }
         }
         let ended_well = result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK;
-        let done = ended_well.then(|| (entry.call.clone(), result.clone()));
+        let done = (ended_well && takes_away(&entry.call)).then(|| (entry.call.clone(), result.clone()));
         match fate {
             Fate::Cancelled => {
                 result.status = ExecutionStatus::Cancelled;
@@ -364,7 +364,7 @@ impl Operations {
         self.wait_for_a_place(now, &name);
     }
 
-    /// What the executor insists on and `done` has just done is not done again. Nothing can have come between them: starts
+    /// What the executor insists on and `done`, which took the resource away, has just done is not done again. Nothing can have come between them: starts
     /// that waited were cancelled.
     fn fulfil(&mut self, now: Instant, done: &AgentCall, result: &AgentResult, effects: &mut Vec<Effect>) {
         let fulfilled = |entry: &Entry| match entry.state {
@@ -507,13 +507,12 @@ fn takes_away(call: &AgentCall) -> bool {
     matches!(call.operation.as_str(), "stop" | "demote")
 }
 
-/// Whoever did `done` has done `call`: what takes the resource away, by the same agent with the same parameters of its own.
+/// Whoever did `done` has done `call`: the same by the same agent, with the same parameters of its own.
 fn does_the_same(call: &AgentCall, done: &AgentCall) -> bool {
-    let own = |call: &'_ AgentCall| {
-        let of_agent = |(name, _): &(&String, &String)| !name.starts_with("CRM_meta_");
-        call.parameters.iter().filter(of_agent).map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
-    };
-    takes_away(done) && call.operation == done.operation && call.agent == done.agent && own(call) == own(done)
+    fn own(call: &AgentCall) -> impl Iterator<Item = (&String, &String)> {
+        call.parameters.iter().filter(|(name, _)| !name.starts_with("CRM_meta_"))
+    }
+    call.operation == done.operation && call.agent == done.agent && own(call).eq(own(done))
 }
 
 fn needs_a_place(call: &AgentCall) -> bool {

@@ -235,20 +235,20 @@ impl Controller {
 
     /// As long as this node is well, it still ends the lease by itself.
     pub(crate) fn executor_does_not_guard(&mut self, ticket: &str, reason: &str, effects: &mut Vec<Effect>) {
+        let what = format!("does not guard the lease of ticket {ticket}: {reason}");
+        self.tell_of_guard(Severity::Error, &what, effects);
+    }
+
+    fn tell_of_guard(&self, severity: Severity, what: &str, effects: &mut Vec<Effect>) {
         let name = self.name(self.local);
-        let text = format!("the executor of {name} does not guard the lease of ticket {ticket}: {reason}");
-        let mut event = self.event("lease-guard", Severity::Error, text);
+        let mut event = self.event("lease-guard", severity, format!("the executor of {name} {what}"));
         event.node = Some(name);
         effects.push(Effect::Event(event));
     }
 
     /// The executor has stopped what needed a lease: all must know what it knows.
     pub(crate) fn executor_acted(&mut self, known: &[Known], own: &[u64], effects: &mut Vec<Effect>) {
-        let name = self.name(self.local);
-        let text = format!("the executor of {name} has stopped what needed a lease that nobody renewed");
-        let mut event = self.event("lease-guard", Severity::Warning, text);
-        event.node = Some(name);
-        effects.push(Effect::Event(event));
+        self.tell_of_guard(Severity::Warning, "has stopped what needed a lease that nobody renewed", effects);
         self.tell_what_executor_knows(known, newest_order(known, own));
     }
 }
