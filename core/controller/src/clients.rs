@@ -12,10 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    /// Who waits for a command of this node to be carried out: command number and client.
-    waiting: BTreeMap<u64, u64>,
-    /// Clients that want to hear of steps on the way, too.
-    following: BTreeSet<u64>,
+    /// Who waits for a command of this node to be carried out, by its number.
+    waiting: BTreeMap<u64, Waiting>,
     /// Clients whose change has to reach all disks.
     changes: BTreeMap<u64, MadeChange>,
     /// Who wants to know of another state than the one with this revision. (A greater one than this node's is of its former
@@ -39,11 +37,18 @@ pub(crate) fn no_action(word: &str) -> Refusal {
     Refusal::new(RefusalKind::Usage, format!("{word} is no fencing action: off, reboot or on"))
 }
 
+/// A client that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    client: u64,
+    /// It wants to hear of the steps on the way, too.
+    progress: bool,
+}
+
 impl Clients {
     /// A client waits no more. Its command goes on.
     pub(crate) fn gone(&mut self, client: u64) {
-        self.waiting.retain(|_, waiting| *waiting != client);
-        self.following.remove(&client);
+        self.waiting.retain(|_, waiting| waiting.client != client);
         self.changes.remove(&client);
         self.watching.remove(&client);
         // A node that was asked to leave leaves, whoever waits for it.
@@ -79,11 +84,8 @@ impl Controller {
                 self.want(client, Ok(Command::Ticket(Box::new(TicketOrder { ticket, change, force, user, time }))))
             }
             Request::Tickets { ask, progress } => {
-                if progress {
-                    self.clients.following.insert(client);
-                }
                 let envelope = RequestEnvelope { who: user, at: self.time(), request: *ask };
-                self.want(client, Ok(Command::TicketAsk(Box::new(envelope))))
+                self.want_of(Waiting { client, progress }, Ok(Command::TicketAsk(Box::new(envelope))))
             }
             Request::SetAttribute { node, name, value } => {
                 let node = self.find(&node);
@@ -127,13 +129,17 @@ impl Controller {
 
     /// Says a command for a client, who is answered once it was carried out.
     fn want(&mut self, client: u64, command: Result<Command, Refusal>) -> Result<Option<Reply>, Refusal> {
+        self.want_of(Waiting { client, progress: false }, command)
+    }
+
+    fn want_of(&mut self, waiting: Waiting, command: Result<Command, Refusal>) -> Result<Option<Reply>, Refusal> {
         let command = command?;
         if self.view.is_none() {
             let reason = "this node is not part of a cluster yet: wait until it has joined";
             return Err(Refusal::new(RefusalKind::NotConnected, reason));
         }
         let number = self.say(command);
-        self.clients.waiting.insert(number, client);
+        self.clients.waiting.insert(number, waiting);
         Ok(None)
     }
 
@@ -166,9 +172,9 @@ impl Controller {
             }
             return;
         }
-        let waiting = self.clients.waiting.get(&number).copied().filter(|_| node == self.local);
-        if let Some(client) = waiting.filter(|client| self.clients.following.contains(client)) {
-            reply(effects, client, reply_of);
+        let waiting = self.clients.waiting.get(&number).filter(|waiting| node == self.local && waiting.progress);
+        if let Some(waiting) = waiting {
+            reply(effects, waiting.client, reply_of);
         }
     }
 
@@ -180,19 +186,16 @@ impl Controller {
     }
 
     fn client_of(&mut self, from: NodeId, number: u64) -> Option<u64> {
-        let client = if from == self.local { self.clients.waiting.remove(&number) } else { None };
-        if let Some(client) = client {
-            self.clients.following.remove(&client);
-        }
-        client
+        let waiting = if from == self.local { self.clients.waiting.remove(&number) } else { None };
+        waiting.map(|waiting| waiting.client)
     }
 
     /// Commands of this node will not be carried out here; what became of them elsewhere is not known.
     pub(crate) fn commands_dropped(&mut self, numbers: &[u64], effects: &mut Vec<Effect>) {
         for number in numbers {
-            if let Some(client) = self.clients.waiting.remove(number) {
+            if let Some(waiting) = self.clients.waiting.remove(number) {
                 let reason = "the members changed on the way: look whether it was done".to_owned();
-                reply(effects, client, Reply::Unknown { reason });
+                reply(effects, waiting.client, Reply::Unknown { reason });
             }
         }
     }
