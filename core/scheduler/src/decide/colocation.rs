@@ -153,27 +153,26 @@ impl Planner {
         }
         let with_previous = set.ordering.as_deref().is_none_or(|word| word.eq_ignore_ascii_case("group"));
         let role = set.role.as_deref();
-        let mut members: Vec<ResourceId> = Vec::new();
+        let mut previous = None;
         for id in &set.members {
-            let Some(member) = self.constraint_resource(id) else {
-                self.problem(&set.id, format!("there is no resource '{id}'; it and those after it are ignored"));
-                return;
-            };
+            let Some(member) = self.member(set, id) else { return };
             let influence = self.influence(&set.id, member, influence);
             if score > Score::ZERO {
-                if let Some(&previous) = members.last() {
+                if let Some(previous) = previous {
                     let (dependent, primary) = if with_previous { (member, previous) } else { (previous, member) };
                     self.add_colocation(&set.id, None, score, dependent, primary, (role, role), true, influence);
                 }
             } else {
-                for &other in &members {
-                    if other == member {
-                        break;
-                    }
+                // Apart from all before it. A clone that is named by what is in it is not found by its own name, so that it
+                // counts as apart from all that the set names, itself included.
+                for other in
+                    set.members.iter().take_while(|other| **other != self.resource(member).id).collect::<Vec<_>>()
+                {
+                    let Some(other) = self.constraint_resource(other) else { continue };
                     self.add_colocation(&set.id, None, score, member, other, (role, role), true, influence);
                 }
             }
-            members.push(member);
+            previous = Some(member);
         }
     }
 

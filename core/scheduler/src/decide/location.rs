@@ -39,8 +39,8 @@ impl Planner {
         }
         if !sets.is_empty() {
             for set in sets {
-                let Some(members) = self.members(&set) else { return };
-                for member in members {
+                for id in &set.members {
+                    let Some(member) = self.member(&set, id) else { return };
                     self.locate(constraint, member, set.role.as_deref(), set.score.as_deref(), &[]);
                 }
             }

@@ -54,8 +54,11 @@ impl Planner {
             elements.push(self.resolve(set)?);
         }
         let mut sets: Vec<ResourceSet> = elements.iter().map(read_set).collect();
-        let all_known = sets.iter().flat_map(|set| &set.members).all(|id| self.meaning(id).is_some());
-        if all_known {
+        let unknown = sets.iter().flat_map(|set| &set.members).find(|id| self.meaning(id).is_none());
+        if let Some(unknown) = unknown {
+            let message = format!("a resource set names '{unknown}', which is no resource, template or tag");
+            self.problem(constraint.id(), message);
+        } else {
             for set in &mut sets {
                 set.members = std::mem::take(&mut set.members)
                     .into_iter()
@@ -65,8 +68,6 @@ impl Planner {
                     })
                     .collect();
             }
-        } else {
-            self.problem(constraint.id(), "a resource set names something that does not exist");
         }
         Some(sets)
     }
@@ -96,17 +97,18 @@ impl Planner {
         }
     }
 
-    /// The resources of a set; the constraint goes no further where one does not exist.
+    /// The resources of a set; none where one does not exist, so that the constraint goes no further.
     pub(crate) fn members(&mut self, set: &ResourceSet) -> Option<Vec<ResourceId>> {
-        let mut members = Vec::new();
-        for id in &set.members {
-            let Some(member) = self.constraint_resource(id) else {
-                self.problem(&set.id, format!("there is no resource '{id}'"));
-                return None;
-            };
-            members.push(member);
+        set.members.iter().map(|id| self.member(set, id)).collect()
+    }
+
+    /// A resource of a set. Constraints that look at one member after the other mean those before one that does not exist.
+    pub(crate) fn member(&mut self, set: &ResourceSet, id: &str) -> Option<ResourceId> {
+        let member = self.constraint_resource(id);
+        if member.is_none() {
+            self.problem(&set.id, format!("there is no resource '{id}'; it and those after it are ignored"));
         }
-        Some(members)
+        member
     }
 }
 

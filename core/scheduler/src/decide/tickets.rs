@@ -76,7 +76,8 @@ impl Planner {
             });
         }
         for set in sets {
-            for member in self.members(&set)? {
+            for id in &set.members {
+                let member = self.member(&set, id)?;
                 self.add_ticket_constraint(&set, member, ticket, constraint.attribute("loss-policy"))?;
             }
         }
