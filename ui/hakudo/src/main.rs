@@ -32,6 +32,10 @@ use std::io::Write;
 use std::process::ExitCode;
 use world::World;
 
+/// Plans are made of many small lists and maps: a quarter of their time goes to the system's allocator, and a tenth to this one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut world = World::of_process();
     let exit = run(std::env::args_os().collect(), &mut world);

@@ -487,33 +487,36 @@ impl Planner {
     /// Whether all actions of a clone's primitive instances are optional, and whether any is runnable; on a node if one is
     /// given. Every relation of the clone asks for it, so that it is counted again only once something has changed.
     fn primitive_instance_flags(&mut self, clone: ResourceId, task: Task, node: Option<NodeIndex>) -> (bool, bool) {
-        let mut known = self.instance_actions.known.remove(&(clone, task)).unwrap_or_default();
-        if known.of_actions != self.actions.len() || known.of_nodes_given != self.instance_actions.nodes_given {
-            known = self.find_instance_actions(clone, task);
+        let (of_actions, of_nodes_given) = (self.actions.len(), self.instance_actions.nodes_given);
+        let place = self.instance_actions.place(clone, task);
+        let known = &self.instance_actions.of_clone[clone.index()][place].1;
+        if known.of_actions != of_actions || known.of_nodes_given != of_nodes_given {
+            let found = self.find_instance_actions(clone, task);
+            self.instance_actions.of_clone[clone.index()][place].1 = found;
         }
-        let of = |planner: &Planner, actions: &mut dyn Iterator<Item = ActionIndex>| {
+        let known = &self.instance_actions.of_clone[clone.index()][place].1;
+        let of = |actions: &mut dyn Iterator<Item = ActionIndex>| {
             let (mut optional, mut runnable) = (true, false);
             for action in actions {
-                optional &= planner.action(action).is(ActionFlags::OPTIONAL);
-                runnable |= planner.action(action).is(ActionFlags::RUNNABLE);
+                optional &= self.action(action).is(ActionFlags::OPTIONAL);
+                runnable |= self.action(action).is(ActionFlags::RUNNABLE);
             }
             (optional, runnable)
         };
-        let found = match (node, known.sum) {
+        match (node, known.sum) {
             (Some(node), _) => {
                 let first = known.on_nodes.partition_point(|(on, _)| *on < node);
                 let here = known.on_nodes[first..].iter().take_while(|(on, _)| *on == node);
-                of(self, &mut here.map(|(_, action)| *action))
+                of(&mut here.map(|(_, action)| *action))
             }
             (None, Some((changes, sum))) if changes == self.action_changes => sum,
             (None, _) => {
-                let sum = of(self, &mut known.newest.iter().copied());
+                let sum = of(&mut known.newest.iter().copied());
+                let known = &mut self.instance_actions.of_clone[clone.index()][place].1;
                 known.sum = Some((self.action_changes, sum));
                 sum
             }
-        };
-        self.instance_actions.known.insert((clone, task), known);
-        found
+        }
     }
 
     fn find_instance_actions(&self, clone: ResourceId, task: Task) -> KnownInstanceActions {
@@ -543,10 +546,24 @@ impl Planner {
 /// The actions of the primitive instances of clones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InstanceActions {
-    /// By clone and the instances' task.
-    known: BTreeMap<(ResourceId, Task), KnownInstanceActions>,
+    /// By clone, those of each task of the instances that was asked for, which are a few.
+    of_clone: Vec<Vec<(Task, KnownInstanceActions)>>,
     /// How often an action was given a node after it was made.
     pub(crate) nodes_given: usize,
+}
+
+impl InstanceActions {
+    /// Where what is known of a clone and a task stands; nothing is known at first.
+    fn place(&mut self, clone: ResourceId, task: Task) -> usize {
+        if self.of_clone.len() <= clone.index() {
+            self.of_clone.resize_with(clone.index() + 1, Vec::new);
+        }
+        let of_tasks = &mut self.of_clone[clone.index()];
+        of_tasks.iter().position(|(known, _)| *known == task).unwrap_or_else(|| {
+            of_tasks.push((task, KnownInstanceActions::default()));
+            of_tasks.len() - 1
+        })
+    }
 }
 
 /// Those of one clone and task.
