@@ -9,7 +9,7 @@ mod time;
 pub mod words;
 
 pub use random::Random;
-pub use time::{Instant, UnixTime};
+pub use time::{Instant, UnixTime, WallTime};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -104,3 +104,27 @@ impl UnixTime {
         self.0
     }
 }
+
+/// A moment as the clocks on the wall show it. Rules about dates look at these: Pacemaker compares days and hours in the time
+/// zone of the machine that decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WallTime {
+    /// The moment.
+    pub time: UnixTime,
+    /// Seconds that the clocks are ahead of UTC.
+    pub utc_offset: i32,
+}
+
+impl WallTime {
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn seconds(self) -> i64 {
+        self.time.seconds()
+    }
+}
+
+impl From<UnixTime> for WallTime {
+    /// What clocks in UTC show.
+    fn from(time: UnixTime) -> Self {
+        Self { time, utc_offset: 0 }
+    }
+}

@@ -90,6 +90,11 @@ impl LocalTime {
         UnixTime::from_seconds(self.unix_seconds())
     }
 
+    /// Seconds that the clock is ahead of UTC.
+    pub fn utc_offset(self) -> i32 {
+        self.offset
+    }
+
     /// The date.
     pub fn date(self) -> Date {
         self.date

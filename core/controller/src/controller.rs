@@ -14,7 +14,7 @@ use crate::request::Event;
 use crate::tickets::guards::Guarding;
 use crate::tickets::leases::Leases;
 use crate::tickets::speaker::Speaker;
-use hakudo_base::{Instant, NodeId, Random, Severity, UnixTime};
+use hakudo_base::{Instant, NodeId, Random, Severity, UnixTime, WallTime};
 use hakudo_membership::{View, ViewId};
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct Controller {
     pub(crate) local: NodeId,
     pub(crate) names: BTreeMap<NodeId, String>,
     pub(crate) now: Instant,
-    clock: (Instant, UnixTime),
+    clock: (Instant, WallTime),
     pub(crate) replica: Replica,
     pub(crate) view: Option<View>,
     /// The members of the view agreed on configuration and status.
@@ -73,7 +73,7 @@ impl Controller {
             local: config.node,
             names: config.nodes,
             now: Instant::ZERO,
-            clock: (Instant::ZERO, UnixTime::default()),
+            clock: (Instant::ZERO, WallTime::default()),
             replica,
             view: None,
             synced: false,
@@ -198,7 +198,12 @@ impl Controller {
     /// The calendar's time now.
     pub(crate) fn time(&self) -> UnixTime {
         let passed = i64::try_from(self.now.since(self.clock.0).as_millis()).unwrap_or(i64::MAX);
-        UnixTime::from_millis(self.clock.1.millis().saturating_add(passed))
+        UnixTime::from_millis(self.clock.1.time.millis().saturating_add(passed))
+    }
+
+    /// The same as clocks on the wall show it.
+    pub(crate) fn wall_time(&self) -> WallTime {
+        WallTime { time: self.time(), ..self.clock.1 }
     }
 
     /// Something that clients can see changed.

@@ -3,7 +3,7 @@
 use crate::request::{Event, Reply, Request};
 use crate::tickets::Tickets;
 use hakudo_base::agent::{AgentCall, ExecutorInput};
-use hakudo_base::{NodeId, UnixTime};
+use hakudo_base::{NodeId, WallTime};
 use hakudo_cib::Document;
 use hakudo_guard::Order as GuardOrder;
 use hakudo_membership::{Delivered, View};
@@ -30,8 +30,9 @@ pub enum Input {
     /// The deadline has come.
     Timer,
     /// What the calendar clock shows at this very `now`. Given first of all, and again whenever the two clocks have moved
-    /// against each other (the calendar clock was set); in between the controller reckons with the monotonic clock.
-    Clock(UnixTime),
+    /// against each other (the calendar clock was set) or the time zone's offset is another one (summer time); in between the
+    /// controller reckons with the monotonic clock.
+    Clock(WallTime),
     /// The cluster's node list became another one: all of it, by name.
     Nodes(BTreeMap<NodeId, String>),
     /// A view was installed.
@@ -206,8 +207,8 @@ pub enum Effect {
         token: u64,
         /// Configuration and status.
         cib: Document,
-        /// Seconds since 1970 as the plan should see it.
-        now: i64,
+        /// The time as the plan should see it.
+        now: WallTime,
     },
     /// Answer a client.
     Reply {

@@ -149,7 +149,7 @@ impl Controller {
             self.leader.asked = Some(Asked { token, at: self.now });
             self.leader.look_again = None;
             let cib = self.cib();
-            effects.push(Effect::Plan { token, cib, now: self.time().seconds() });
+            effects.push(Effect::Plan { token, cib, now: self.wall_time() });
         }
     }
 

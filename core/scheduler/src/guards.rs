@@ -9,12 +9,12 @@
 use crate::planner::Planner;
 use crate::transition::{Action, ActionId, ActionKind, GuardStep, Synapse, TicketGuard, Transition};
 use crate::{Plan, Purpose, current_schema, decide, simulate};
-use hakudo_base::UnixTime;
+use hakudo_base::WallTime;
 use hakudo_cib::Document;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The guards of all tickets that a group granted here (`owner` of `<ticket_state>`): leases of others have no end.
-pub(crate) fn guards(cib: &Document, now: UnixTime, plan: &Plan) -> Vec<TicketGuard> {
+pub(crate) fn guards(cib: &Document, now: WallTime, plan: &Plan) -> Vec<TicketGuard> {
     let leased = |name: &&String| {
         let state = plan.model.tickets.get(*name);
         state.is_some_and(|ticket| ticket.granted && ticket.state.contains_key("owner"))
@@ -40,7 +40,7 @@ pub(crate) fn guards(cib: &Document, now: UnixTime, plan: &Plan) -> Vec<TicketGu
 }
 
 /// What the cluster will be.
-fn carried_out(cib: &Document, now: UnixTime, plan: &Plan) -> Document {
+fn carried_out(cib: &Document, now: WallTime, plan: &Plan) -> Document {
     let names: BTreeSet<&str> = plan
         .model
         .resources()
@@ -51,7 +51,7 @@ fn carried_out(cib: &Document, now: UnixTime, plan: &Plan) -> Document {
 }
 
 /// The plan if these tickets were lost. Nobody is fenced for it, because whoever would be is asked to stop here.
-fn plan_of_loss(mut cib: Document, now: UnixTime, tickets: &[&String]) -> Transition {
+fn plan_of_loss(mut cib: Document, now: WallTime, tickets: &[&String]) -> Transition {
     let root = cib.root_mut();
     if let Some(states) = root.child_mut("status").and_then(|status| status.child_mut("tickets")) {
         for state in states.children_mut().filter(|state| tickets.iter().any(|name| *name == state.id())) {

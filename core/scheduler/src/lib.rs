@@ -28,7 +28,7 @@ pub use transition::{
     Action, ActionId, ActionKind, GuardStep, NodeRef, ResourceRef, Synapse, TicketGuard, TicketUse, Transition,
 };
 
-use hakudo_base::UnixTime;
+use hakudo_base::WallTime;
 use hakudo_cib::Document;
 use planner::Planner;
 
@@ -53,8 +53,9 @@ pub struct Plan {
 }
 
 /// Decides what a cluster should do, and what its nodes should do by themselves when leases end. A document of an older
-/// schema is upgraded first.
-pub fn plan(cib: &Document, now: UnixTime) -> Plan {
+/// schema is upgraded first. A `UnixTime` as `now` is a machine in UTC.
+pub fn plan(cib: &Document, now: impl Into<WallTime>) -> Plan {
+    let now = now.into();
     let mut plan = plan_for(cib, now, Purpose::Execution);
     plan.transition.guards = guards::guards(cib, now, &plan);
     plan
@@ -71,23 +72,28 @@ pub enum Purpose {
 }
 
 /// As [`plan`], for one purpose.
-pub fn plan_for(cib: &Document, now: UnixTime, purpose: Purpose) -> Plan {
-    decide(cib, now, purpose, &mut |_| (), |_| ()).0
+pub fn plan_for(cib: &Document, now: impl Into<WallTime>, purpose: Purpose) -> Plan {
+    decide(cib, now.into(), purpose, &mut |_| (), |_| ()).0
 }
 
 /// As [`plan_for`], with all that was thought of on the way, which may be much more than the plan.
-pub fn plan_with_considered(cib: &Document, now: UnixTime, purpose: Purpose) -> (Plan, Considered) {
-    decide(cib, now, purpose, &mut |_| (), Planner::considered)
+pub fn plan_with_considered(cib: &Document, now: impl Into<WallTime>, purpose: Purpose) -> (Plan, Considered) {
+    decide(cib, now.into(), purpose, &mut |_| (), Planner::considered)
 }
 
 /// As [`plan_for`]; `done` hears the name of each phase when it is over. For those who measure.
-pub fn plan_watched(cib: &Document, now: UnixTime, purpose: Purpose, done: &mut dyn FnMut(&'static str)) -> Plan {
-    decide(cib, now, purpose, done, |_| ()).0
+pub fn plan_watched(
+    cib: &Document,
+    now: impl Into<WallTime>,
+    purpose: Purpose,
+    done: &mut dyn FnMut(&'static str),
+) -> Plan {
+    decide(cib, now.into(), purpose, done, |_| ()).0
 }
 
 fn decide<T>(
     cib: &Document,
-    now: UnixTime,
+    now: WallTime,
     purpose: Purpose,
     done: &mut dyn FnMut(&'static str),
     look_back: impl FnOnce(&mut Planner) -> T,
@@ -130,8 +136,8 @@ fn decide<T>(
 }
 
 /// What is known of a cluster, without deciding anything.
-pub fn status(cib: &Document, now: UnixTime) -> (Model, Vec<Problem>) {
-    let planner = read_cluster(&current_schema(cib), now);
+pub fn status(cib: &Document, now: impl Into<WallTime>) -> (Model, Vec<Problem>) {
+    let planner = read_cluster(&current_schema(cib), now.into());
     (planner.model, planner.problems.into_iter().collect())
 }
 
@@ -140,7 +146,7 @@ fn current_schema(cib: &Document) -> Document {
     hakudo_cib::upgrade::upgrade(cib).map_or_else(|_| cib.clone(), |upgraded| upgraded.document)
 }
 
-fn read_cluster(cib: &Document, now: UnixTime) -> Planner {
+fn read_cluster(cib: &Document, now: WallTime) -> Planner {
     let mut planner = Planner::new(cib, now);
     planner.read_resources(cib);
     planner.read_status(cib);

@@ -2,6 +2,7 @@
 
 use crate::planner::Planner;
 use crate::read::attributes::RuleInput;
+use hakudo_base::WallTime;
 use hakudo_cib::Element;
 use hakudo_cib::iso8601::LocalTime;
 use hakudo_cib::rules::{Context, Lookup, Referenced, evaluate};
@@ -27,8 +28,8 @@ impl Referenced for References<'_> {
 pub(crate) fn passes(planner: &mut Planner, rule: &Element, input: &RuleInput<'_>) -> bool {
     let references = References { all: &planner.referenced, scope: input.scope };
     let context = Context {
-        now: planner.model.now,
-        utc_offset: 0,
+        now: planner.model.now.time,
+        utc_offset: planner.model.now.utc_offset,
         ids: Some(&references),
         node_attributes: input.node_attributes.map(|table| table as &dyn Lookup),
         resource_parameters: input.parameters.map(|table| table as &dyn Lookup),
@@ -45,6 +46,6 @@ pub(crate) fn passes(planner: &mut Planner, rule: &Element, input: &RuleInput<'_
 }
 
 /// The moment that an ISO 8601 text names, in seconds since 1970.
-pub(crate) fn moment(text: &str, now: hakudo_base::UnixTime) -> Option<i64> {
-    LocalTime::parse(text, LocalTime::at(now, 0)).ok().map(LocalTime::unix_seconds)
+pub(crate) fn moment(text: &str, now: WallTime) -> Option<i64> {
+    LocalTime::parse(text, LocalTime::at(now.time, now.utc_offset)).ok().map(LocalTime::unix_seconds)
 }

@@ -1,6 +1,8 @@
 //! The clocks of this machine.
 
-use hakudo_base::{Instant, UnixTime};
+use hakudo_base::{Instant, UnixTime, WallTime};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Now, on a clock that never jumps and counts the time in suspend.
@@ -14,4 +16,11 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn unix_time() -> UnixTime {
     let time = clock_gettime(ClockId::Realtime);
     UnixTime::from_millis(time.tv_sec * 1000 + time.tv_nsec / 1_000_000)
+}
+
+/// Now, as the clocks on the wall show it where this machine is.
+pub(crate) fn wall_time() -> WallTime {
+    let time = unix_time();
+    let moment = Timestamp::from_millisecond(time.millis()).unwrap_or_default();
+    WallTime { time, utc_offset: TimeZone::system().to_offset(moment).seconds() }
 }

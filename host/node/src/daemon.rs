@@ -17,7 +17,7 @@ use crate::tickets::Tickets;
 use crate::wire::{self, Membership, Told};
 use anyhow::{Context, Result, bail};
 use hakudo_base::agent::ExecutorInput;
-use hakudo_base::{NodeId, Severity, UnixTime};
+use hakudo_base::{NodeId, Severity};
 use hakudo_controller::request::{Event, QuorumOverride, Refusal, RefusalKind, Reply, Request};
 use hakudo_controller::{Controller, Effect, Input, TicketInput};
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ struct Node {
     /// Lineage and version of the configuration in which the group of tickets was looked for.
     looked_at: Option<(u64, hakudo_cib::change::Version)>,
     /// What the calendar clock showed more than the monotonic one when the controller was last told, in milliseconds.
-    clock_offset: Option<i64>,
+    clock_offset: Option<(i64, i32)>,
     /// Held as long as the node runs.
     _lock: File,
 }
@@ -189,11 +189,12 @@ impl Node {
     }
 
     fn tell_clock(&mut self) {
-        let unix = clock::unix_time();
-        let offset = unix.millis() - i64::try_from(clock::now().as_millis()).unwrap_or(i64::MAX);
-        if self.clock_offset.is_none_or(|known| known.abs_diff(offset) > CLOCK_JUMP_MS) {
-            self.clock_offset = Some(offset);
-            self.handle(Input::Clock(unix));
+        let wall = clock::wall_time();
+        let offset = wall.time.millis() - i64::try_from(clock::now().as_millis()).unwrap_or(i64::MAX);
+        let stays = |(known, zone): (i64, i32)| known.abs_diff(offset) <= CLOCK_JUMP_MS && zone == wall.utc_offset;
+        if !self.clock_offset.is_some_and(stays) {
+            self.clock_offset = Some((offset, wall.utc_offset));
+            self.handle(Input::Clock(wall));
         }
     }
 
@@ -312,7 +313,7 @@ impl Node {
             Effect::Guard(order) => self.executor.guard(order),
             Effect::Plan { token, cib, now } => {
                 // The thread ends only with the node.
-                let _ = self.planner.send(Question { token, cib, now: UnixTime::from_seconds(now) });
+                let _ = self.planner.send(Question { token, cib, now });
             }
             Effect::Reply { client, reply } => {
                 let waiting =

@@ -1,7 +1,7 @@
 //! The thread in which the scheduler runs. A panic there is "no plan, and an alert", never a dead node, and a plan that
 //! takes long delays nothing but itself.
 
-use hakudo_base::UnixTime;
+use hakudo_base::WallTime;
 use hakudo_cib::Document;
 use hakudo_scheduler::Transition;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 pub(crate) struct Question {
     pub(crate) token: u64,
     pub(crate) cib: Document,
-    pub(crate) now: UnixTime,
+    pub(crate) now: WallTime,
 }
 
 /// Its answer.

@@ -10,7 +10,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use hakudo_base::agent::ExecutorInput;
-use hakudo_base::{Instant, NodeId, UnixTime};
+use hakudo_base::{Instant, NodeId, UnixTime, WallTime};
 use hakudo_cib::Document;
 use hakudo_controller::request::Request;
 use hakudo_controller::{Config, Controller, Effect, Input, PersistedState, TicketEffect, TicketInput};
@@ -64,7 +64,7 @@ impl Header {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Told {
     Timer,
-    Clock(UnixTime),
+    Clock(WallTime),
     Nodes(BTreeMap<NodeId, String>),
     View(View),
     Deliver(Delivered),
@@ -175,7 +175,9 @@ fn digest(effects: &[Effect]) -> u64 {
             Effect::Cancel { call, epoch } => add(4, &[&call.to_le_bytes(), &epoch.to_le_bytes()]),
             Effect::Forget { resource } => add(5, &[resource.as_bytes()]),
             Effect::Guard(order) => add(15, &[&postcard::to_stdvec(order).unwrap_or_default()]),
-            Effect::Plan { token, now, .. } => add(6, &[&token.to_le_bytes(), &now.to_le_bytes()]),
+            Effect::Plan { token, now, .. } => {
+                add(6, &[&token.to_le_bytes(), &now.time.millis().to_le_bytes(), &now.utc_offset.to_le_bytes()]);
+            }
             Effect::Reply { client, .. } => add(7, &[&client.to_le_bytes()]),
             Effect::Fenced(node) => add(8, &[&node.0.to_le_bytes()]),
             Effect::Leave => add(9, &[]),
@@ -279,7 +281,7 @@ pub struct Replay {
     controller: Controller,
     now: Instant,
     clock: (Instant, UnixTime),
-    questions: BTreeMap<u64, (Document, i64)>,
+    questions: BTreeMap<u64, (Document, WallTime)>,
 }
 
 impl Replay {
@@ -311,7 +313,7 @@ impl Replay {
         self.number += 1;
         self.now = record.now;
         if let Told::Clock(time) = record.told {
-            self.clock = (record.now, time);
+            self.clock = (record.now, time.time);
         }
         let told = words(&record.told);
         let input = self.input(record.told)?;
@@ -366,7 +368,7 @@ impl Replay {
                         self.number
                     )
                 })?;
-                let plan = hakudo_scheduler::plan(&cib, UnixTime::from_seconds(now));
+                let plan = hakudo_scheduler::plan(&cib, now);
                 Input::Planned { token, result: Ok(Box::new(plan.transition)) }
             }
             Told::Persisted { token, result } => Input::Persisted { token, result },

@@ -103,7 +103,7 @@ impl World {
         self.sites.reach("calendar clock set");
         self.machines[node].clock_error_ms += seconds * 1000;
         let calendar = self.machines[node].calendar(self.now);
-        self.feed(node, ControllerInput::Clock(calendar));
+        self.feed(node, ControllerInput::Clock(calendar.into()));
     }
 
     fn set_cut(&mut self, from: usize, to: usize, link: Option<u8>, cut: bool) {

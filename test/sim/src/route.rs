@@ -245,7 +245,7 @@ impl World {
                 ControllerEffect::Execute { call, note } => self.order(node, Order::Execute(call, note)),
                 ControllerEffect::Cancel { call, epoch } => self.order(node, Order::Cancel { call, epoch }),
                 ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
-                ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now),
+                ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now.time.seconds()),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
                 // These clusters are in no ticket group.
                 ControllerEffect::Tickets(_) | ControllerEffect::Guard(_) => {}

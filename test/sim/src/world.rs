@@ -430,7 +430,7 @@ impl World {
         let calendar = machine.calendar(self.now);
         let known = machine.executor.as_ref().map(Executor::known);
         self.checks.plans.disturb();
-        self.feed(node, ControllerInput::Clock(calendar));
+        self.feed(node, ControllerInput::Clock(calendar.into()));
         if let Some(known) = known {
             self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
         }

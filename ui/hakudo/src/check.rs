@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input;
 use crate::planning;
-use crate::world::World;
+use crate::world::{World, zone};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use hakudo_base::Severity;
 use hakudo_cib::{Document, ParseError, Position, upgrade, validate};
@@ -109,7 +109,9 @@ fn decided(cib: &Document, now: i64, known: &[Finding]) -> Vec<Finding> {
     let Ok(upgraded) = upgrade::upgrade(cib) else { return Vec::new() };
     let mut findings: Vec<Finding> =
         upgraded.notes.into_iter().map(|note| finding(note.severity, note.id, note.message)).collect();
-    if let Ok(plan) = planning::plan(&upgraded.document, planning::execution_date(cib).unwrap_or(now)) {
+    if let Ok(plan) =
+        planning::plan(&upgraded.document, planning::wall_time(planning::execution_date(cib).unwrap_or(now), &zone()))
+    {
         let problems = plan.problems.into_iter().filter(|problem| !wrong.contains(problem.id.as_str()));
         findings.extend(problems.map(|problem| finding(Severity::Warning, problem.id, problem.message)));
     }

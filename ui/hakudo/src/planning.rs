@@ -2,7 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::world::World;
-use hakudo_base::UnixTime;
+use hakudo_base::{UnixTime, WallTime};
 use hakudo_cib::Document;
 use hakudo_cib::iso8601::LocalTime;
 use hakudo_scheduler::{Considered, Model, Plan, Purpose, plan_for};
@@ -12,26 +12,32 @@ pub(crate) fn execution_date(cib: &Document) -> Option<i64> {
     cib.root().attribute("execution-date").and_then(|text| text.trim().parse().ok())
 }
 
-/// A moment that somebody wrote, in seconds since 1970.
-pub(crate) fn parse_moment(text: &str, world: &World) -> Result<i64, Failure> {
-    let offset = jiff::Timestamp::from_second(world.now).map_or(0, |now| world.zone.to_offset(now).seconds());
-    let now = LocalTime::at(UnixTime::from_seconds(world.now), offset);
-    LocalTime::parse(text, now).map(LocalTime::unix_seconds).map_err(|error| Failure::usage(error.to_string()))
+/// A moment in seconds since 1970, as clocks in a zone show it.
+pub(crate) fn wall_time(seconds: i64, zone: &jiff::tz::TimeZone) -> WallTime {
+    let utc_offset = jiff::Timestamp::from_second(seconds).map_or(0, |moment| zone.to_offset(moment).seconds());
+    WallTime { time: UnixTime::from_seconds(seconds), utc_offset }
+}
+
+/// A moment that somebody wrote; in the zone that stands there, else in that of this machine.
+pub(crate) fn parse_moment(text: &str, world: &World) -> Result<WallTime, Failure> {
+    let now = wall_time(world.now, &world.zone);
+    let moment = LocalTime::parse(text, LocalTime::at(now.time, now.utc_offset));
+    let moment = moment.map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(WallTime { time: moment.moment(), utc_offset: moment.utc_offset() })
 }
 
 /// What the scheduler reads from a CIB.
-pub(crate) fn model(cib: &Document, now: i64) -> Result<Model, Failure> {
-    guarded(|| hakudo_scheduler::status(cib, UnixTime::from_seconds(now)).0)
+pub(crate) fn model(cib: &Document, now: WallTime) -> Result<Model, Failure> {
+    guarded(|| hakudo_scheduler::status(cib, now).0)
 }
 
 /// What the scheduler decides, told to somebody who looks on: a stored CIB may lack its secrets.
-pub(crate) fn plan(cib: &Document, now: i64) -> Result<Plan, Failure> {
-    guarded(|| plan_for(cib, UnixTime::from_seconds(now), Purpose::Inspection))
+pub(crate) fn plan(cib: &Document, now: WallTime) -> Result<Plan, Failure> {
+    guarded(|| plan_for(cib, now, Purpose::Inspection))
 }
 
 /// The same, with all that was thought of on the way.
-pub(crate) fn plan_with_considered(cib: &Document, now: i64) -> Result<(Plan, Considered), Failure> {
-    let now = UnixTime::from_seconds(now);
+pub(crate) fn plan_with_considered(cib: &Document, now: WallTime) -> Result<(Plan, Considered), Failure> {
     guarded(|| hakudo_scheduler::plan_with_considered(cib, now, Purpose::Inspection))
 }
 

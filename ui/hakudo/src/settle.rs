@@ -15,7 +15,7 @@ pub(crate) fn wait(source: &Source, seconds: u64, world: &mut World) -> Result<(
     loop {
         let state = client.cluster()?;
         let cib = input::parse(&client.cib()?, &source.name())?;
-        let now = jiff::Timestamp::now().as_second();
+        let now = planning::wall_time(jiff::Timestamp::now().as_second(), &world.zone);
         let left = planning::plan(&cib, now)?.transition.synapses.len();
         if state.settled && state.actions_left == 0 && left == 0 {
             break;

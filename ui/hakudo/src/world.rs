@@ -42,7 +42,7 @@ impl World {
 
 /// The zone of the machine. Where nothing but a file says which one it is, the file is read by itself: to find the name of the
 /// zone as well, all zones there are would be gone through.
-fn zone() -> jiff::tz::TimeZone {
+pub(crate) fn zone() -> jiff::tz::TimeZone {
     let file = || jiff::tz::TimeZone::tzif("local", &std::fs::read("/etc/localtime").ok()?).ok();
     let zone = if std::env::var_os("TZ").is_none() { file() } else { None };
     zone.unwrap_or_else(jiff::tz::TimeZone::system)

@@ -131,7 +131,7 @@ impl Cluster {
             hung: None,
         };
         self.machines.insert(number, machine);
-        self.input(number, Input::Clock(UnixTime::from_seconds(1_700_000_000)));
+        self.input(number, Input::Clock(UnixTime::from_seconds(1_700_000_000).into()));
         self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
     }
 

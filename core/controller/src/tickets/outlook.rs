@@ -32,7 +32,7 @@ impl Controller {
         let names: Vec<String> =
             self.speaker.setup.iter().flat_map(|setup| &setup.group.tickets).map(|t| t.name.clone()).collect();
         let cib = self.cib();
-        let now = self.time().seconds();
+        let now = self.wall_time();
         for granted in [true, false] {
             let token = self.leader.next_token();
             let asked = if granted { &mut self.speaker.outlook.granted } else { &mut self.speaker.outlook.lost };

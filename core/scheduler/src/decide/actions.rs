@@ -29,6 +29,7 @@ impl Planner {
         } else if !optional {
             subject.flags.clear(ActionFlags::OPTIONAL);
         }
+        self.note_parameter_rules(action, resource);
         self.judge_runnable(action, resource);
         action
     }
@@ -154,6 +155,16 @@ impl Planner {
         if self.operation_rules || own.is_some_and(|own| has_rules(&own.element)) {
             let name = self.task_name(task).to_owned();
             self.operation_meta(resource, node, &name, key.interval_ms, operation);
+        }
+    }
+
+    /// As [`Self::note_rules`], of the rules on the parameters that the operation has for itself, once the node is known.
+    fn note_parameter_rules(&mut self, action: ActionIndex, resource: ResourceId) {
+        let subject = self.action(action);
+        let (Some(node), Some(place)) = (subject.node, subject.operation) else { return };
+        let operation = self.sources[resource.index()].operations.get(place);
+        if operation.is_some_and(|operation| has_rules(&operation.element)) {
+            self.operation_parameters(resource, Some(place), node);
         }
     }
 

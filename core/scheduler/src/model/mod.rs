@@ -11,7 +11,7 @@ pub use options::{ClusterOptions, HealthScores, HealthStrategy, NoQuorumPolicy, 
 pub use resource::{BundleSettings, CloneSettings, GroupSettings, Kind, MultipleActive, Replica, Resource, Role};
 pub use score::{Discovery, NodeEntry, NodeTable, Score};
 
-use hakudo_base::UnixTime;
+use hakudo_base::WallTime;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ pub struct Model {
     /// The leader.
     pub dc: Option<NodeIndex>,
     /// The time of the decision.
-    pub now: UnixTime,
+    pub now: WallTime,
     /// All tickets by name.
     pub tickets: BTreeMap<String, Ticket>,
     /// Failed operations in the order in which they were found.

@@ -13,14 +13,14 @@ use crate::model::{
 use crate::placement::Placements;
 use crate::planner::Planner;
 use crate::values;
-use hakudo_base::UnixTime;
+use hakudo_base::WallTime;
 use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Planner {
     /// A workplace with options and nodes read, and nothing decided.
-    pub(crate) fn new(cib: &Document, now: UnixTime) -> Self {
+    pub(crate) fn new(cib: &Document, now: WallTime) -> Self {
         let mut planner = Planner {
             model: Model {
                 options: default_options(),

@@ -45,7 +45,7 @@ fn record(folder: &Path) -> PathBuf {
         exclusive: true,
     };
     let mut waiting = vec![
-        Input::Clock(UnixTime::from_millis(1_700_000_000_000)),
+        Input::Clock(UnixTime::from_millis(1_700_000_000_000).into()),
         Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }),
         Input::View(view),
         Input::Request { client: 1, user: "root".into(), request: Request::Cib },
@@ -74,7 +74,7 @@ fn record(folder: &Path) -> PathBuf {
                 Effect::Broadcast(payload) => waiting.insert(0, Input::Deliver(Delivered { from: NodeId(1), payload })),
                 Effect::Persist { token, .. } => waiting.insert(0, Input::Persisted { token, result: Ok(()) }),
                 Effect::Plan { token, cib, now } => {
-                    let plan = hakudo_scheduler::plan(&cib, UnixTime::from_seconds(now));
+                    let plan = hakudo_scheduler::plan(&cib, now);
                     waiting.insert(0, Input::Planned { token, result: Ok(Box::new(plan.transition)) });
                 }
                 _ => {}

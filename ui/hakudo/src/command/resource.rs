@@ -363,7 +363,7 @@ fn lifetime(text: &str, world: &World) -> Result<String, Failure> {
         let duration = hakudo_cib::iso8601::Duration::parse(text).map_err(|error| Failure::usage(error.to_string()))?;
         world.now.saturating_add(duration.approximate_seconds())
     } else {
-        planning::parse_moment(text, world)?
+        planning::parse_moment(text, world)?.seconds()
     };
     if end <= world.now {
         return Err(Failure::usage(format!("the lifetime '{text}' is over already")));

@@ -7,6 +7,7 @@ use crate::output::Format;
 use crate::planning;
 use crate::world::World;
 use clap::Args;
+use hakudo_base::WallTime;
 use hakudo_cib::Document;
 use hakudo_scheduler::simulate::{Injections, OperationResult, carry_out, inject};
 use hakudo_scheduler::{Model, Plan};
@@ -222,8 +223,8 @@ fn request() -> String {
 /// One simulation.
 struct Session<'a> {
     arguments: &'a Arguments,
-    /// The moment at which everything happens, in seconds since 1970.
-    now: i64,
+    /// The moment at which everything happens.
+    now: WallTime,
     /// What is said about the moment, wherever a status is made.
     date_notice: Option<String>,
     report: Report,
@@ -235,10 +236,11 @@ impl<'a> Session<'a> {
             (Some(text), _) => {
                 (planning::parse_moment(text, world)?, Some(format!("Setting effective cluster time: {text}")))
             }
-            (None, Some(date)) => {
-                (date, Some(format!("Using the original execution date of: {}", simulation::utc(date))))
-            }
-            (None, None) => (world.now, None),
+            (None, Some(date)) => (
+                planning::wall_time(date, &world.zone),
+                Some(format!("Using the original execution date of: {}", simulation::utc(date))),
+            ),
+            (None, None) => (planning::wall_time(world.now, &world.zone), None),
         };
         Ok(Self { arguments, now, date_notice, report })
     }
@@ -378,7 +380,7 @@ fn profile(arguments: &Arguments, folder: &Path, world: &mut World) -> Result<Ve
         };
         let now = match &arguments.set_datetime {
             Some(text) => planning::parse_moment(text, world)?,
-            None => planning::execution_date(&cib).unwrap_or(world.now),
+            None => planning::wall_time(planning::execution_date(&cib).unwrap_or(world.now), &world.zone),
         };
         // Processor time, and the upgrade to today's schema once for all, as crm_simulate measures.
         let start = processor_seconds();

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::input::Source;
 use crate::output::{self, Format};
 use crate::planning;
-use crate::world::World;
+use crate::world::{World, zone};
 use clap::Args;
 use hakudo_controller::request::{self, ClusterState, NodeState};
 use hakudo_view::status::{Alert, ClusterStatus, Fencing, FencingState};
@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
 pub(crate) fn read(source: &Source, now: i64) -> Result<ClusterStatus, Failure> {
     let (cib, cluster) = source.cib()?;
     let moment = if cluster.is_some() { now } else { planning::execution_date(&cib).unwrap_or(now) };
-    let model = planning::model(&cib, moment)?;
+    let model = planning::model(&cib, planning::wall_time(moment, &zone()))?;
     let mut status = hakudo_view::cluster_status(&cib, &model);
     status.summary.updated = now;
     if let Some(cluster) = cluster {

@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
     }
     let (cib, cluster) = global.source(world).cib()?;
     let saved = planning::execution_date(&cib).filter(|_| cluster.is_none());
-    let plan = planning::plan(&cib, saved.unwrap_or(world.now))?;
+    let plan = planning::plan(&cib, planning::wall_time(saved.unwrap_or(world.now), &world.zone))?;
     if let Some(node) = &arguments.node
         && plan.model.node_named(node).is_none()
     {
