@@ -31,6 +31,10 @@ pub enum Source {
     ShutdownLock,
     /// The agent's wish to be promoted.
     Promotion,
+    /// The clone or bundle that it is a part of cannot use the node, or wants this part on it.
+    Collection,
+    /// What a container or guest node is for runs only in it, and connections only where guest nodes may be.
+    Container,
     /// `symmetric-cluster` and like defaults.
     Default,
 }
@@ -47,6 +51,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// What a node is worth to all resources.
+    pub(crate) fn of_node() -> Self {
+        Self::new(Source::Default, "node")
+    }
+
     pub(crate) fn new(source: Source, id: &str) -> Self {
         Self { source, id: id.into(), with: None }
     }
@@ -59,6 +68,8 @@ pub struct Placement {
     pub score: Score,
     /// Why.
     pub share: Share,
+    /// What was added before counts no more.
+    pub replaces: bool,
 }
 
 /// What set the chosen node of a resource apart from the next best one.
@@ -78,17 +89,32 @@ pub enum Choice {
     Name,
 }
 
-/// All additions, by resource and node, in the order in which they were made.
+/// All additions in the order in which they were made. Those for a node add up to what it is worth to the resource.
 #[derive(Clone, Debug, Default)]
 pub struct Placements {
-    shares: BTreeMap<(ResourceId, NodeIndex), Vec<Placement>>,
+    made: Vec<(ResourceId, NodeIndex, Placement)>,
     choices: BTreeMap<ResourceId, Choice>,
 }
 
 impl Placements {
+    /// What all nodes are worth to all resources by what is noted of them.
+    pub fn sums(&self) -> BTreeMap<(ResourceId, NodeIndex), Score> {
+        let mut sums: BTreeMap<_, Score> = BTreeMap::new();
+        for (resource, node, made) in &self.made {
+            let sum = sums.entry((*resource, *node)).or_default();
+            *sum = if made.replaces { made.score } else { made.score.plus(*sum) };
+        }
+        sums
+    }
+
     /// What made up the worth of a node to a resource.
-    pub fn shares(&self, resource: ResourceId, node: NodeIndex) -> &[Placement] {
-        self.shares.get(&(resource, node)).map_or(&[], Vec::as_slice)
+    pub fn shares(&self, resource: ResourceId, node: NodeIndex) -> Vec<&Placement> {
+        let here = self.made.iter().filter(|(of, on, _)| (*of, *on) == (resource, node)).map(|(.., made)| made);
+        let mut shares: Vec<&Placement> = here.collect();
+        if let Some(last) = shares.iter().rposition(|made| made.replaces) {
+            shares.drain(..last);
+        }
+        shares
     }
 
     /// What decided for the node that a resource was given; none where it was given none, or was never free to choose.
@@ -101,6 +127,22 @@ impl Placements {
     }
 
     pub(crate) fn note(&mut self, resource: ResourceId, node: NodeIndex, score: Score, share: &Share) {
-        self.shares.entry((resource, node)).or_default().push(Placement { score, share: share.clone() });
+        self.made.push((resource, node, Placement { score, share: share.clone(), replaces: false }));
+    }
+
+    /// Notes what a node is worth from now on, whatever it was worth before.
+    pub(crate) fn note_instead(&mut self, resource: ResourceId, node: NodeIndex, score: Score, share: &Share) {
+        self.made.push((resource, node, Placement { score, share: share.clone(), replaces: true }));
+    }
+
+    /// How much was noted so far, to come back to.
+    pub(crate) fn mark(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Forgets what was noted for some resources after a mark: their tables are again what they were then.
+    pub(crate) fn forget_after(&mut self, mark: usize, of: impl Fn(ResourceId) -> bool) {
+        let later = self.made.split_off(mark.min(self.made.len()));
+        self.made.extend(later.into_iter().filter(|(resource, ..)| !of(*resource)));
     }
 }

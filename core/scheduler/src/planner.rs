@@ -164,6 +164,14 @@ impl Planner {
         }
     }
 
+    /// A node is worth to a resource what is said here, whatever it was worth before; nothing where it is not in the table.
+    pub(crate) fn set_score(&mut self, resource: ResourceId, node: NodeIndex, score: Score, share: &Share) {
+        if let Some(entry) = self.model.resource_mut(resource).allowed.get_mut(node) {
+            entry.score = score;
+            self.placements.note_instead(resource, node, score, share);
+        }
+    }
+
     fn add_score_on(&mut self, resource: ResourceId, node: NodeIndex, score: Score, share: &Share) {
         for at in 0..self.resource(resource).children.len() {
             let child = self.resource(resource).children[at];
@@ -173,6 +181,9 @@ impl Planner {
         let subject = self.model.resource_mut(resource);
         if !subject.allowed.contains(node) {
             subject.allowed.insert(node, base);
+            if base.score != Score::ZERO {
+                self.placements.note(resource, node, base.score, &Share::of_node());
+            }
         }
         if score == Score::ZERO {
             return;

@@ -321,6 +321,30 @@ fn mangled(mut text: String, manglings: &[Mangling]) -> String {
     text
 }
 
+/// What nodes are worth to resources without that its shares say so.
+fn unexplained(plan: &Plan) -> Vec<String> {
+    let mut found = Vec::new();
+    let sums = plan.placements.sums();
+    for (id, resource) in plan.model.resources() {
+        for (node, entry) in resource.allowed.iter() {
+            let sum = sums.get(&(id, node)).copied().unwrap_or_default();
+            if sum != entry.score {
+                let (name, shares) = (&plan.model.node(node).name, plan.placements.shares(id, node));
+                found.push(format!("{} on {name}: {sum} of {}: {shares:?}", resource.id, entry.score));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_a_node_is_worth_is_the_sum_of_its_shares() {
+    let cib = Document::parse(&rich()).expect("the cluster is well-formed XML");
+    let plan = plan(&cib, UnixTime::from_seconds(NOW));
+    assert!(plan.model.resources().any(|(_, resource)| !resource.allowed.is_empty()));
+    assert_eq!(unexplained(&plan), Vec::<String>::new());
+}
+
 fn mangling() -> impl Strategy<Value = Mangling> {
     prop_oneof![
         (any::<usize>(), any::<usize>()).prop_map(|(to, from)| Mangling::Copy(to, from)),
@@ -338,7 +362,9 @@ proptest! {
         let text = mangled(rich(), &manglings);
         if let Ok(cib) = Document::parse(&text) {
             let now = UnixTime::from_seconds(NOW);
-            prop_assert_eq!(plan(&cib, now).transition, plan(&cib, now).transition);
+            let plan = plan(&cib, now);
+            prop_assert_eq!(unexplained(&plan), Vec::<String>::new());
+            prop_assert_eq!(plan.transition, hakudo_scheduler::plan(&cib, now).transition);
         }
     }
 }

@@ -121,6 +121,9 @@ pub(crate) fn by_old_name(arguments: Vec<OsString>) -> Vec<OsString> {
         "crm_simulate" => "simulate",
         _ => return arguments,
     };
+    if arguments.get(1).is_some_and(|first| first == "--version" || first == "-$") {
+        return vec![OsString::from("hakudo"), OsString::from("--version")];
+    }
     // What crm_simulate does where no source is named; a source that is named later wins.
     let default = if name == "crm_simulate" { vec![OsString::from("--xml-pipe")] } else { Vec::new() };
     let words = [OsString::from("hakudo"), OsString::from(command)];
@@ -142,6 +145,7 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!(by_old_name(words(&["/usr/sbin/crm_mon", "-1r"])), words(&["hakudo", "status", "-1r"]));
         assert_eq!(by_old_name(words(&["crm_simulate", "-L"])), words(&["hakudo", "simulate", "--xml-pipe", "-L"]));
+        assert_eq!(by_old_name(words(&["crm_simulate", "--version"])), words(&["hakudo", "--version"]));
         assert_eq!(by_old_name(words(&["hakudo", "why", "web"])), words(&["hakudo", "why", "web"]));
     }
 }

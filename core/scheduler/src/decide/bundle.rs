@@ -6,6 +6,7 @@
 use super::action::{ActionIndex, OpKey, Relation, Task};
 use super::colocation::Colocation;
 use crate::model::{Location, NodeIndex, Replica, ResourceId, Role, Score};
+use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use std::sync::Arc;
 
@@ -45,8 +46,10 @@ impl Planner {
         }
         if let Some(clone) = self.bundled_clone(bundle) {
             let own: Vec<NodeIndex> = self.replicas(bundle).iter().filter_map(|replica| replica.node).collect();
-            for (node, entry) in self.resource_mut(clone).allowed.iter_mut() {
-                entry.score = if own.contains(&node) { Score::ZERO } else { Score::MINUS_INFINITY };
+            let share = Share::new(Source::Collection, &self.resource(bundle).id);
+            for node in self.resource(clone).allowed.nodes().collect::<Vec<_>>() {
+                let score = if own.contains(&node) { Score::ZERO } else { Score::MINUS_INFINITY };
+                self.set_score(clone, node, score, &share);
             }
             self.assign(clone, prefer, stop_if_fail);
         }
@@ -70,6 +73,7 @@ impl Planner {
             self.assign(remote, prefer, stop_if_fail);
         }
         let (Some(child), Some(own)) = (replica.child, replica.node) else { return };
+        let share = Share::new(Source::Collection, &self.resource(replica.container).id);
         for node in self.resource(child).allowed.nodes().collect::<Vec<_>>() {
             let score = if node != own {
                 Some(Score::MINUS_INFINITY)
@@ -78,8 +82,8 @@ impl Planner {
             } else {
                 None
             };
-            if let (Some(score), Some(entry)) = (score, self.resource_mut(child).allowed.get_mut(node)) {
-                entry.score = score;
+            if let Some(score) = score {
+                self.set_score(child, node, score, &share);
             }
         }
         let Some(clone) = self.resource(child).parent else { return };

@@ -74,6 +74,7 @@ impl Planner {
         let careful = colocation.dependent_role >= Role::Promoted
             || (colocation.score < Score::ZERO && colocation.score > Score::MINUS_INFINITY);
         let saved = careful.then(|| self.resource(resource).allowed.clone());
+        let mark = self.placements.mark();
         if self.resource(colocation.primary).unassigned {
             self.assign(colocation.primary, None, true);
         }
@@ -82,6 +83,7 @@ impl Planner {
             && !self.any_available(&self.resource(resource).allowed)
         {
             self.resource_mut(resource).allowed = saved;
+            self.placements.forget_after(mark, |other| other == resource);
         }
     }
 

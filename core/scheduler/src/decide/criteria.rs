@@ -123,10 +123,10 @@ impl Planner {
         for child in self.resource(resource).children.clone() {
             self.apply_exclusive_discovery(child, node);
         }
-        if let Some(entry) = self.resource_mut(resource).allowed.get_mut(node)
-            && entry.discovery != Discovery::Exclusive
-        {
-            entry.score = Score::MINUS_INFINITY;
+        let entry = self.resource(resource).allowed.get(node);
+        if entry.is_some_and(|entry| entry.discovery != Discovery::Exclusive) {
+            let share = Share::new(Source::Location, "resource-discovery=exclusive");
+            self.set_score(resource, node, Score::MINUS_INFINITY, &share);
         }
     }
 }

@@ -15,27 +15,31 @@ impl Planner {
         self.resource(subject.parent.unwrap_or(instance)).allowed.get(node)
     }
 
-    fn can_run_instance(&self, instance: ResourceId, node: NodeIndex, per_node: i32) -> bool {
-        !self.resource(instance).removed
-            && self.is_available(node, None)
-            && self.parent_entry(instance, node).is_some_and(|entry| {
-                entry.score >= Score::ZERO && i32::try_from(entry.count).unwrap_or(i32::MAX) < per_node
-            })
+    /// Why a node can take no more of these instances, if so.
+    fn refusal(&self, instance: ResourceId, node: NodeIndex, per_node: i32) -> Option<Share> {
+        if self.resource(instance).removed {
+            return Some(Share::new(Source::State, "removed"));
+        }
+        if !self.is_available(node, None) {
+            return Some(Share::new(Source::State, "node"));
+        }
+        let worth_it = |entry: &&crate::model::NodeEntry| entry.score >= Score::ZERO;
+        let Some(entry) = self.parent_entry(instance, node).filter(worth_it) else {
+            let parent = self.resource(instance).parent.unwrap_or(instance);
+            return Some(Share::new(Source::Collection, &self.resource(parent).id));
+        };
+        let full = i32::try_from(entry.count).unwrap_or(i32::MAX) >= per_node;
+        full.then(|| Share::new(Source::CloneLimit, "clone-node-max"))
     }
 
     fn ban_full_nodes(&mut self, instance: ResourceId, per_node: i32) {
-        let banned: Vec<NodeIndex> = self
-            .resource(instance)
-            .allowed
-            .nodes()
-            .filter(|node| !self.can_run_instance(instance, *node, per_node))
-            .collect();
+        let nodes = self.resource(instance).allowed.nodes();
+        let banned: Vec<(NodeIndex, Share)> =
+            nodes.filter_map(|node| Some((node, self.refusal(instance, node, per_node)?))).collect();
         let members = self.resource(instance).children.clone();
-        for node in banned {
+        for (node, share) in banned {
             for &resource in std::iter::once(&instance).chain(&members) {
-                if let Some(entry) = self.resource_mut(resource).allowed.get_mut(node) {
-                    entry.score = Score::MINUS_INFINITY;
-                }
+                self.set_score(resource, node, Score::MINUS_INFINITY, &share);
             }
         }
     }
@@ -215,6 +219,7 @@ impl Planner {
         }
         let mut saved = BTreeMap::new();
         self.save_tables(instance, &mut saved);
+        let mark = self.placements.mark();
         let parent_table = self.resource(parent).allowed.clone();
         let mut chosen = None;
         let mut reserved = 0;
@@ -226,6 +231,7 @@ impl Planner {
             for (resource, table) in &saved {
                 self.resource_mut(*resource).allowed = table.clone();
             }
+            self.placements.forget_after(mark, |resource| saved.contains_key(&resource));
             if chosen.is_none() {
                 self.resource_mut(instance).unassigned = true;
                 break;

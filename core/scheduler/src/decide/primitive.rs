@@ -594,11 +594,10 @@ impl Planner {
             self.guest_connection_in(launcher)
         };
         if let Some(connection) = connection {
+            let share = Share { with: Some(launcher), ..Share::new(Source::Container, "container") };
             for &node in allowed {
-                if self.model.node(node).connection != Some(connection)
-                    && let Some(entry) = self.resource_mut(resource).allowed.get_mut(node)
-                {
-                    entry.score = Score::MINUS_INFINITY;
+                if self.model.node(node).connection != Some(connection) {
+                    self.set_score(resource, node, Score::MINUS_INFINITY, &share);
                 }
             }
             return;
@@ -625,10 +624,9 @@ impl Planner {
             .nodes()
             .filter(|node| self.model.node(*node).connection.is_some())
             .collect();
+        let share = Share::new(Source::Container, "remote-node");
         for node in remote {
-            if let Some(entry) = self.resource_mut(resource).allowed.get_mut(node) {
-                entry.score = Score::MINUS_INFINITY;
-            }
+            self.set_score(resource, node, Score::MINUS_INFINITY, &share);
         }
     }
 

@@ -173,9 +173,11 @@ impl Planner {
             let wish = self.resource(instance).promotion_score;
             if wish >= Score::ZERO
                 && let Some(node) = self.model.sole_location(instance, Location::Assigned)
-                && let Some(entry) = self.resource_mut(clone).allowed.get_mut(node)
+                && let Some(entry) = self.model.resource_mut(clone).allowed.get_mut(node)
             {
                 entry.score = wish.plus(entry.score);
+                let share = Share::new(Source::Promotion, &self.resource(instance).id);
+                self.placements.note(clone, node, wish, &share);
             }
         }
         for index in self.with_this_colocations(clone) {

@@ -8,6 +8,7 @@
 
 use super::resources::connection_element;
 use crate::model::{BundleSettings, Discovery, Kind, NodeEntry, NodeIndex, NodeTable, Replica, ResourceId, Score};
+use crate::placement::{Share, Source};
 use crate::planner::Planner;
 use crate::values;
 use hakudo_cib::Element;
@@ -327,18 +328,20 @@ impl Planner {
         let mut table = NodeTable::default();
         table.insert(node, own);
         self.resource_mut(child).allowed = table;
+        let share = Share::new(Source::Collection, &container);
+        self.placements.note_instead(child, node, own.score, &share);
         if let Some(clone) = self.resource(child).parent {
             let entry = NodeEntry { score: Score::MINUS_INFINITY, ..own };
             self.resource_mut(clone).allowed.insert(node, entry);
+            self.placements.note_instead(clone, node, entry.score, &share);
         }
         let remote = self.read_part(bundle, element)?;
         let model = &self.model;
         let banned: Vec<NodeIndex> =
             model.resource(remote).allowed.nodes().filter(|node| model.node(*node).is_remote_or_guest()).collect();
+        let share = Share::new(Source::Container, "remote-node");
         for node in banned {
-            if let Some(entry) = self.resource_mut(remote).allowed.get_mut(node) {
-                entry.score = Score::MINUS_INFINITY;
-            }
+            self.set_score(remote, node, Score::MINUS_INFINITY, &share);
         }
         self.resource_mut(remote).launcher = Some(replica.container);
         let peer = self.model.node_mut(node);
@@ -357,11 +360,12 @@ impl Planner {
         let base = &mut self.model.node_mut(node).base;
         base.score = Score::MINUS_INFINITY;
         base.discovery = Discovery::Never;
+        let share = Share::new(Source::Container, name);
         let mut below = self.model.top.clone();
         while let Some(resource) = below.pop() {
+            self.set_score(resource, node, Score::MINUS_INFINITY, &share);
             let subject = self.resource_mut(resource);
             if let Some(entry) = subject.allowed.get_mut(node) {
-                entry.score = Score::MINUS_INFINITY;
                 entry.discovery = Discovery::Never;
             }
             below.extend(&subject.children);

@@ -158,6 +158,11 @@ impl Planner {
         if subject.exclusive_discovery {
             return;
         }
+        for (node, entry) in everywhere.iter().filter(|(_, entry)| entry.score != Score::ZERO) {
+            if !subject.allowed.contains(node) {
+                self.placements.note(resource, node, entry.score, &Share::of_node());
+            }
+        }
         subject.allowed.add_missing(everywhere);
         for child in subject.children.clone() {
             self.allow_by_default(child, everywhere);

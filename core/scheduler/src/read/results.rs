@@ -420,7 +420,7 @@ impl Planner {
             let node = self.model.node_order[at];
             let entry = crate::model::NodeEntry { score, ..self.model.node(node).base };
             self.resource_mut(resource).allowed.insert(node, entry);
-            self.placements.note(resource, node, score, &share);
+            self.placements.note_instead(resource, node, score, &share);
         }
     }
 

@@ -1,5 +1,7 @@
 //! `hakudo why`: where a resource runs, and what made it so.
 
+mod causes;
+
 use crate::cli::Global;
 use crate::command::resource;
 use crate::exit::{Exit, Failure, Outcome};
@@ -7,6 +9,7 @@ use crate::output::{self, Format};
 use crate::planning;
 use crate::world::World;
 use clap::Args;
+use hakudo_cib::Document;
 use hakudo_scheduler::{Choice, Plan, ResourceId, Score, Share, Source};
 use serde::Serialize;
 
@@ -68,7 +71,10 @@ struct OfShare {
 struct OfAction {
     action: String,
     node: Option<String>,
+    /// What required it.
     reason: String,
+    /// The keys of the actions that must be done before.
+    after: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> Outcome {
@@ -98,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
     let mut primitives = Vec::new();
     ids.iter().for_each(|id| collect(&plan, *id, &mut primitives));
     let explanations: Vec<Explanation> =
-        primitives.into_iter().map(|id| explain(&plan, id, arguments.node.as_deref())).collect();
+        primitives.into_iter().map(|id| explain(&cib, &plan, id, arguments.node.as_deref())).collect();
     if arguments.output_as == Format::Json {
         write!(world.out, "{}", output::json(&explanations)?)?;
     } else {
@@ -121,7 +127,7 @@ fn collect(plan: &Plan, id: ResourceId, found: &mut Vec<ResourceId>) {
     resource.children.iter().for_each(|child| collect(plan, *child, found));
 }
 
-fn explain(plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
+fn explain(cib: &Document, plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
     let model = &plan.model;
     let resource = model.resource(id);
     let name = |node| model.node(node).name.clone();
@@ -148,13 +154,17 @@ fn explain(plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
                 shares: plan
                     .placements
                     .shares(id, index)
-                    .iter()
-                    .map(|placement| OfShare {
-                        score: signed(placement.score),
-                        source: source(placement.share.source),
-                        id: placement.share.id.to_string(),
-                        with: placement.share.with.map(|with| model.resource(with).id.clone()),
-                        text: told(&placement.share, plan),
+                    .into_iter()
+                    .map(|placement| {
+                        let share = &placement.share;
+                        let element = causes::element(cib, plan, id, share.source, &share.id);
+                        OfShare {
+                            score: signed(placement.score),
+                            source: source(share.source),
+                            with: share.with.map(|with| model.resource(with).id.clone()),
+                            text: told(share, &element, plan),
+                            id: element,
+                        }
                     })
                     .collect(),
             }
@@ -164,19 +174,19 @@ fn explain(plan: &Plan, id: ResourceId, only: Option<&str>) -> Explanation {
         .transition
         .synapses
         .iter()
-        .map(|synapse| &synapse.action)
-        .filter(|action| {
-            let of = match &action.kind {
+        .filter(|synapse| {
+            let of = match &synapse.action.kind {
                 hakudo_scheduler::ActionKind::Resource { resource, .. } => Some(resource),
                 hakudo_scheduler::ActionKind::Cluster { resource, .. } => resource.as_ref(),
                 _ => None,
             };
             of.is_some_and(|of| of.id == resource.id || of.long_id.as_deref() == Some(&resource.id))
         })
-        .map(|action| OfAction {
-            action: action.task.clone(),
-            node: action.node().map(|node| node.name.clone()),
-            reason: action.reason.clone(),
+        .map(|synapse| OfAction {
+            action: synapse.action.task.clone(),
+            node: synapse.action.node().map(|node| node.name.clone()),
+            reason: causes::cause(plan, id, &synapse.action),
+            after: causes::awaited(plan, synapse),
         })
         .collect();
     Explanation {
@@ -227,16 +237,24 @@ fn source(source: Source) -> &'static str {
         Source::CloneLimit => "clone limit",
         Source::ShutdownLock => "shutdown lock",
         Source::Promotion => "promotion score",
+        Source::Collection => "its clone or bundle",
+        Source::Container => "container",
         Source::Default => "default",
     }
 }
 
 /// One share in words, with the id of the configuration's element.
-fn told(share: &Share, plan: &Plan) -> String {
+fn told(share: &Share, element: &str, plan: &Plan) -> String {
     let with = share.with.map(|with| plan.model.resource(with).id.as_str());
-    match (share.source, share.id.as_ref(), with) {
+    match (share.source, element, with) {
         (Source::Colocation, GROUP_MEMBERS, Some(with)) => format!("in one group with {with}"),
         (Source::Colocation, id, Some(with)) => format!("colocation with {with}  {id}"),
+        (Source::Container, _, Some(with)) => format!("it runs only inside {with}"),
+        (Source::Container, "remote-node", None) => "guest nodes cannot run on guest nodes".to_owned(),
+        (Source::Container, id, None) => format!("only what is inside runs on {id}"),
+        (Source::Collection, id, _) => format!("as part of {id}"),
+        (Source::State, "node", _) => "the node can run nothing now".to_owned(),
+        (Source::State, "removed", _) => "not configured any more".to_owned(),
         (source_of, id, _) => format!("{}  {id}", source(source_of)),
     }
 }
@@ -284,8 +302,10 @@ fn text(explanation: &Explanation) -> String {
     }
     for action in &explanation.actions {
         let node = action.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
-        let reason = if action.reason.is_empty() { String::new() } else { format!(": {}", action.reason) };
-        text.push_str(&format!("    {}{node}{reason}\n", action.action));
+        text.push_str(&format!("    {}{node}: {}\n", action.action, action.reason));
+        if !action.after.is_empty() {
+            text.push_str(&format!("      after {}\n", action.after.join(", ")));
+        }
     }
     text
 }
@@ -306,6 +326,25 @@ mod tests {
                  -INFINITY  colocation with address  web-with-address
         "#]]
         .assert_eq(&testing::hakudo(&["--file", cib.name(), "why", "web"]));
+    }
+
+    #[test]
+    fn what_is_to_be_done_is_explained_and_the_elements_are_named() {
+        let stopped = r#"type="Address"><meta_attributes id="m"><nvpair id="role" name="target-role" value="Stopped"/>
+            <nvpair id="loyal" name="resource-stickiness" value="7"/></meta_attributes>"#;
+        let cib = TemporaryFile::new(&TWO_NODES.replacen("type=\"Address\">", stopped, 1));
+        expect![[r#"
+            address is Started on alpha, and will be Stopped
+              target-role keeps it from running
+              alpha: -INFINITY
+                        +7  stickiness  loyal
+                 -INFINITY  target-role  role
+              beta: -INFINITY
+                 -INFINITY  target-role  role
+              to do:
+                stop on alpha: node availability
+                  after web_stop_0 on alpha
+        "#]].assert_eq(&testing::hakudo(&["--file", cib.name(), "why", "address"]));
     }
 
     #[test]
