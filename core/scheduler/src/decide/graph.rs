@@ -38,6 +38,9 @@ impl Planner {
         for index in (0..u32::try_from(self.actions.len()).unwrap_or(u32::MAX)).rev() {
             self.include(ActionIndex(index), &mut included);
         }
+        // The graph is the largest part of a plan: what no later step looks at makes room for it.
+        self.relations = BTreeMap::new();
+        self.orderings = Vec::new();
         transition.synapses = (0u32..).zip(included).map(|(id, action)| self.synapse(id, action)).collect();
         transition
     }

@@ -344,7 +344,8 @@ mod tests {
               to do:
                 stop on alpha: node availability
                   after web_stop_0 on alpha
-        "#]].assert_eq(&testing::hakudo(&["--file", cib.name(), "why", "address"]));
+        "#]]
+        .assert_eq(&testing::hakudo(&["--file", cib.name(), "why", "address"]));
     }
 
     #[test]
