@@ -57,16 +57,14 @@ fn three_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
         cold_start(table, &cluster, runs.of(system).min(few / 2))?;
         vanish(table, &cluster, runs.ours.min(few))?;
         move_around(table, &cluster, runs.ours.min(few))?;
-        let cuts = |line, leads| -> Result<()> {
-            let mut took = Vec::new();
-            for _ in 0..runs.of(system) {
-                took.push(cut_where(&cluster, leads)?);
-            }
-            table.note_runs(line, system, took)
-        };
-        cuts(Line::FollowerDies, false)?;
-        cuts(Line::LeaderDies, true)
+        cuts(table, &cluster, runs.of(system), Line::FollowerDies, false)?;
+        cuts(table, &cluster, runs.of(system), Line::LeaderDies, true)
     })
+}
+
+fn cuts(table: &Table, cluster: &Cluster, runs: usize, line: Line, leads: bool) -> Result<()> {
+    let took = (0..runs).map(|_| cut_where(cluster, leads)).collect::<Result<_>>()?;
+    table.note_runs(line, cluster.system, took)
 }
 
 /// Cuts the power of the node of the resource, after it was moved to where it has to be.
@@ -83,15 +81,19 @@ fn cut_where(cluster: &Cluster, leads: bool) -> Result<f64> {
 
 fn two_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
     let cluster = Cluster::running(system, 2, ONE)?;
-    let took = cluster.with_logs(|| (0..runs.of(system)).map(|_| cluster.cut(cluster.place()?)).collect())?;
-    table.note_runs(Line::OneOfTwoDies, system, took)
+    cluster.with_logs(|| {
+        cuts(table, &cluster, runs.of(system), Line::OneOfTwoDies, false)?;
+        cuts(table, &cluster, runs.of(system), Line::LeaderOfTwoDies, true)
+    })
 }
 
 fn sixteen_nodes(table: &Table, system: System, runs: Runs) -> Result<()> {
     let cluster = Cluster::running(system, 16, ONE)?;
     let runs = if system == System::Hakudo { runs.ours.min(10) } else { 1 };
-    let took = cluster.with_logs(|| (0..runs).map(|_| cut_where(&cluster, false)).collect())?;
-    table.note_runs(Line::OneOfSixteenDies, system, took)
+    cluster.with_logs(|| {
+        cuts(table, &cluster, runs, Line::OneOfSixteenDies, false)?;
+        cuts(table, &cluster, runs, Line::LeaderOfSixteenDies, true)
+    })
 }
 
 /// The machines have their configuration on disk, and are switched on together.
