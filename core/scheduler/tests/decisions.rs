@@ -193,3 +193,182 @@ fn a_resource_does_not_wait_for_itself() {
         "#]],
     );
 }
+
+#[test]
+fn what_has_no_partner_any_more_is_demoted_and_stopped() {
+    let cluster = Cluster {
+        resources: r#"
+            <clone id="base">
+              <meta_attributes id="base-m"><nvpair id="base-1" name="promotable" value="true"/>
+                <nvpair id="base-2" name="clone-max" value="1"/></meta_attributes>
+              <primitive id="one" class="ocf" provider="pacemaker" type="Stateful"/>
+            </clone>
+            <clone id="above">
+              <meta_attributes id="above-m"><nvpair id="above-1" name="promotable" value="true"/>
+                <nvpair id="above-2" name="interleave" value="true"/></meta_attributes>
+              <primitive id="two" class="ocf" provider="pacemaker" type="Stateful">
+                <operations><op id="two-p" name="monitor" interval="11s" role="Promoted"/></operations>
+              </primitive>
+            </clone>"#,
+        constraints: r#"<rsc_order id="o" first="base" then="above"/>"#,
+        histories: vec![
+            (
+                "a",
+                "one ocf:pacemaker:Stateful promote 0
+                 two ocf:pacemaker:Stateful monitor=11000 0\n two ocf:pacemaker:Stateful promote 0",
+            ),
+            (
+                "b",
+                "one ocf:pacemaker:Stateful start 0
+                 two ocf:pacemaker:Stateful monitor=11000 0\n two ocf:pacemaker:Stateful promote 0",
+            ),
+        ],
+        attributes: vec![
+            ("a", "master-one", "10"),
+            ("b", "master-one", "9"),
+            ("a", "master-two", "10"),
+            ("b", "master-two", "9"),
+        ],
+        ..Cluster::default()
+    };
+    check(
+        &cluster,
+        expect![[r#"
+        Stop one:1 b -> - Stopped
+        Stop two:1 b -> - Stopped
+        above_demote_0
+        above_demoted_0 after above_demote_0, two_demote_0@b
+        above_running_0 after above_start_0
+        above_start_0 after above_demoted_0, above_stopped_0
+        above_stop_0 after above_demoted_0
+        above_stopped_0 after above_stop_0, two_stop_0@b
+        base_stop_0 after above_stopped_0
+        base_stopped_0 after base_stop_0, one_stop_0@b
+        one_stop_0@b after base_stop_0, two_stop_0@b
+        two_demote_0@b after above_demote_0
+        two_stop_0@b after above_stop_0, two_demote_0@b
+    "#]],
+    );
+}
+
+#[test]
+fn nothing_is_promoted_before_all_nodes_were_asked_for_promoted_copies() {
+    let cluster = Cluster {
+        resources: r#"
+            <clone id="db">
+              <meta_attributes id="db-m"><nvpair id="db-p" name="promotable" value="true"/></meta_attributes>
+              <primitive id="data" class="ocf" provider="pacemaker" type="Stateful"/>
+            </clone>"#,
+        histories: vec![("b", "data ocf:pacemaker:Stateful start 0")],
+        attributes: vec![("b", "master-data", "10")],
+        ..Cluster::default()
+    };
+    let synapses = cluster.plan().transition.synapses;
+    let waits_for = |key: &str| -> Vec<u32> {
+        let of = synapses.iter().filter(|synapse| synapse.action.key == key);
+        of.flat_map(|synapse| synapse.inputs.iter().copied()).collect()
+    };
+    let probe = synapses.iter().find(|synapse| synapse.action.key == "data:1_monitor_0").map(|probe| probe.action.id);
+    assert!(waits_for("data_promote_0").iter().any(|input| {
+        synapses.iter().any(|synapse| synapse.action.id == *input && synapse.action.key == "db_promote_0")
+    }));
+    assert!(waits_for("db_promote_0").contains(&probe.expect("the other node is asked")));
+}
+
+#[test]
+fn what_a_group_needs_stays_while_a_part_of_the_group_cannot_be_stopped() {
+    let cluster = Cluster {
+        options: r#"<nvpair id="no-fencing" name="fencing-enabled" value="false"/>"#,
+        resources: r#"
+            <primitive id="disk" class="ocf" provider="pacemaker" type="Dummy"/>
+            <group id="web">
+              <primitive id="server" class="ocf" provider="pacemaker" type="Dummy"/>
+              <primitive id="page" class="ocf" provider="pacemaker" type="Dummy"/>
+            </group>"#,
+        constraints: r#"<rsc_order id="o" first="disk" then="web"/>"#,
+        histories: vec![
+            (
+                "a",
+                "disk ocf:pacemaker:Dummy start 0\n server ocf:pacemaker:Dummy stop 1\n page ocf:pacemaker:Dummy stop 0",
+            ),
+            (
+                "b",
+                "disk ocf:pacemaker:Dummy start 0\n server ocf:pacemaker:Dummy stop 1\n page ocf:pacemaker:Dummy stop 0",
+            ),
+        ],
+        ..Cluster::default()
+    };
+    check(
+        &cluster,
+        expect![[r#"
+        Stop disk a -> - Started (blocked)
+        Start page - -> a Started (blocked)
+    "#]],
+    );
+}
+
+/// A disk, and a group that needs it, of which one part runs on the node that was lost along with quorum.
+fn without_quorum(policy: &'static str) -> Cluster {
+    Cluster {
+        options: policy,
+        without_quorum: true,
+        resources: r#"
+            <clone id="disks"><primitive id="disk" class="ocf" provider="pacemaker" type="Dummy"/></clone>
+            <group id="web">
+              <primitive id="server" class="ocf" provider="pacemaker" type="Dummy"/>
+              <primitive id="page" class="ocf" provider="pacemaker" type="Dummy"/>
+            </group>
+            <primitive id="log" class="ocf" provider="pacemaker" type="Dummy"/>"#,
+        constraints: r#"<rsc_order id="o" first="disks" then="web"/><rsc_order id="p" first="disks" then="log"/>"#,
+        histories: vec![
+            ("a", "disk ocf:pacemaker:Dummy start 0\n log ocf:pacemaker:Dummy start 0"),
+            (
+                "b",
+                "disk ocf:pacemaker:Dummy start 0\n server ocf:pacemaker:Dummy start 0\n page ocf:pacemaker:Dummy start 0",
+            ),
+        ],
+        lost: vec!["b"],
+        ..Cluster::default()
+    }
+}
+
+#[test]
+fn a_side_without_quorum_stops_without_waiting_for_what_may_run_on_the_other() {
+    check(
+        &without_quorum(""),
+        expect![[r#"
+        Stop disk:0 a -> - Started
+        Stop disk:1 b -> - Stopped (blocked)
+        Stop server b -> - Started (blocked)
+        Stop page b -> - Started (blocked)
+        Stop log a -> - Started
+        disk_stop_0@a after disks_stop_0
+        disks_stop_0 after log_stop_0@a, web_stopped_0
+        disks_stopped_0 after disk_stop_0@a, disks_stop_0
+        log_stop_0@a
+        web_stop_0
+        web_stopped_0 after web_stop_0
+    "#]],
+    );
+}
+
+#[test]
+fn a_side_that_goes_on_without_quorum_takes_nothing_from_what_may_run_on_the_other() {
+    check(
+        &without_quorum(
+            r#"<nvpair id="policy" name="no-quorum-policy" value="freeze"/><nvpair id="all" name="stop-all-resources" value="true"/>"#,
+        ),
+        expect![[r#"
+            Stop disk:0 a -> - Stopped
+            Stop disk:1 b -> - Stopped (blocked)
+            Stop server b -> - Stopped (blocked)
+            Stop page b -> - Stopped (blocked)
+            Stop log a -> - Stopped
+            disk_stop_0@a after disks_stop_0
+            disks_stop_0 after log_stop_0@a
+            disks_stopped_0 after disk_stop_0@a, disks_stop_0
+            log_stop_0@a
+            web_stop_0
+        "#]],
+    );
+}

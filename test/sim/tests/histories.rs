@@ -165,3 +165,47 @@ fn the_word_of_an_executor_that_forgot_may_come_after_the_plan_of_a_new_view() {
          at 4048 kill-executor n6\nheal 4434\n",
     );
 }
+
+#[test]
+fn what_loses_its_partner_is_demoted_though_its_monitor_must_end_first() {
+    check(
+        "seed 68816\nvotes 1 1\nlinks 1\noption no-quorum-policy ignore\nfencing off\n\
+         promotable r0 resource-stickiness=128 clone-max=1\npromotable r3 monitor 2000 clone-max=2 interleave=true\n\
+         order r0 r3\nnetwork delay 100 200 loss 0 twice 0\nat 3201 split n1\nheal 4174\n",
+    );
+    check(
+        "seed 69224\nvotes 1 1 1 1 1\nlinks 1\noption no-quorum-policy ignore\nfencing off\npromotable r0 clone-max=2\n\
+         promotable r1 monitor 1000 resource-stickiness=27 interleave=true\norder r0 r1\n\
+         network delay 100 200 loss 0 twice 0\nat 2978 split n2 n3 n4\nat 3206 power-off n1\nheal 9531\n",
+    );
+}
+
+#[test]
+fn nothing_is_promoted_before_it_is_known_what_an_executor_that_forgot_runs() {
+    check(
+        "seed 65991\nvotes 1 1 1 1\nlinks 1\noption no-quorum-policy ignore\nfencing off\n\
+         promotable r0 clone-max=1 interleave=true\nprimitive r1\nlocation r1 n3 50\ncolocation r1 r0 INFINITY\n\
+         network delay 100 200 loss 0 twice 0\nat 4790 pause n4 1506\nat 5913 power-off n3\nat 8014 pause n2 2186\n\
+         at 10141 kill-executor n4\nheal 10641\n",
+    );
+}
+
+#[test]
+fn what_a_group_needs_does_not_stop_once_only_a_part_that_cannot_be_stopped_is_left() {
+    check(
+        "seed 69409\nvotes 1 1\nlinks 1\nquorum two_node\nfencing off\nprimitive r0\ngroup r1 of 3\norder r0 r1\n\
+         network delay 100 200 loss 0 twice 0\nat 4489 agent all r1-1 stop fails\nat 6293 split n1\nheal 8930\n",
+    );
+}
+
+#[test]
+fn a_side_without_quorum_stops_also_what_something_on_a_lost_node_needs() {
+    check(
+        "seed 171\nvotes 1 1 1\nlinks 1\nfencing shared\npromotable r0\nprimitive r1\norder r0 r1\n\
+         network delay 100 200 loss 0 twice 0\nat 3706 ask n2 fence n2\nat 5034 power-off n3\nheal 7916\n",
+    );
+    check(
+        "seed 425\nvotes 1 1 1 1\nlinks 1\nfencing each\ngroup r0 of 2\nprimitive r1\ngroup r3 of 3\norder r0 r3\n\
+         network delay 100 200 loss 0 twice 0\nat 3445 cut n3 n2\nat 3672 split n1 n2 n3\nheal 7560\n",
+    );
+}

@@ -1,7 +1,7 @@
 //! The graph: the actions that are to be done, with what each waits for.
 
 use super::action::{ActionFlags, ActionIndex, Relation, Task};
-use crate::model::{Kind, NodeIndex, ResourceId};
+use crate::model::{Kind, NoQuorumPolicy, NodeIndex, ResourceId};
 use crate::planner::Planner;
 use crate::transition::{Action, ActionKind, NodeRef, ResourceRef, Synapse, Transition};
 use crate::values;
@@ -156,7 +156,7 @@ impl Planner {
             return true;
         }
         let flags = input.flags;
-        if flags == Relation::NONE {
+        if flags == Relation::NONE || self.is_left_to_others(input.action, action) {
             return false;
         }
         let weak = Relation::THEN_IMPLIES_FIRST_GRAPHED | Relation::FIRST_IMPLIES_THEN_GRAPHED | Relation::ORDERED;
@@ -205,6 +205,51 @@ impl Planner {
         !(first.is(ActionFlags::OPTIONAL)
             && !first.flags.any(ActionFlags::ALWAYS_IN_GRAPH | ActionFlags::IN_GRAPH)
             && !self.belongs_in_graph(input.action))
+    }
+
+    /// A side that stops because it has no quorum stops without waiting for what may run on nodes that are not here: nobody
+    /// can make sure of those before there is quorum again. To Pacemaker the stop of what they ran comes first, and so what
+    /// that needs runs on here.
+    fn is_left_to_others(&self, first: ActionIndex, then: ActionIndex) -> bool {
+        let goes_down = |action: ActionIndex| {
+            let subject = self.action(action);
+            let down = matches!(subject.task.of_primitive(), Task::Stop | Task::Demote);
+            down && subject.key.notify.is_none()
+        };
+        goes_down(first)
+            && goes_down(then)
+            && !self.action(first).is(ActionFlags::RUNNABLE)
+            && self.is_out_of_reach(first)
+    }
+
+    /// It would have to be done where nobody is, all of it, and this side of the cluster stops for lack of quorum.
+    pub(crate) fn is_out_of_reach(&self, action: ActionIndex) -> bool {
+        let stops = matches!(
+            self.model.options.no_quorum_policy,
+            NoQuorumPolicy::Stop | NoQuorumPolicy::Demote | NoQuorumPolicy::Fence
+        );
+        if self.for_inspection() || self.model.quorate || !stops {
+            return false;
+        }
+        let subject = self.action(action);
+        let (Some(resource), task) = (subject.resource, subject.task.of_primitive()) else { return false };
+        let (mut unseen, mut any) = (vec![resource], false);
+        while let Some(resource) = unseen.pop() {
+            unseen.extend(&self.resource(resource).children);
+            let parts = self.actions_with_key.get(&(resource, task.into())).into_iter().flatten();
+            let of =
+                |part: &ActionIndex| self.action(*part).node.filter(|_| !self.action(*part).is(ActionFlags::OPTIONAL));
+            for node in
+                parts.filter(|part| subject.node.is_none() || self.action(**part).node == subject.node).filter_map(of)
+            {
+                let peer = self.model.node(node);
+                if peer.online || peer.is_remote_or_guest() {
+                    return false;
+                }
+                any = true;
+            }
+        }
+        any
     }
 
     /// True where what the input at `at` waits for, and so on, is the action itself.

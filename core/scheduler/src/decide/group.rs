@@ -176,7 +176,8 @@ impl Planner {
                 flags.clear(ActionFlags::OPTIONAL);
                 self.action_mut(action).flags.clear(ActionFlags::OPTIONAL);
             }
-            if task != own && flags.has(ActionFlags::RUNNABLE) && !member_flags.has(ActionFlags::RUNNABLE) {
+            let impossible = !member_flags.has(ActionFlags::RUNNABLE) && !self.is_out_of_reach(member_action);
+            if task != own && flags.has(ActionFlags::RUNNABLE) && impossible {
                 flags.clear(ActionFlags::RUNNABLE);
                 self.action_mut(action).flags.clear(ActionFlags::RUNNABLE);
             }

@@ -274,12 +274,16 @@ impl Planner {
 
     /// What is assigned nowhere stops, does not start, and has nothing monitored.
     fn stop_actions_of(&mut self, resource: ResourceId) {
+        let is_carried_out = !self.for_inspection();
         for at in 0..self.actions_of[resource.index()].len() {
             let index = self.actions_of[resource.index()][at];
             let action = self.action_mut(index);
             match action.task {
                 Task::Stop => action.flags.clear(ActionFlags::OPTIONAL),
                 Task::Start => action.flags.clear(ActionFlags::RUNNABLE),
+                // A monitor may end. To Pacemaker its end is as impossible as the monitor; a demotion that comes after it is so,
+                // too, and the stop waits for the demotion for ever.
+                Task::Cancel if is_carried_out => {}
                 _ => {
                     let recurring = action.key.interval_ms > 0;
                     let for_stopped = action.meta.get("op_target_rc").is_some_and(|code| code == "7");

@@ -99,6 +99,10 @@ impl Planner {
         }
         self.order_action_then_key(probe, top, Task::Start.into(), flags);
         self.order_action_then_key(probe, top, Task::ReloadAgent.into(), Relation::ORDERED);
+        if !self.for_inspection() && self.resource(top).promotable {
+            // A copy may be promoted already where nothing is known of it. Pacemaker promotes another one without looking.
+            self.order_action_then_key(probe, top, Task::Promote.into(), Relation::ORDERED);
+        }
         true
     }
 

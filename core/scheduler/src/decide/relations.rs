@@ -328,15 +328,42 @@ impl Planner {
         }
         let strong = Relation::FIRST_IMPLIES_THEN | Relation::THEN_IMPLIES_FIRST | Relation::INTERMEDIATE_STOP;
         if flags.any(strong)
-            && first_resource.is_some_and(|first| !self.resource(first).managed && self.resource(first).blocked)
-            && !self.action(first).is(RUNNABLE)
-            && self.action(first).task == Task::Stop
             && self.action(then).is(RUNNABLE)
+            && (self.is_stuck(first) || self.is_stuck_in(first, then))
         {
             self.action_mut(then).flags.clear(RUNNABLE);
             changed.set(Changed::THEN);
         }
         changed
+    }
+
+    /// A stop that failed, and may not be tried again.
+    fn is_stuck(&self, stop: ActionIndex) -> bool {
+        let subject = self.action(stop);
+        subject.task == Task::Stop
+            && !subject.is(ActionFlags::RUNNABLE)
+            && subject
+                .resource
+                .is_some_and(|resource| !self.resource(resource).managed && self.resource(resource).blocked)
+    }
+
+    /// What must stop after all of a collection cannot where a part of that is stuck, whether or not another part is still to
+    /// be stopped. To Pacemaker a collection in which nothing else runs has stopped.
+    fn is_stuck_in(&self, first: ActionIndex, then: ActionIndex) -> bool {
+        let alone = self.action(then).resource.is_some_and(|resource| self.resource(resource).is_primitive());
+        let (collection, task) = (self.action(first).resource, self.action(first).task);
+        let Some(collection) = collection.filter(|_| alone && task == Task::Stopped && !self.for_inspection()) else {
+            return false;
+        };
+        let mut unseen = vec![collection];
+        while let Some(resource) = unseen.pop() {
+            unseen.extend(&self.resource(resource).children);
+            let stops = self.actions_with_key.get(&(resource, OpKey::from(Task::Stop)));
+            if stops.into_iter().flatten().any(|stop| self.is_stuck(*stop)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Applies one kind of relation in the way of the resource's kind.

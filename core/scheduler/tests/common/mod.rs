@@ -27,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) lost: Vec<&'static str>,
     /// `<ticket_state>` elements.
     pub(crate) tickets: &'static str,
+    /// This side of the cluster has no quorum.
+    pub(crate) without_quorum: bool,
     /// Nodes that shall run nothing.
     pub(crate) standby: Vec<&'static str>,
 }
@@ -80,10 +82,14 @@ impl Cluster {
         }
         format!(
             "<cib crm_feature_set='3.20.1' validate-with='pacemaker-4.0' epoch='1' num_updates='0' admin_epoch='0' \
-             have-quorum='1' dc-uuid='a'><configuration><crm_config><cluster_property_set id='o'>{}\
+             have-quorum='{}' dc-uuid='a'><configuration><crm_config><cluster_property_set id='o'>{}\
              </cluster_property_set></crm_config><nodes>{nodes}</nodes><resources>{}{FENCING}</resources>\
              <constraints>{}</constraints></configuration><status>{states}<tickets>{}</tickets></status></cib>",
-            self.options, self.resources, self.constraints, self.tickets
+            u8::from(!self.without_quorum),
+            self.options,
+            self.resources,
+            self.constraints,
+            self.tickets
         )
     }
 
@@ -160,7 +166,8 @@ pub(crate) fn told(plan: &Plan) -> String {
         }
     }
     let name = |id: u32| {
-        let action = plan.transition.synapses.iter().map(|synapse| &synapse.action).find(|action| action.id == id)?;
+        let mut actions = plan.transition.synapses.iter().map(|synapse| &synapse.action);
+        let Some(action) = actions.find(|action| action.id == id) else { return Some("what never comes".to_owned()) };
         let left_out = action.key.starts_with("fence_") || action.task == "monitor";
         let node = action.node().map(|node| format!("@{}", node.name)).unwrap_or_default();
         (!left_out).then(|| format!("{}{node}", action.key))
