@@ -8,7 +8,7 @@ use crate::status::{FencingHistory, NodeStatus, Order, Report, Status};
 use crate::tickets::guards::GuardTable;
 use crate::tickets::{TicketOrder, Tickets};
 use hakudo_base::agent::AgentCall;
-use hakudo_base::{NodeId, Severity};
+use hakudo_base::{NodeId, Severity, WallTime};
 use hakudo_membership::ViewId;
 use hakudo_tickets::RequestEnvelope;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,8 @@ pub(crate) struct Hello {
 /// Said by the member whose configuration counts, once all have said hello: what all take over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sync {
+    /// The speaker's time: rules that choose cluster options go by it.
+    pub(crate) time: WallTime,
     /// As XML.
     pub(crate) configuration: String,
     /// [`PersistedState::lineage`](crate::PersistedState::lineage).
@@ -279,6 +281,11 @@ pub(crate) enum Command {
         number: u64,
         /// Why.
         reason: String,
+    },
+    /// By the leader's clock, rules may make other cluster options of the same configuration.
+    ReadOptions {
+        /// What it shows.
+        time: WallTime,
     },
     /// The speaker's disk holds the configuration with this number, or refuses to.
     OnDisk {

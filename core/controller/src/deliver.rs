@@ -60,6 +60,10 @@ impl Controller {
             Command::TicketRefused { node, number, reason } => {
                 self.hear_ticket_refused(node, number, reason, effects);
             }
+            Command::ReadOptions { time } => {
+                self.replica.read_options(time);
+                self.think_again("rules make other cluster options");
+            }
             Command::OnDisk { generation, failed } => self.on_disk(from, generation, failed, effects),
             Command::Planned { transition, actions, took_ms } => {
                 self.hear_plan(from, transition, actions, took_ms, effects)

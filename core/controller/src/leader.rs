@@ -48,6 +48,8 @@ pub(crate) struct Leader {
     failed: Option<(Vec<(String, String)>, u32)>,
     /// When to look again although nothing happened.
     look_again: Option<Instant>,
+    /// All were told to read the options anew because of this moment.
+    options_told: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Leader {
             rounds: Rounds::default(),
             failed: None,
             look_again: None,
+            options_told: None,
         }
     }
 
@@ -83,6 +86,7 @@ impl Leader {
         self.rounds = Rounds::default();
         self.failed = None;
         self.look_again = None;
+        self.options_told = None;
         self.key = leader_key(&mut self.random);
     }
 
@@ -289,7 +293,7 @@ impl Controller {
         let again = self.leader.look_again.filter(|_| idle);
         let walk = self.leader.walk.as_ref().and_then(Walk::deadline);
         let away = self.away.values().min().map(|since| *since + EXECUTOR_PATIENCE);
-        [start.filter(|at| *at > self.now), again, walk, away].into_iter().flatten().min()
+        [start.filter(|at| *at > self.now), again, walk, away, self.options_last_until()].into_iter().flatten().min()
     }
 
     pub(crate) fn lead_timer(&mut self) {
@@ -300,8 +304,25 @@ impl Controller {
             self.think_again("it was time to look again");
             self.leader.rounds = rounds.after_a_pause();
         }
+        self.tell_of_old_options();
         self.give_up_overdue();
         self.give_up_nodes();
+    }
+
+    /// Until when the cluster options are those that rules make of the configuration; none where all were told already that
+    /// they are no more.
+    fn options_last_until(&self) -> Option<Instant> {
+        let until = self.replica.options().until.filter(|until| self.leader.options_told != Some(*until))?;
+        let left = until.saturating_mul(1000).saturating_sub(self.time().millis());
+        Some(self.now + Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+
+    fn tell_of_old_options(&mut self) {
+        if self.leads() && self.synced && self.options_last_until().is_some_and(|until| until <= self.now) {
+            self.leader.options_told = self.replica.options().until;
+            let time = self.wall_time();
+            self.say(Command::ReadOptions { time });
+        }
     }
 
     /// Nodes whose executors are away for too long.

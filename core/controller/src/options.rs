@@ -1,6 +1,10 @@
-//! The cluster options that the controller itself obeys; all others are the scheduler's.
+//! The cluster options that the controller itself obeys; all others are the scheduler's, which reads these, too: what both
+//! obey must not mean one thing here and another there.
 
-use hakudo_cib::{Document, Element, values};
+use hakudo_base::WallTime;
+use hakudo_cib::{Document, values};
+use hakudo_scheduler::cluster_options;
+use hakudo_scheduler::model::NoQuorumPolicy;
 use std::time::Duration;
 
 /// Options of `<crm_config>` with their defaults (Pacemaker Explained: "Cluster Options").
@@ -21,26 +25,32 @@ pub(crate) struct Options {
     pub(crate) node_action_limit: Option<usize>,
     /// `fencing-enabled`.
     pub(crate) fencing: bool,
+    /// From when on rules may make other options of the same configuration, in seconds since 1970.
+    pub(crate) until: Option<i64>,
 }
 
 impl Options {
-    pub(crate) fn read(cib: &Document) -> Self {
-        let text = |name: &str, older: &str| option(cib, name).or_else(|| option(cib, older));
+    pub(crate) fn read(cib: &Document, now: WallTime) -> Self {
+        let (options, until) = cluster_options(cib, now);
+        let text = |name: &str, older: &str| {
+            let written = options.written.get(name).or_else(|| options.written.get(older));
+            written.map(String::as_str)
+        };
         let duration = |name: &str, default: u64| {
             Duration::from_millis(text(name, "").and_then(values::milliseconds).unwrap_or(default))
         };
-        let flag = |name: &str, older: &str| text(name, older).and_then(values::boolean).unwrap_or(true);
         let recheck = duration("cluster-recheck-interval", 15 * 60_000);
         Self {
-            start_failure_is_fatal: flag("start-failure-is-fatal", ""),
+            start_failure_is_fatal: options.start_failure_is_fatal,
             recheck_interval: (!recheck.is_zero()).then_some(recheck),
             dc_deadtime: duration("dc-deadtime", 20_000),
-            without_quorum: text("no-quorum-policy", "").map_or(WithoutQuorum::Stops, WithoutQuorum::read),
+            without_quorum: WithoutQuorum::of(options.no_quorum_policy),
             panics: text("fencing-reaction", "fence-reaction").is_some_and(|word| word.eq_ignore_ascii_case("panic")),
             node_action_limit: text("node-action-limit", "")
                 .and_then(|text| text.parse().ok())
                 .filter(|limit| *limit > 0),
-            fencing: flag("fencing-enabled", "stonith-enabled"),
+            fencing: options.fencing_enabled,
+            until,
         }
     }
 }
@@ -57,51 +67,68 @@ pub(crate) enum WithoutQuorum {
 }
 
 impl WithoutQuorum {
-    fn read(policy: &str) -> Self {
-        match policy.to_ascii_lowercase().as_str() {
-            "freeze" | "demote" => Self::GoesOn,
-            "ignore" => Self::TakesOver,
-            _ => Self::Stops,
+    fn of(policy: NoQuorumPolicy) -> Self {
+        match policy {
+            NoQuorumPolicy::Freeze | NoQuorumPolicy::Demote => Self::GoesOn,
+            NoQuorumPolicy::Ignore => Self::TakesOver,
+            NoQuorumPolicy::Stop | NoQuorumPolicy::Fence => Self::Stops,
         }
     }
-}
-
-/// The value of a cluster option: of the set `cib-bootstrap-options` first, then of the others in order.
-fn option<'a>(cib: &'a Document, name: &str) -> Option<&'a str> {
-    let sets = cib.section(&["configuration", "crm_config"])?;
-    let in_set = |set: &'a Element| {
-        set.children_named("nvpair")
-            .find(|pair| pair.attribute("name") == Some(name))
-            .and_then(|p| p.attribute("value"))
-    };
-    let first = sets.children_named("cluster_property_set").find(|set| set.id() == "cib-bootstrap-options");
-    first.and_then(in_set).or_else(|| sets.children_named("cluster_property_set").find_map(in_set))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(sets: &str, now: i64) -> Options {
+        let cib = format!("<cib><configuration><crm_config>{sets}</crm_config></configuration></cib>");
+        Options::read(&Document::parse(&cib).unwrap(), hakudo_base::UnixTime::from_seconds(now).into())
+    }
+
     #[test]
     fn the_bootstrap_options_come_first() {
-        let cib = Document::parse(
-            "<cib><configuration><crm_config>
-               <cluster_property_set id='a'><nvpair id='1' name='dc-deadtime' value='5s'/></cluster_property_set>
-               <cluster_property_set id='cib-bootstrap-options'>
-                 <nvpair id='2' name='dc-deadtime' value='7s'/>
-                 <nvpair id='3' name='cluster-recheck-interval' value='0'/>
-                 <nvpair id='5' name='node-action-limit' value='3'/>
-                 <nvpair id='4' name='stonith-enabled' value='off'/>
-                 <nvpair id='6' name='no-quorum-policy' value='Ignore'/>
-               </cluster_property_set>
-             </crm_config></configuration></cib>",
-        )
-        .unwrap();
-        let options = Options::read(&cib);
+        let options = read(
+            "<cluster_property_set id='a' score='9'><nvpair id='1' name='dc-deadtime' value='5s'/></cluster_property_set>
+             <cluster_property_set id='cib-bootstrap-options'>
+               <nvpair id='2' name='dc-deadtime' value='7s'/>
+               <nvpair id='3' name='cluster-recheck-interval' value='0'/>
+               <nvpair id='5' name='node-action-limit' value='3'/>
+               <nvpair id='4' name='stonith-enabled' value='off'/>
+               <nvpair id='6' name='no-quorum-policy' value='Ignore'/>
+             </cluster_property_set>",
+            0,
+        );
         assert_eq!(options.dc_deadtime, Duration::from_secs(7));
         assert_eq!(options.recheck_interval, None);
         assert_eq!(options.node_action_limit, Some(3));
         assert!(!options.fencing && options.start_failure_is_fatal);
         assert_eq!(options.without_quorum, WithoutQuorum::TakesOver);
+        assert_eq!(options.until, None);
+    }
+
+    #[test]
+    fn sets_count_by_their_scores_and_may_refer_to_others() {
+        let options = read(
+            "<cluster_property_set id='a' score='1'><nvpair id='1' name='fencing-enabled' value='false'/>
+               <nvpair id='2' name='no-quorum-policy' value='ignore'/></cluster_property_set>
+             <cluster_property_set id='b' score='2'><nvpair id='3' name='fencing-enabled' value='true'/>
+               <nvpair id-ref='4'/></cluster_property_set>
+             <cluster_property_set id='c' score='-5'><nvpair id='4' name='no-quorum-policy' value='freeze'/>
+             </cluster_property_set>",
+            0,
+        );
+        assert!(options.fencing);
+        assert_eq!(options.without_quorum, WithoutQuorum::GoesOn);
+    }
+
+    #[test]
+    fn rules_say_when_a_set_counts() {
+        let sets = "<cluster_property_set id='a' score='1'>
+               <rule id='r'><date_expression id='e' operation='gt' start='1970-01-01 00:01:40Z'/></rule>
+               <nvpair id='1' name='fencing-enabled' value='false'/></cluster_property_set>
+             <cluster_property_set id='b'><nvpair id='2' name='fencing-enabled' value='true'/></cluster_property_set>";
+        let before = read(sets, 99);
+        assert!(before.fencing);
+        assert!(!read(sets, before.until.unwrap()).fencing);
     }
 }

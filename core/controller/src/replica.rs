@@ -9,7 +9,7 @@ use crate::options::{Options, WithoutQuorum};
 use crate::request::{Change, Refusal};
 use crate::status::{FEATURE_SET, NodeStatus, Status};
 use crate::tickets::Tickets;
-use hakudo_base::{NodeId, UnixTime};
+use hakudo_base::{NodeId, UnixTime, WallTime};
 use hakudo_cib::change::Version;
 use hakudo_cib::{Document, Element, values};
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ pub(crate) struct Replica {
     pub(crate) status: Status,
     tickets: Tickets,
     options: Options,
+    /// What time it was when the options were read, as all members were told.
+    read_at: WallTime,
     ids: BTreeMap<String, String>,
 }
 
@@ -42,7 +44,8 @@ impl Replica {
             Err(unreadable) => ((empty(), 0), Some(unreadable)),
         };
         let mut replica = Self {
-            options: Options::read(&document),
+            options: Options::read(&document, WallTime::default()),
+            read_at: WallTime::default(),
             ids: BTreeMap::new(),
             configuration: document,
             lineage,
@@ -56,6 +59,12 @@ impl Replica {
 
     pub(crate) fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Reads the options as rules make them at `now`. All members do so at the same place in the total order.
+    pub(crate) fn read_options(&mut self, now: WallTime) {
+        self.read_at = now;
+        self.options = Options::read(&self.configuration, now);
     }
 
     /// Configuration and status as one document.
@@ -129,8 +138,9 @@ impl Replica {
     }
 
     /// What the others need in order to have what this node has.
-    pub(crate) fn as_sync(&self) -> Sync {
+    pub(crate) fn as_sync(&self, time: WallTime) -> Sync {
         Sync {
+            time,
             configuration: self.configuration.to_xml(),
             lineage: self.lineage,
             tickets: self.tickets.clone(),
@@ -161,6 +171,7 @@ impl Replica {
         root.set("update-user", user);
         self.configuration = document;
         self.generation += 1;
+        self.read_at = WallTime { time: UnixTime::from_seconds(time), ..self.read_at };
         self.look_at_configuration();
         Ok(true)
     }
@@ -186,7 +197,7 @@ impl Replica {
     }
 
     fn look_at_configuration(&mut self) {
-        self.options = Options::read(&self.configuration);
+        self.read_options(self.read_at);
         let nodes = self.configuration.section(&["configuration", "nodes"]);
         self.ids = nodes
             .into_iter()

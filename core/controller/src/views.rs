@@ -177,7 +177,7 @@ impl Controller {
         }
         self.hellos.insert(from, hello);
         if self.winner() == Some(self.local) {
-            let sync = self.replica.as_sync();
+            let sync = self.replica.as_sync(self.wall_time());
             self.outbox.say_first(Command::Sync(Box::new(sync)));
         }
     }
@@ -201,6 +201,7 @@ impl Controller {
         if self.was_declared_dead(&sync) {
             return self.stop_at_once(effects);
         }
+        let time = sync.time;
         if from != self.local {
             let told = sync.status.nodes.get(&self.local).cloned();
             match self.replica.adopt(sync) {
@@ -209,6 +210,7 @@ impl Controller {
                 Ok(Some(configuration)) => self.lay_aside(from, configuration, effects),
             }
         }
+        self.replica.read_options(time);
         if !view.together.contains(&from) {
             self.changes_lost(effects);
         }

@@ -141,6 +141,12 @@ pub fn status(cib: &Document, now: impl Into<WallTime>) -> (Model, Vec<Problem>)
     (planner.model, planner.problems.into_iter().collect())
 }
 
+/// The cluster options at `now`, and when rules may make others of them, in seconds since 1970.
+pub fn cluster_options(cib: &Document, now: impl Into<WallTime>) -> (model::ClusterOptions, Option<i64>) {
+    let model = Planner::with_options(&current_schema(cib), now.into()).model;
+    (model.options, model.recheck_by)
+}
+
 /// The document in today's schema; as it is where its schema is not known.
 fn current_schema(cib: &Document) -> Document {
     hakudo_cib::upgrade::upgrade(cib).map_or_else(|_| cib.clone(), |upgraded| upgraded.document)

@@ -198,3 +198,26 @@ fn a_member_dies_before_a_change_is_on_its_disk() {
     "#]],
     );
 }
+
+#[test]
+fn rules_that_choose_options_are_read_by_all_at_the_same_moment() {
+    let mut cluster = Cluster::settled(2);
+    // From 100 s on by the clocks of the machines, nobody is fenced.
+    let sets = "<crm_config><cluster_property_set id='later' score='5'>\
+                <rule id='r'><date_expression id='e' operation='gt' start='2023-11-14 22:15:00Z'/></rule>\
+                <nvpair id='off' name='fencing-enabled' value='false'/></cluster_property_set></crm_config>";
+    let operations = vec![ChangeOperation::Modify { xml: sets.to_owned(), create_in: None }];
+    cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+    cluster.run();
+    cluster.log.clear();
+    cluster.view_as(&[1], &[], true, false);
+    cluster.ask(1, add("A"));
+    cluster.run();
+    let log = cluster.take_log();
+    assert!(log.contains("n2 may be alive"), "{log}");
+    cluster.pass(Duration::from_secs(101));
+    cluster.ask(1, add("A"));
+    cluster.run();
+    let log = cluster.take_log();
+    assert!(log.contains("answers client 3: done"), "{log}");
+}

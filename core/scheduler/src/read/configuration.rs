@@ -21,6 +21,16 @@ use std::sync::Arc;
 impl Planner {
     /// A workplace with options and nodes read, and nothing decided.
     pub(crate) fn new(cib: &Document, now: WallTime) -> Self {
+        let mut planner = Self::with_options(cib, now);
+        if let Some(configuration) = cib.root().child("configuration") {
+            planner.read_nodes(cib.root(), configuration);
+            planner.read_tags(configuration);
+        }
+        planner
+    }
+
+    /// As [`Planner::new`], with nothing read but the options.
+    pub(crate) fn with_options(cib: &Document, now: WallTime) -> Self {
         let mut planner = Planner {
             model: Model {
                 options: default_options(),
@@ -98,8 +108,6 @@ impl Planner {
             }
         }
         planner.read_options(cib.root(), configuration);
-        planner.read_nodes(cib.root(), configuration);
-        planner.read_tags(configuration);
         planner
     }
 
