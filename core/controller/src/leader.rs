@@ -17,6 +17,7 @@ use crate::core_types::Effect;
 use crate::status::{NodeStatus, Outcome};
 use crate::walk::{EVERYTHING, Walk};
 use hakudo_base::{Instant, NodeId, Random, Severity};
+use hakudo_cib::Document;
 use hakudo_scheduler::{Action, ActionKind, Transition};
 use rounds::Rounds;
 use std::collections::BTreeMap;
@@ -152,9 +153,20 @@ impl Controller {
             let token = self.leader.next_token();
             self.leader.asked = Some(Asked { token, at: self.now });
             self.leader.look_again = None;
-            let cib = self.cib();
+            let cib = self.cib_to_decide_on();
             effects.push(Effect::Plan { token, cib, now: self.wall_time() });
         }
+    }
+
+    /// What the scheduler is asked about. With `no-quorum-policy=fence`, a side that has lost quorum ends, while one that has
+    /// never had it since it was started only stops what it runs. Which of them this is only the leader knows, of itself, and
+    /// so it stands in no other document (Pacemaker's controller does the same).
+    fn cib_to_decide_on(&mut self) -> Document {
+        let mut cib = self.cib();
+        if self.first_quorate.is_some() && !self.quorate() {
+            cib.root_mut().set("no-quorum-panic", "1");
+        }
+        cib
     }
 
     /// Until when nothing is planned yet.

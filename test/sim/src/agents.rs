@@ -124,8 +124,9 @@ impl World {
     fn check_begin(&mut self, node: usize, call: &AgentCall) {
         let promotion = call.operation == "promote";
         self.sites.reach(if promotion { "promotion" } else { "start" });
-        // Where it is active already, it becomes no more by being started once more.
         let becomes = if promotion { Service::Promoted } else { Service::Started };
+        self.check_side(node, call, becomes);
+        // Where it is active already, it becomes no more by being started once more.
         if self.machines[node].service(&call.resource) >= becomes {
             return;
         }
@@ -143,6 +144,16 @@ impl World {
             })
             .collect();
         let verdict = self.checks.activity.begins(node, &call.resource, promotion, &copies);
+        self.judge(verdict);
+    }
+
+    /// It begins in the name of a side that may have no quorum.
+    fn check_side(&mut self, node: usize, call: &AgentCall, becomes: Service) {
+        let view = self.checks.order.view_of(node).filter(|view| !view.quorate && view.id.epoch == call.epoch);
+        let members: Option<Vec<usize>> = view.map(|view| view.members.iter().map(|id| id.0 as usize - 1).collect());
+        let document = members.as_ref().and_then(|_| self.machines[node].process.as_mut()?.controller.document());
+        let side = members.as_deref().zip(document.as_ref());
+        let verdict = self.checks.sides.begins(node, &call.resource, becomes, side);
         self.judge(verdict);
     }
 
@@ -166,6 +177,7 @@ impl World {
             format!("n{} {} {} ends: {outcome}", node + 1, call.resource, operation(&call))
         });
         self.note_for_plans(node, &call, &result);
+        self.note_for_sides(node, &call, &result);
         let doing = self.machines[node].executor.as_mut().map(|executor| executor.ended(result));
         self.carry_out(node, doing.unwrap_or_default());
         self.tell_promotion_score(node, &call);
@@ -216,6 +228,17 @@ impl World {
             self.sites.reach(if probe { "probe found something" } else { "agent failed" });
             self.checks.plans.disturb();
         }
+    }
+
+    /// What the checker of sides without quorum must know of the end of an agent.
+    fn note_for_sides(&mut self, node: usize, call: &AgentCall, result: &AgentResult) {
+        let leaves = match call.operation.as_str() {
+            "stop" => Service::Stopped,
+            "demote" => Service::Started,
+            _ => return,
+        };
+        let well = result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK;
+        self.checks.sides.ended(node, &call.resource, leaves, well);
     }
 
     /// Agents of promotable resources say how well their copy would do in the promoted role.

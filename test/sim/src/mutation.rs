@@ -18,6 +18,10 @@ pub enum Mutation {
     QuorumClaimed,
     /// A fence agent says that it did what it did not do.
     FencingLies,
+    /// The scheduler is told of quorum where there is none.
+    QuorumAssumed,
+    /// The scheduler is not told that a side had quorum before.
+    QuorumLossForgotten,
     /// Membership says of lost nodes that they left cleanly.
     LossCalledLeave,
     /// The executor takes orders of any epoch and of any process, however old.
@@ -56,11 +60,13 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 22] = [
+    pub const ALL: [Mutation; 24] = [
         Mutation::EveryoneLeads,
         Mutation::OrderSwapped,
         Mutation::ReserveLies,
         Mutation::QuorumClaimed,
+        Mutation::QuorumAssumed,
+        Mutation::QuorumLossForgotten,
         Mutation::FencingLies,
         Mutation::LossCalledLeave,
         Mutation::EpochsIgnored,
@@ -88,6 +94,7 @@ impl Mutation {
             Mutation::EveryoneLeads => &[Rule::OneLeader],
             Mutation::OrderSwapped | Mutation::ReserveLies => &[Rule::TotalOrder],
             Mutation::QuorumClaimed => &[Rule::Quorum],
+            Mutation::QuorumAssumed | Mutation::QuorumLossForgotten => &[Rule::WithoutQuorum],
             Mutation::FencingLies | Mutation::LossCalledLeave => &[Rule::NoSecondCopy],
             Mutation::EpochsIgnored => &[Rule::NoSecondCopy, Rule::CopyCount],
             Mutation::StopLies | Mutation::LimitIgnored => &[Rule::CopyCount],

@@ -1,7 +1,7 @@
 //! What passes between the cores of a node, in exactly the order of the daemon: effects are carried out one after the
 //! other, and what they mean for the other core of the node is queued behind what is already waiting for it.
 
-use crate::check::{Order as Orders, Rule};
+use crate::check::{Order as Orders, Resting, Rule, changes, possible};
 use crate::executor::Order;
 use crate::machine::{CoreInput, Process};
 use crate::mutation::{Mutation, wrong};
@@ -163,6 +163,7 @@ impl World {
         let former = self.checks.order.view_of(node).map(|view| view.members.clone()).unwrap_or_default();
         let verdict = self.checks.order.installed(node, own, &view);
         self.judge(verdict);
+        self.checks.sides.enters(node, view.quorate);
         self.checks.plans.disturb();
         match self.mutation {
             Some(Mutation::EveryoneLeads) => view.id.leader = own.0,
@@ -263,12 +264,16 @@ impl World {
         self.judge(verdict);
         self.sites.reach("plan made");
         if let Some(view) = self.checks.order.view_of(node).filter(|view| view.quorate) {
+            self.checks.sides.leads_with_quorum(node);
             let verdict =
                 self.checks.edits.agreed_in(view.id, &format!("n{}, quorate,", node + 1), &crate::cib::noted(&cib));
             self.judge(verdict);
         }
-        if self.mutation == Some(Mutation::LimitIgnored) {
-            cib = wrong::allow_two_promoted(&cib);
+        match self.mutation {
+            Some(Mutation::LimitIgnored) => cib = wrong::allow_two_promoted(&cib),
+            Some(Mutation::QuorumAssumed) => cib.root_mut().set("have-quorum", "1"),
+            Some(Mutation::QuorumLossForgotten) => drop(cib.root_mut().unset("no-quorum-panic")),
+            _ => {}
         }
         let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"))
             || self.an_executor_forgot_more_than(&cib);
@@ -295,9 +300,34 @@ impl World {
                     self.checks.plans.disturb();
                 }
             }
+            if !on_its_way && !possible(plan).into_iter().any(changes) {
+                self.at_rest(node, &cib);
+            }
         }
         let at = self.now + Duration::from_micros(self.random.between(200, 8000));
         self.queue.push(at, Happening::Planned { node, run, token, result: result.map(Box::new) });
+    }
+
+    /// The leader of a side wants nothing more.
+    fn at_rest(&mut self, leader: usize, cib: &Document) {
+        let Some(view) = self.checks.order.view_of(leader).filter(|view| !view.quorate) else { return };
+        self.sites.reach("side without quorum at rest");
+        // Who is on the way to another view, or without executor, has not heard of all that was wanted.
+        let here = |node: &usize| {
+            let machine = &self.machines[*node];
+            let applied = machine.process.as_ref().and_then(|process| process.applied);
+            machine.executor.is_some() && applied.is_some_and(|(id, _)| id == view.id)
+        };
+        let members = view.members.iter().map(|id| id.0 as usize - 1);
+        let side: Vec<(usize, Resting<'_>)> = members
+            .filter(here)
+            .map(|node| {
+                let machine = &self.machines[node];
+                (node, Resting { name: &machine.name, services: &machine.services })
+            })
+            .collect();
+        let verdict = self.checks.sides.at_rest(leader, cib, &side);
+        self.judge(verdict);
     }
 
     /// An executor does not remember what stands in the document of its node: the word that it forgot is on its way.

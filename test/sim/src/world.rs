@@ -1,7 +1,7 @@
 //! The world: all machines, the network between them, and the one queue of things to come. Everything that happens passes
 //! through [`World::step`], one thing at a time, and the checkers look on.
 
-use crate::check::{Activity, Edits, Order as Orders, Plans, Rule, Verdict, Violation};
+use crate::check::{Activity, Edits, Order as Orders, Plans, Rule, Sides, Verdict, Violation};
 use crate::cib;
 use crate::executor::{Executor, Order};
 use crate::machine::{CoreInput, Machine, Process};
@@ -62,6 +62,7 @@ pub(crate) struct Checks {
     pub(crate) activity: Activity,
     pub(crate) edits: Edits,
     pub(crate) plans: Plans,
+    pub(crate) sides: Sides,
     /// The quorum rule leaves no doubt which side has the word.
     pub(crate) exclusive: bool,
 }
@@ -374,6 +375,7 @@ impl World {
         machine.executor = None;
         machine.executor_run += 1;
         machine.services.clear();
+        self.checks.sides.off(node);
         self.checks.plans.disturb();
     }
 
@@ -384,6 +386,7 @@ impl World {
         machine.run += 1;
         machine.configuration.interrupt(&mut self.random);
         self.checks.order.gone(node);
+        self.checks.sides.gone(node);
         self.checks.plans.disturb();
     }
 

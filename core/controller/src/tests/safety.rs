@@ -6,7 +6,7 @@ use crate::command::{Command, FenceDone};
 use crate::request::{Change, ChangeOperation, Request};
 use crate::{ExecutorInput, core_types::Input};
 use expect_test::expect;
-use hakudo_base::NodeId;
+use hakudo_base::{NodeId, UnixTime};
 
 #[test]
 fn who_outlived_the_other_has_the_word_whatever_epochs_the_dead_came_to() {
@@ -192,6 +192,43 @@ fn a_frozen_side_starts_nothing_on_a_node_that_came_after_quorum_was_lost() {
             [settled] nothing is left to be done
         "#]],
     );
+}
+
+/// The scheduler decides, on `now` of the machines' clocks.
+fn decide(cluster: &mut Cluster) {
+    let now = UnixTime::from_seconds(1_700_000_000);
+    cluster.planner = Some(Box::new(move |cib| Ok(hakudo_scheduler::plan(cib, now).transition)));
+}
+
+#[test]
+fn a_side_that_loses_quorum_fences_its_members_where_the_policy_says_so() {
+    let mut cluster = Cluster::settled(5);
+    without_quorum(&mut cluster, "fence");
+    cluster.add_fence_device();
+    cluster.run();
+    decide(&mut cluster);
+    cluster.log.clear();
+    cluster.view_as(&[1, 2], &[], false, false);
+    cluster.run();
+    let log = cluster.take_log();
+    let place = |what: &str| log.find(what).unwrap_or_else(|| panic!("no '{what}' in {log}"));
+    assert!(place("n2 was fenced (reboot)") < place("n1 was fenced (reboot)"), "{log}");
+}
+
+#[test]
+fn a_side_that_never_had_quorum_fences_nobody() {
+    let mut cluster = Cluster::settled(5);
+    without_quorum(&mut cluster, "fence");
+    cluster.add_fence_device();
+    cluster.run();
+    decide(&mut cluster);
+    cluster.restart(1, false);
+    cluster.restart(2, false);
+    cluster.log.clear();
+    cluster.view_as(&[1, 2], &[], false, false);
+    cluster.run();
+    let log = cluster.take_log();
+    assert!(log.contains("is not quorate") && !log.contains("fenced") && !log.contains("fences"), "{log}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod activity;
 mod edits;
 mod order;
 mod plans;
+mod quorum;
 mod same;
 mod settled;
 
@@ -14,6 +15,7 @@ pub(crate) use activity::{Activity, Service};
 pub(crate) use edits::Edits;
 pub(crate) use order::Order;
 pub(crate) use plans::{Plans, changes, possible};
+pub(crate) use quorum::{Resting, Sides};
 pub(crate) use settled::{is_maintained, settled};
 
 use hakudo_base::Instant;
@@ -36,6 +38,8 @@ pub enum Rule {
     NoLostChange,
     /// Members that applied the same commands hold the same document.
     SameDocument,
+    /// A side without quorum does what `no-quorum-policy` says.
+    WithoutQuorum,
     /// A plan that was carried out in full makes the next plan empty.
     PlanConverges,
     /// What is not authenticated or not well-formed changes nothing.
@@ -48,7 +52,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 11] = [
+    pub const ALL: [Rule; 12] = [
         Rule::OneLeader,
         Rule::TotalOrder,
         Rule::Quorum,
@@ -56,6 +60,7 @@ impl Rule {
         Rule::CopyCount,
         Rule::NoLostChange,
         Rule::SameDocument,
+        Rule::WithoutQuorum,
         Rule::PlanConverges,
         Rule::ForgedChangesNothing,
         Rule::Settles,
@@ -73,6 +78,7 @@ impl fmt::Display for Rule {
             Rule::CopyCount => "no more copies active than the configuration allows",
             Rule::NoLostChange => "an acknowledged change is never lost",
             Rule::SameDocument => "the same commands make the same document",
+            Rule::WithoutQuorum => "a side without quorum does what the policy says",
             Rule::PlanConverges => "a plan carried out in full makes the next plan empty",
             Rule::ForgedChangesNothing => "what is not authenticated changes nothing",
             Rule::Settles => "the cluster settles after the faults",

@@ -16,7 +16,7 @@ use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The value of an option in the first set that has it, of any set below `owner` with this element name.
-fn value<'a>(owner: &'a Element, set: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(owner: &'a Element, set: &'a str, name: &str) -> Option<&'a str> {
     owner
         .children_named(set)
         .flat_map(Element::children)
@@ -24,7 +24,7 @@ fn value<'a>(owner: &'a Element, set: &'a str, name: &str) -> Option<&'a str> {
         .and_then(|pair| pair.attribute("value"))
 }
 
-fn is_true(text: Option<&str>) -> bool {
+pub(super) fn is_true(text: Option<&str>) -> bool {
     text.is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "true" | "on" | "yes" | "y" | "1"))
 }
 
