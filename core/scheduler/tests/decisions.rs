@@ -365,7 +365,7 @@ fn a_side_that_goes_on_without_quorum_takes_nothing_from_what_may_run_on_the_oth
             Stop page b -> - Stopped (blocked)
             Stop log a -> - Stopped
             disk_stop_0@a after disks_stop_0
-            disks_stop_0 after log_stop_0@a
+            disks_stop_0 after log_stop_0@a, what never comes
             disks_stopped_0 after disk_stop_0@a, disks_stop_0
             log_stop_0@a
             web_stop_0
