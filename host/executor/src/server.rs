@@ -427,6 +427,7 @@ impl Runner {
                 };
             }
         };
+        let mut tries = classes::tries(call);
         loop {
             let left = timeout.saturating_sub(started.elapsed());
             let run = match self.journal.begin(call) {
@@ -435,7 +436,12 @@ impl Runner {
                 Err(error) => Err(io::Error::other(error)),
             };
             if let Some(outcome) = classes::read_end(call, reading, run) {
-                return outcome;
+                tries -= 1;
+                // As Pacemaker: another run only if a good part of the time is left.
+                let is_time = started.elapsed() * 10 < timeout * 7;
+                if tries == 0 || !is_time || !classes::may_end_better(&outcome) {
+                    return outcome;
+                }
             }
             tokio::time::sleep(POLL).await;
         }

@@ -17,9 +17,7 @@ pub(super) fn launch(config: &Config, call: &AgentCall, active: bool) -> Launch 
         "monitor" if call.interval_ms == 0 && !active => {
             return Launch::Answer(Outcome::done(exit_code::NOT_RUNNING));
         }
-        "start" => "monitor",
-        "meta-data" => "metadata",
-        other => other,
+        other => operation_of_device(other),
     };
     // An agent may call an action otherwise: pcmk_reboot_action=cycle, pcmk_monitor_action=status, ….
     let action = call.parameters.get(&format!("pcmk_{operation}_action")).map_or(operation, String::as_str);
@@ -44,6 +42,27 @@ pub(super) fn launch(config: &Config, call: &AgentCall, active: bool) -> Launch 
         ..Program::default()
     };
     Launch::Run(program, if operation == "status" { Reading::FenceStatus } else { Reading::Fence })
+}
+
+/// What an operation of the cluster is for a device.
+fn operation_of_device(operation: &str) -> &str {
+    match operation {
+        "start" => "monitor",
+        "meta-data" => "metadata",
+        other => other,
+    }
+}
+
+/// How often a device is asked, if it fails: `pcmk_…_retries`, which is the number of all tries and not that of further ones.
+/// A device may be busy with somebody else. Who fences tries again by itself, on this node or another.
+pub(super) fn tries(call: &AgentCall) -> u32 {
+    let operation = operation_of_device(&call.operation);
+    if !matches!(operation, "monitor" | "list" | "status") {
+        return 1;
+    }
+    let text = call.parameters.get(&format!("pcmk_{operation}_retries"));
+    let number = text.and_then(|text| hakudo_cib::values::integer(text)).unwrap_or(2);
+    u32::try_from(number.clamp(1, 100)).unwrap_or(1)
 }
 
 fn input(call: &AgentCall, action: &str) -> String {

@@ -119,6 +119,16 @@ pub(crate) fn launch(config: &Config, call: &AgentCall, active: bool) -> Launch 
     }
 }
 
+/// How often the agent of a call is run, as long as it fails and there is time.
+pub(crate) fn tries(call: &AgentCall) -> u32 {
+    if call.agent.class == "stonith" { fence::tries(call) } else { 1 }
+}
+
+/// Whether another run may end better: the agent itself said that it failed. (2 is what `status` says of a node that is off.)
+pub(crate) fn may_end_better(outcome: &Outcome) -> bool {
+    outcome.status == ExecutionStatus::Done && !matches!(outcome.exit_code, exit_code::OK | exit_code::INVALID_PARAM)
+}
+
 /// What the end of a run means; nothing where the resource is still on its way to a state, and must be asked again.
 pub(crate) fn read_end(call: &AgentCall, reading: Reading, run: io::Result<Run>) -> Option<Outcome> {
     let run = match run {

@@ -544,6 +544,36 @@ async fn fence_agents_read_their_parameters_from_standard_input() {
 }
 
 #[tokio::test]
+async fn a_device_that_fails_is_asked_again() {
+    let lab = Lab::new();
+    // It fails as long as there is something left in the file, and notes each run.
+    lab.write(
+        "fence/fence_busy",
+        "#!/bin/sh\ninput=$(cat | head -1)\n[ $input = action=metadata ] && exit\necho $input >> $TEST_DIRECTORY/runs\n\
+         [ -s $TEST_DIRECTORY/failures ] || exit 0\nsed -i 1d $TEST_DIRECTORY/failures\nexit 1\n",
+    );
+    let (mut node, _) = lab.connect().await;
+    let check = async |node: &mut Node, operation: &str, retries: Option<&str>, failures: usize| {
+        lab.write("runs", "");
+        lab.write("failures", &"x\n".repeat(failures));
+        let mut call = node.call("stonith", "fence_busy", "f", operation);
+        let name = if operation == "start" { "monitor" } else { operation };
+        call.parameters.extend(retries.map(|number| (format!("pcmk_{name}_retries"), number.to_owned())));
+        let code = node.run(call).await.exit_code;
+        (code, lab.read("runs").lines().count())
+    };
+    for operation in ["start", "list", "status"] {
+        assert_eq!(check(&mut node, operation, None, 0).await, (0, 1), "{operation}");
+        assert_eq!(check(&mut node, operation, None, 1).await, (0, 2), "{operation}");
+        assert_eq!(check(&mut node, operation, None, 2).await, (1, 2), "{operation}");
+        assert_eq!(check(&mut node, operation, Some("1"), 1).await, (1, 1), "{operation}");
+        assert_eq!(check(&mut node, operation, Some("3"), 2).await, (0, 3), "{operation}");
+    }
+    // The node that leads tries again, or has another one do it.
+    assert_eq!(check(&mut node, "off", Some("3"), 1).await, (1, 1));
+}
+
+#[tokio::test]
 async fn plugins_of_cluster_glue_are_fence_agents_too() {
     let lab = Lab::new();
     lab.write(
