@@ -5,6 +5,7 @@
 
 pub mod agent;
 mod random;
+pub mod suggestion;
 mod time;
 pub mod words;
 

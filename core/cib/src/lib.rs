@@ -4,6 +4,7 @@
 //! ([`xpath`], [`rules`]), changed ([`change`]), compared ([`change::diff`], [`digest`]) and written
 //! ([`Document::to_xml`]).
 
+pub mod access;
 pub mod change;
 pub mod digest;
 mod document;
@@ -18,4 +19,4 @@ pub mod xpath;
 
 pub use document::{Attribute, Descendants, Document, Element, Node, Position};
 pub use reader::ParseError;
-pub use validate::{Problem, new_errors, validate};
+pub use validate::{Problem, known_properties, new_errors, new_warnings, validate};

@@ -414,6 +414,11 @@ impl Controller {
         self.synced.then(|| (self.replica.lineage, self.replica.version(), &self.replica.configuration))
     }
 
+    /// The configuration asks for access control lists, which nobody enforces: who is not above them all may do nothing.
+    pub fn has_access_lists(&self) -> bool {
+        hakudo_cib::access::is_asked_for(&self.replica.configuration, self.time())
+    }
+
     /// What this node knows of the cluster. Links and votes are membership's, and filled in by the daemon.
     pub fn cluster_state(&self) -> ClusterState {
         let members = self.view.as_ref().map(|view| view.members.clone()).unwrap_or_default();

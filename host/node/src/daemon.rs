@@ -185,7 +185,7 @@ impl Node {
     /// A clean stop, as if a client had asked for it.
     fn leave(&mut self) -> Next {
         let (answer, _) = mpsc::unbounded_channel();
-        self.asked(Asked { user: "root".into(), request: Request::Leave, answer })
+        self.asked(Asked { user: "root".into(), above_lists: true, request: Request::Leave, answer })
     }
 
     fn tell_clock(&mut self) {
@@ -218,6 +218,14 @@ impl Node {
     }
 
     fn asked(&mut self, asked: Asked) -> Next {
+        if !asked.above_lists
+            && self.controller.has_access_lists()
+            && let Some(refusal) = local::refused_by_lists(&asked)
+        {
+            // The client may have gone.
+            let _ = asked.answer.send(refusal);
+            return Next::Go;
+        }
         if let Request::Events { after, limit } = asked.request {
             self.to_disk(Job::Read { after, limit, answer: asked.answer });
             return Next::Go;

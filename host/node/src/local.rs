@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Asked {
     /// The client's user name, or its number where it has none.
     pub(crate) user: String,
+    /// No access control list is about it.
+    pub(crate) above_lists: bool,
     /// What it asks.
     pub(crate) request: Request,
     /// Where the answers go; nothing comes after one that is final.
@@ -190,7 +192,7 @@ type Answers = Result<mpsc::UnboundedReceiver<Reply>, Reply>;
 fn ask(client: &Client, request: Request, requests: &mpsc::UnboundedSender<Asked>) -> Answers {
     client.may(&request).map_err(|reason| Reply::from(Refusal::new(RefusalKind::Denied, reason)))?;
     let (answer, answers) = mpsc::unbounded_channel();
-    let asked = Asked { user: client.name.clone(), request, answer };
+    let asked = Asked { user: client.name.clone(), above_lists: client.is_above_lists(), request, answer };
     requests.send(asked).map_err(|_| Reply::Unknown { reason: "this node is stopping".into() })?;
     Ok(answers)
 }
@@ -215,6 +217,8 @@ async fn write(stream: &mut UnixStream, reply: &Reply) -> Result<()> {
 /// Who asks.
 struct Client {
     name: String,
+    /// Root, or the daemon's own user.
+    own: bool,
     administrator: bool,
     group: String,
 }
@@ -225,17 +229,21 @@ impl Client {
     async fn of(uid: u32, group: &str) -> Self {
         let ask = |what: &'static str| id(what, uid);
         if uid == 0 {
-            return Self { name: "root".into(), administrator: true, group: group.into() };
+            return Self { name: "root".into(), own: true, administrator: true, group: group.into() };
         }
         let name = ask("-nu").await.unwrap_or_else(|| uid.to_string());
         let administrator = is_own(uid) || ask("-nG").await.is_some_and(|groups| is_listed(&groups, group));
-        Self { name, administrator, group: group.into() }
+        Self { name, own: is_own(uid), administrator, group: group.into() }
+    }
+
+    /// Pacemaker Explained, "ACL Prerequisites": root and hacluster have full access in any case.
+    fn is_above_lists(&self) -> bool {
+        self.own || self.name == "hacluster"
     }
 
     fn may(&self, request: &Request) -> Result<(), String> {
         match request {
-            Request::Cluster | Request::Watch { .. } | Request::Events { .. } => Ok(()),
-            Request::Tickets { ask, .. } if matches!(**ask, hakudo_tickets::Request::Status) => Ok(()),
+            request if is_open(request) => Ok(()),
             _ if self.administrator => Ok(()),
             _ => Err(format!(
                 "user {} may not do this: root and members of group {} may; run it with sudo, or: usermod -aG {} {}",
@@ -243,6 +251,29 @@ impl Client {
             )),
         }
     }
+}
+
+/// Whether everybody may ask this: it tells nothing of the configuration and changes nothing.
+fn is_open(request: &Request) -> bool {
+    match request {
+        Request::Cluster | Request::Watch { .. } | Request::Events { .. } => true,
+        Request::Tickets { ask, .. } => matches!(**ask, hakudo_tickets::Request::Status),
+        _ => false,
+    }
+}
+
+/// Why a request is refused where the configuration asks for access control lists. They are not enforced, and without them
+/// nobody may do what they might forbid.
+pub(crate) fn refused_by_lists(asked: &Asked) -> Option<Reply> {
+    if asked.above_lists || is_open(&asked.request) {
+        return None;
+    }
+    let reason = format!(
+        "user {} may not do this: {}; run it with sudo, or have root set enable-acl to false",
+        asked.user,
+        hakudo_cib::access::NOT_ENFORCED
+    );
+    Some(Refusal::new(RefusalKind::Denied, reason).into())
 }
 
 /// What `id` says of a user; none where it knows none with this number.
@@ -296,9 +327,35 @@ mod tests {
 
     #[test]
     fn others_may_look_but_not_touch() {
-        let other = Client { name: "eve".into(), administrator: false, group: "haclient".into() };
+        let other = Client { name: "eve".into(), own: false, administrator: false, group: "haclient".into() };
         assert!(other.may(&Request::Cluster).is_ok());
         assert!(other.may(&Request::Leave).unwrap_err().contains("usermod -aG haclient eve"));
         assert!(other.may(&Request::Cib).is_err());
+    }
+
+    #[test]
+    fn access_lists_leave_only_those_above_them() {
+        let client = |name: &str, own| Client { name: name.into(), own, administrator: true, group: "haclient".into() };
+        let refused = |client: &Client, request: Request| {
+            assert!(client.may(&request).is_ok());
+            let (answer, _answers) = mpsc::unbounded_channel();
+            let asked = Asked { user: client.name.clone(), above_lists: client.is_above_lists(), request, answer };
+            refused_by_lists(&asked).map(|reply| match reply {
+                Reply::Refused { kind: RefusalKind::Denied, reason } => reason,
+                other => panic!("{other:?}"),
+            })
+        };
+        let ann = client("ann", false);
+        for request in [Request::Cib, Request::Leave, Request::Reload] {
+            let reason = refused(&ann, request.clone()).unwrap();
+            assert!(
+                reason.contains("access control lists are not enforced") && reason.contains("user ann"),
+                "{reason}"
+            );
+            assert_eq!(refused(&client("root", true), request.clone()), None);
+            assert_eq!(refused(&client("hacluster", false), request), None);
+        }
+        assert_eq!(refused(&ann, Request::Cluster), None);
+        assert_eq!(refused(&ann, Request::Events { after: 0, limit: 1 }), None);
     }
 }

@@ -11,24 +11,33 @@ use std::collections::BTreeMap;
 /// Errors of `after` that `before` did not have. An error is the same where it is said of the same object in the same words,
 /// wherever that stands in the text; where it is there twice and was there once, it counts once.
 pub fn new_errors(before: &Document, after: &Document) -> Vec<Problem> {
-    let errors = |document| validate(document).into_iter().filter(|problem| problem.severity == Severity::Error);
-    let mut errors_after: Vec<Problem> = errors(after).collect();
+    new_problems(before, after, Severity::Error)
+}
+
+/// Warnings of `after` that `before` did not have, compared like [`new_errors`].
+pub fn new_warnings(before: &Document, after: &Document) -> Vec<Problem> {
+    new_problems(before, after, Severity::Warning)
+}
+
+fn new_problems(before: &Document, after: &Document, severity: Severity) -> Vec<Problem> {
+    let problems = |document| validate(document).into_iter().filter(|problem| problem.severity == severity);
+    let mut problems_after: Vec<Problem> = problems(after).collect();
     // Nearly all documents are sound: then there is nothing to compare with.
-    if errors_after.is_empty() {
-        return errors_after;
+    if problems_after.is_empty() {
+        return problems_after;
     }
     let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for problem in errors(before) {
+    for problem in problems(before) {
         *known.entry((problem.id, problem.message)).or_default() += 1;
     }
-    errors_after.retain(|problem| match known.get_mut(&(problem.id.clone(), problem.message.clone())) {
+    problems_after.retain(|problem| match known.get_mut(&(problem.id.clone(), problem.message.clone())) {
         Some(left) if *left > 0 => {
             *left -= 1;
             false
         }
         _ => true,
     });
-    errors_after
+    problems_after
 }
 
 #[cfg(test)]

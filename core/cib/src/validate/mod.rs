@@ -1,22 +1,26 @@
 //! What is wrong with a document: everything, each with its place and, where one can guess it, what was meant.
 //!
-//! The schema is a table ([`schema`]). A document of an older schema is upgraded first, and judged as what it then is; what
+//! The schema is a table ([`schema`]), and so are the names of options and what their values must be ([`names`]). A document of an older schema is upgraded first, and judged as what it then is; what
 //! it is made of keeps its place in the text. Errors are what makes a configuration invalid or ambiguous; warnings, what is
-//! allowed but hardly meant. The status section is not looked at: no person writes it.
+//! allowed but hardly meant; notes, what has no effect here. The status section is not looked at: no person writes it.
 
 mod comparison;
+mod names;
+mod pairs;
 mod schema;
 
-pub use comparison::new_errors;
+pub use comparison::{new_errors, new_warnings};
+pub use pairs::known_properties;
 
 use crate::document::{Document, Element, Node, Position};
 use crate::iso8601::LocalTime;
 use crate::upgrade::{Upgraded, upgrade};
 use crate::xpath::XPath;
 use crate::{rules, values};
+use hakudo_base::suggestion::nearest;
 use hakudo_base::{Severity, UnixTime};
 use schema::{AttributeRule, ElementRule, Kind, rule_of};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Something wrong in a document.
@@ -28,7 +32,7 @@ pub struct Problem {
     pub id: String,
     /// The attribute that is wrong, where it is one.
     pub attribute: Option<String>,
-    /// Error or warning.
+    /// Error, warning, or a note.
     pub severity: Severity,
     /// What is wrong. It names no place, so that it is the same wherever the element stands.
     pub message: String,
@@ -42,7 +46,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = if self.severity == Severity::Error { "error" } else { "warning" };
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "note",
+        };
         write!(f, "{}: {severity}: {}", self.position, self.message)?;
         if let Some((position, what)) = &self.related {
             write!(f, "; {what} is at {position}")?;
@@ -80,6 +88,8 @@ struct Known {
     nodes: BTreeMap<String, Position>,
     /// Bundles, whose replicas are nodes, too.
     bundles: Vec<String>,
+    /// Templates of fence devices.
+    fence_templates: BTreeSet<String>,
 }
 
 struct Check {
@@ -175,6 +185,9 @@ impl Check {
                     self.known.nodes.insert(name, element.position());
                 }
                 "bundle" => self.known.bundles.push(element.id().to_owned()),
+                "template" if element.attribute("class") == Some("stonith") => {
+                    self.known.fence_templates.insert(element.id().to_owned());
+                }
                 _ => {}
             }
         }
@@ -189,6 +202,7 @@ impl Check {
         self.attributes(element, rule);
         self.choices(element, rule);
         self.beyond_the_table(element);
+        self.sets(element);
         for node in element.nodes() {
             match node {
                 Node::Element(child) if rule.children.contains(&child.name()) => {
@@ -406,7 +420,6 @@ impl Check {
                     self.error(second, format!("<{}> can hold only one resource", element.name()));
                 }
             }
-            "cluster_property_set" => self.properties(element),
             _ => {}
         }
     }
@@ -450,19 +463,6 @@ impl Check {
             }
         }
     }
-
-    fn properties(&mut self, set: &Element) {
-        for pair in set.children_named("nvpair") {
-            let Some(name) = pair.attribute("name") else { continue };
-            // Names of the administrator's own are allowed; those that are nearly a known one are hardly meant.
-            if !schema::PROPERTIES.contains(&name)
-                && let Some(near) = nearest(name, schema::PROPERTIES.iter().copied())
-            {
-                let message = format!("there is no cluster property '{name}': it has no effect");
-                self.warning(pair, message, Some(format!("is '{near}' meant?")));
-            }
-        }
-    }
 }
 
 fn is_remote(primitive: &Element) -> bool {
@@ -480,41 +480,6 @@ fn is_integer(text: &str) -> bool {
 fn is_xml_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '\u{B7}'))
-}
-
-/// The known word that is nearest, if it is near enough to have been meant.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST: usize = 100;
-    let near_enough = (word.chars().count() / 4).clamp(1, 3);
-    if word.len() > LONGEST {
-        return None;
-    }
-    known
-        .filter(|known| known.len() <= LONGEST && known.len().abs_diff(word.len()) <= near_enough)
-        .map(|known| (distance(word, known), known))
-        .filter(|(distance, _)| *distance <= near_enough)
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// How many letters must be added, taken away, replaced, or swapped with the next one (case does not count).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_lowercase(), b.to_lowercase());
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut above: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut cost = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                cost = cost.min(above[j - 1] + 1);
-            }
-            row.push(cost);
-        }
-        above = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 #[cfg(test)]
@@ -665,14 +630,5 @@ mod tests {
             1:1: error: the document is a <crm>, not a <cib>
             1:1: error: <cib> needs <configuration>
         "#]].assert_eq(&(shown("<cib validate-with='pacemaker-9.9'/>") + &shown("<crm/>") + &shown("<cib/>")));
-    }
-
-    #[test]
-    fn near_words() {
-        let near = |word| nearest(word, ["primitive", "group", "clone"].into_iter());
-        assert_eq!(near("primtive"), Some("primitive"));
-        assert_eq!(near("Gruop"), Some("group"));
-        assert_eq!(near("grup"), Some("group"));
-        assert_eq!(near("x"), None);
     }
 }

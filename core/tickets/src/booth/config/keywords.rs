@@ -57,20 +57,6 @@ pub(super) fn closest(key: &str) -> Option<&'static str> {
     }
     let words = GLOBALS.iter().chain(&TICKET_OPTIONS).chain(&["site", "arbitrator", "ticket", "addresses"]);
     let wanted = key.to_ascii_lowercase().replace('_', "-");
-    let (distance, word) = words.map(|word| (distance(&wanted, word), *word)).min()?;
+    let (distance, word) = words.map(|word| (hakudo_base::suggestion::distance(&wanted, word), *word)).min()?;
     (distance <= 2 && distance < word.len() / 2).then_some(word)
-}
-
-/// How many letters must be changed, added or left out to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
