@@ -117,7 +117,8 @@ pub struct QuorumConfig {
     /// The sum of votes, where it is not that of the nodes listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_votes: Option<u32>,
-    /// Two nodes: either alone is quorate. On by default where there are exactly two nodes.
+    /// Two nodes: either alone is quorate. Not said: on where there are exactly two nodes with one vote each, unless
+    /// `expected_votes` or `auto_tie_breaker` say how else a split of them is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub two_node: Option<bool>,
     /// Quorate only once all nodes were seen at the same time. On with `two_node` unless said otherwise.
@@ -138,21 +139,30 @@ pub struct QuorumConfig {
     /// The expected votes shrink when nodes leave cleanly.
     #[serde(default)]
     pub allow_downscale: bool,
+    /// The highest number of expected votes ever seen is kept on disk, and holds after a restart.
+    #[serde(default)]
+    pub expected_votes_tracking: bool,
 }
 
 impl QuorumConfig {
-    /// The options of the rule, for a cluster of `nodes` nodes.
-    fn options(&self, nodes: usize) -> Result<hakudo_membership::quorum::Options> {
+    /// The options of the rule, for a cluster of these nodes.
+    fn options(&self, nodes: &[NodeEntry]) -> Result<hakudo_membership::quorum::Options> {
         use hakudo_membership::quorum::{Options, TieBreaker};
+        let equals = nodes.len() == 2 && nodes.iter().all(|node| node.votes == 1);
+        let undecided = self.expected_votes.is_none() && !self.auto_tie_breaker;
         let mut options = Options {
             expected_votes: self.expected_votes,
             // Without it, two nodes would stop when one of them fails: nobody builds a cluster for that.
-            two_node: self.two_node.unwrap_or(nodes == 2),
+            two_node: self.two_node.unwrap_or(equals && undecided),
             wait_for_all: self.wait_for_all,
             last_man_standing: self.last_man_standing,
             allow_downscale: self.allow_downscale,
+            expected_votes_tracking: self.expected_votes_tracking,
             ..Options::default()
         };
+        if self.auto_tie_breaker_node.is_some() && !self.auto_tie_breaker {
+            bail!("quorum.auto_tie_breaker_node: it has no effect without auto_tie_breaker: set that to true");
+        }
         if let Some(window) = self.last_man_standing_window {
             options.last_man_standing_window = Duration::from_millis(window);
         }
@@ -330,7 +340,8 @@ impl NodeConfig {
         if u16::try_from(links).is_ok_and(|links| self.port.checked_add(links).is_none()) || self.port == 0 {
             bail!("port: {} leaves no room for {links} links", self.port);
         }
-        Ok(())
+        // What membership makes of it does not depend on the key.
+        self.membership_with([0; KEY_BYTES], None).map(|_| ())
     }
 
     /// This node's entry.
@@ -368,6 +379,15 @@ impl NodeConfig {
     /// # Errors
     /// Where the key cannot be read, or an option of the quorum is wrong.
     pub fn membership(&self) -> Result<hakudo_membership::Config> {
+        let second = self.second_key_file.as_deref().map(read_key).transpose()?;
+        self.membership_with(self.key()?, second)
+    }
+
+    fn membership_with(
+        &self,
+        key: [u8; KEY_BYTES],
+        second_key: Option<[u8; KEY_BYTES]>,
+    ) -> Result<hakudo_membership::Config> {
         use hakudo_base::NodeId;
         let links: Vec<u8> = (0..self.links()).filter_map(|link| u8::try_from(link).ok()).collect();
         let nodes = self.nodes.iter().map(|node| hakudo_membership::NodeEntry {
@@ -376,11 +396,10 @@ impl NodeConfig {
             links: links.clone(),
             votes: node.votes,
         });
-        let key = hakudo_membership::ClusterKey::new(self.key()?);
-        let second = self.second_key_file.as_deref().map(read_key).transpose()?;
+        let key = hakudo_membership::ClusterKey::new(key);
         let mut config =
             hakudo_membership::Config::new(NodeId(self.local().id), &self.cluster_name, key, nodes.collect());
-        config.second_key = second.map(hakudo_membership::ClusterKey::new);
+        config.second_key = second_key.map(hakudo_membership::ClusterKey::new);
         config.link_mode = match self.link_mode {
             LinkMode::Passive => hakudo_membership::LinkMode::Passive,
             LinkMode::Active => hakudo_membership::LinkMode::Active,
@@ -388,7 +407,7 @@ impl NodeConfig {
         config.heartbeat = Duration::from_millis(self.heartbeat_ms);
         config.dead_after = Duration::from_millis(self.dead_after_ms);
         config.warn_after = config.dead_after * 7 / 12;
-        config.quorum = self.quorum.options(self.nodes.len())?;
+        config.quorum = self.quorum.options(&self.nodes)?;
         config.check()?;
         Ok(config)
     }
@@ -475,6 +494,66 @@ mod tests {
                 "unknown field `nodez`, expected one of `cluster_name`, `node`, `nodes`, `port`, `link_mode`, `heartbeat_ms`, `dead_after_ms`, `quorum`, `key_file`, `second_key_file`, `state_dir`, `runtime_dir`, `admin_group`, `ocf_roots`, `fence_dirs`, `agent_path`, `node_user`, `watchdog`, `tickets` at line 1 column 42"
             ],
         );
+    }
+
+    /// A configuration of nodes with these votes, and this `quorum` section.
+    fn with_quorum(votes: &[u32], quorum: &str) -> NodeConfig {
+        let nodes = (1u8..).zip(votes).map(|(id, votes)| NodeEntry {
+            id: id.into(),
+            name: format!("n{id}"),
+            addresses: vec![[192, 0, 2, id].into()],
+            votes: *votes,
+        });
+        let quorum = serde_json::from_str(quorum).unwrap();
+        NodeConfig { quorum, ..NodeConfig::new("c", "n1", nodes.collect()) }
+    }
+
+    #[test]
+    fn two_nodes_are_two_node_where_nothing_else_is_said() {
+        let two_node = |votes: &[u32], quorum: &str| {
+            let config = with_quorum(votes, quorum);
+            config.quorum.options(&config.nodes).unwrap().two_node
+        };
+        assert!(two_node(&[1, 1], "{}"));
+        assert!(two_node(&[1, 1], r#"{"wait_for_all": false}"#));
+        assert!(two_node(&[1, 1], r#"{"expected_votes": 3, "two_node": true}"#));
+        assert!(!two_node(&[1, 1], r#"{"two_node": false}"#));
+        assert!(!two_node(&[1, 1], r#"{"expected_votes": 3}"#));
+        assert!(!two_node(&[1, 1], r#"{"auto_tie_breaker": true}"#));
+        assert!(!two_node(&[2, 1], "{}"));
+        assert!(!two_node(&[1, 1, 1], "{}"));
+        assert!(!two_node(&[1], "{}"));
+    }
+
+    #[test]
+    fn options_of_the_quorum_reach_the_rule() {
+        let config = with_quorum(
+            &[1, 1, 1],
+            r#"{"auto_tie_breaker": true, "auto_tie_breaker_node": "2 1", "wait_for_all": true, "last_man_standing": true,
+                "last_man_standing_window": 5000, "allow_downscale": true, "expected_votes_tracking": true}"#,
+        );
+        use hakudo_membership::quorum::{Options, TieBreaker};
+        let expected = Options {
+            expected_votes: None,
+            two_node: false,
+            wait_for_all: Some(true),
+            auto_tie_breaker: Some(TieBreaker::List(vec![hakudo_base::NodeId(2), hakudo_base::NodeId(1)])),
+            last_man_standing: true,
+            last_man_standing_window: Duration::from_secs(5),
+            allow_downscale: true,
+            expected_votes_tracking: true,
+            device: None,
+        };
+        assert_eq!(config.quorum.options(&config.nodes).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_membership_cannot_do_is_said_before_it_is_asked() {
+        let wrong = |votes: &[u32], quorum: &str| format!("{:#}", with_quorum(votes, quorum).check().unwrap_err());
+        assert_eq!(wrong(&[1; 33], "{}"), "33 nodes are configured, at most 32 are possible");
+        assert_eq!(wrong(&[0, 0], "{}"), "quorum: there are no votes: list nodes with votes, or set expected_votes");
+        assert!(wrong(&[1, 1], r#"{"auto_tie_breaker": true, "auto_tie_breaker_node": "low"}"#).contains("low"));
+        assert!(wrong(&[1, 1], r#"{"auto_tie_breaker_node": "lowest"}"#).contains("without auto_tie_breaker"));
     }
 
     #[test]

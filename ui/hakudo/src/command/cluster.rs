@@ -9,7 +9,7 @@ use crate::output::{self, Format};
 use crate::world::World;
 use clap::{Args, Subcommand};
 use hakudo_controller::request::{QuorumOverride, Request};
-use hakudo_node::config::{DEFAULT_FILE, KEY_BYTES, MOST_LINKS, NodeConfig, NodeEntry};
+use hakudo_node::config::{DEFAULT_FILE, KEY_BYTES, MOST_LINKS, NodeConfig, NodeEntry, QuorumConfig};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::net::IpAddr;
@@ -51,7 +51,14 @@ pub(crate) struct Init {
     /// A node with its address on each link, this machine among them; repeat for each node
     #[arg(long = "node", value_name = "NAME=ADDR[,ADDR2...]", required = true)]
     nodes: Vec<String>,
-    /// Which of the nodes this machine is [default: its host name, or the first node]
+    /// How many votes a node has [default: 1]; repeat for each node
+    #[arg(long = "votes", value_name = "NAME=VOTES")]
+    votes: Vec<String>,
+    /// An option of the quorum rule, as in corosync.conf: expected_votes, two_node, wait_for_all, auto_tie_breaker,
+    /// auto_tie_breaker_node, last_man_standing, last_man_standing_window, allow_downscale, expected_votes_tracking
+    #[arg(long = "quorum", value_name = "OPTION=VALUE")]
+    quorum: Vec<String>,
+    /// Which of the nodes this machine is [default: the one with its host name]
     #[arg(long, value_name = "NAME")]
     this: Option<String>,
     #[command(flatten)]
@@ -136,6 +143,9 @@ pub(crate) struct Status {
 struct Token {
     cluster: String,
     nodes: Vec<NodeEntry>,
+    /// The quorum rule must be the same everywhere. None where an older version made the token.
+    #[serde(default)]
+    quorum: Option<QuorumConfig>,
     key: Vec<u8>,
 }
 
@@ -178,7 +188,12 @@ fn load(place: &Place) -> Result<NodeConfig, Failure> {
 
 fn token_of(config: &NodeConfig) -> Result<Token, Failure> {
     let key = config.key().map_err(|error| Failure::new(Exit::CONFIG, format!("{error:#}")))?;
-    Ok(Token { cluster: config.cluster_name.clone(), nodes: config.nodes.clone(), key: key.to_vec() })
+    Ok(Token {
+        cluster: config.cluster_name.clone(),
+        nodes: config.nodes.clone(),
+        quorum: Some(config.quorum.clone()),
+        key: key.to_vec(),
+    })
 }
 
 fn add(arguments: &Add, world: &mut World) -> Outcome {
@@ -199,10 +214,10 @@ fn add(arguments: &Add, world: &mut World) -> Outcome {
     rewrite(&config)?;
     writeln!(world.out, "The token is secret: it holds the cluster key.")?;
     if !old.is_empty() {
-        writeln!(world.out, "On {} run:\n  hakudo cluster update {token}", old.join(" and on "))?;
+        writeln!(world.out, "On {} run:\n{}", old.join(" and on "), with_token("update", &token))?;
     }
     writeln!(world.out, "Then here and there: hakudo cluster reload")?;
-    writeln!(world.out, "Last, on {} run:\n  hakudo cluster join {token}", new.join(" and on "))?;
+    writeln!(world.out, "Last, on {} run:\n{}", new.join(" and on "), with_token("join", &token))?;
     writeln!(world.out, "and start the node there.")?;
     Ok(Exit::OK)
 }
@@ -220,6 +235,7 @@ fn update(arguments: &Update, world: &mut World) -> Outcome {
         ));
     }
     config.nodes = token.nodes;
+    config.quorum = token.quorum.unwrap_or(config.quorum);
     rewrite(&config)?;
     writeln!(world.out, "{} has {} nodes now: hakudo cluster reload", config.file.display(), config.nodes.len())?;
     Ok(Exit::OK)
@@ -232,28 +248,26 @@ fn rewrite(config: &NodeConfig) -> Result<(), Failure> {
 }
 
 fn init(arguments: &Init, world: &mut World) -> Outcome {
-    let nodes = arguments
+    let mut nodes = arguments
         .nodes
         .iter()
         .enumerate()
         .map(|(index, text)| parse_node(index, text))
         .collect::<Result<Vec<_>, _>>()?;
-    let host = host_name();
-    let this = arguments
-        .this
-        .clone()
-        .or_else(|| nodes.iter().find(|node| node.name == host).map(|node| node.name.clone()))
-        .or_else(|| nodes.first().map(|node| node.name.clone()))
-        .unwrap_or_default();
+    for text in &arguments.votes {
+        give_votes(&mut nodes, text)?;
+    }
+    let quorum = Some(quorum(&arguments.quorum)?);
+    let this = arguments.this.clone().unwrap_or_else(host_name);
     let mut key = vec![0; KEY_BYTES];
     fill_random(&mut key)?;
-    let token = Token { cluster: arguments.name.clone(), nodes, key };
+    let token = Token { cluster: arguments.name.clone(), nodes, quorum, key };
     write_files(&token, &this, &arguments.files)?;
     writeln!(world.out, "This machine is node {this} of cluster {}.", token.cluster)?;
     let others: Vec<&str> = token.nodes.iter().map(|node| node.name.as_str()).filter(|name| *name != this).collect();
     if !others.is_empty() {
         writeln!(world.out, "On {} run (the token is secret: it holds the cluster key):", others.join(" and on "))?;
-        writeln!(world.out, "  hakudo cluster join {}", encode(&token)?)?;
+        writeln!(world.out, "{}", with_token("join", &encode(&token)?))?;
     }
     writeln!(world.out, "Then start the node on each machine.")?;
     Ok(Exit::OK)
@@ -265,6 +279,47 @@ fn join(arguments: &Join, world: &mut World) -> Outcome {
     write_files(&token, &this, &arguments.files)?;
     writeln!(world.out, "This machine is node {this} of cluster {}: start its node now.", token.cluster)?;
     Ok(Exit::OK)
+}
+
+/// What to type to give a token to a command: not among its arguments, which everybody on the machine may read.
+fn with_token(command: &str, token: &str) -> String {
+    format!("hakudo cluster {command} - <<END\n{token}\nEND")
+}
+
+/// Takes a `NAME=VOTES`.
+fn give_votes(nodes: &mut [NodeEntry], text: &str) -> Result<(), Failure> {
+    let form = "the votes of a node are written NAME=VOTES";
+    let (name, votes) =
+        text.split_once('=').ok_or_else(|| Failure::usage(format!("--votes {text} has no number: {form}")))?;
+    let votes = votes
+        .parse()
+        .map_err(|_| Failure::usage(format!("--votes {text}: '{votes}' is no number of votes: {form}")))?;
+    let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    let node = nodes.iter_mut().find(|node| node.name == name).ok_or_else(|| {
+        Failure::usage(format!("--votes {text}: there is no node {name}; the nodes are {}", known.join(", ")))
+    })?;
+    node.votes = votes;
+    Ok(())
+}
+
+/// The quorum section from its options, each an `OPTION=VALUE`.
+fn quorum(options: &[String]) -> Result<QuorumConfig, Failure> {
+    let mut section = serde_json::Map::new();
+    for option in options {
+        let (name, value) = option.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--quorum {option} has no value: an option is written OPTION=VALUE"))
+        })?;
+        // As corosync.conf has them: truth is 0 or 1 there, or yes and no.
+        let value = match name {
+            "expected_votes" | "last_man_standing_window" => {
+                value.parse::<u64>().map_or_else(|_| value.into(), serde_json::Value::from)
+            }
+            "auto_tie_breaker_node" => value.into(),
+            _ => hakudo_cib::values::boolean(value).map_or_else(|| value.into(), serde_json::Value::from),
+        };
+        section.insert(name.to_owned(), value);
+    }
+    serde_json::from_value(section.into()).map_err(|error| Failure::usage(format!("--quorum: {error}")))
 }
 
 /// The token as given, or from standard input where that is asked for.
@@ -318,21 +373,26 @@ fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
 /// Writes configuration and key, or neither.
 fn write_files(token: &Token, this: &str, files: &Files) -> Result<(), Failure> {
     let key_file = files.key.clone().unwrap_or_else(|| files.config.with_file_name("key"));
-    let config = serde_json::json!({
+    let mut config = serde_json::json!({
         "cluster_name": token.cluster,
         "node": this,
         "nodes": token.nodes,
         "key_file": key_file,
     });
+    if let Some(quorum) = token.quorum.as_ref().filter(|quorum| **quorum != QuorumConfig::default()) {
+        config["quorum"] = serde_json::to_value(quorum)
+            .map_err(|error| Failure::new(Exit::SOFTWARE, format!("cannot write the quorum options: {error}")))?;
+    }
     let checked: NodeConfig = serde_json::from_value(config.clone())
         .map_err(|error| Failure::new(Exit::SOFTWARE, format!("the new configuration is not valid: {error}")))?;
-    checked.check().map_err(|error| {
+    if !token.nodes.iter().any(|node| node.name == this) {
         let known: Vec<&str> = token.nodes.iter().map(|node| node.name.as_str()).collect();
-        Failure::usage(format!(
-            "{error:#}: the nodes are {}; say which one this machine is with --this",
+        return Err(Failure::usage(format!(
+            "'{this}' is none of the nodes, which are {}: say which one this machine is with --this",
             known.join(", ")
-        ))
-    })?;
+        )));
+    }
+    checked.check().map_err(|error| Failure::usage(format!("{error:#}")))?;
     for file in [&files.config, &key_file] {
         if file.exists() && !files.force {
             return Err(Failure::new(
@@ -436,7 +496,8 @@ fn status(arguments: &Status, global: &Global, world: &mut World) -> Outcome {
         }
         Format::Text => {
             let quorum = if state.quorate { "quorate" } else { "NOT quorate" };
-            writeln!(world.out, "Node {}: {quorum}, {} of {} votes needed", state.local, state.votes.0, state.votes.1)?;
+            let (here, needed) = state.votes;
+            writeln!(world.out, "Node {}: {quorum} ({here} votes here, {needed} needed)", state.local)?;
             writeln!(world.out, "Leader: {}", state.leader.as_deref().unwrap_or("none"))?;
             for node in &state.nodes {
                 writeln!(
@@ -497,7 +558,7 @@ mod tests {
         let again = testing::hakudo(&["cluster", "join", "--this", "beta", "--config", &two, token]);
         assert!(again.contains("is there already") && again.ends_with("[exit 108]\n"), "{again}");
         let stranger = testing::hakudo(&["cluster", "join", "--this", "gamma", "--config", &file("x"), token]);
-        assert!(stranger.contains("the nodes are alpha, beta"), "{stranger}");
+        assert!(stranger.contains("none of the nodes, which are alpha, beta"), "{stranger}");
         assert!(!folder.join("x").exists());
         std::fs::remove_dir_all(folder).unwrap();
     }
@@ -516,10 +577,14 @@ mod tests {
         expect![[r#"
             The token is secret: it holds the cluster key.
             On beta run:
-              hakudo cluster update TOKEN
+            hakudo cluster update - <<END
+            TOKEN
+            END
             Then here and there: hakudo cluster reload
             Last, on gamma run:
-              hakudo cluster join TOKEN
+            hakudo cluster join - <<END
+            TOKEN
+            END
             and start the node there.
         "#]]
         .assert_eq(&added.replace(token, "TOKEN"));
@@ -537,5 +602,78 @@ mod tests {
         assert!(said("nonsense").contains("does not begin with"));
         assert!(said("hakudo1-e30").contains("part of it is missing"));
         assert!(testing::hakudo(&["cluster", "init", "--node", "a"]).contains("has no address"));
+    }
+
+    #[test]
+    fn what_cannot_be_a_cluster_is_not_begun() {
+        let folder = std::env::temp_dir().join(format!("hakudo-cluster-wrong-{}", std::process::id()));
+        let config = folder.join("cluster.json").to_str().unwrap().to_owned();
+        let said = |words: &[&str]| testing::hakudo(&[&["cluster", "init", "--config", &config], words].concat());
+        let two = ["--node", "alpha=192.0.2.1", "--node", "beta=192.0.2.2"];
+        assert_eq!(
+            said(&two),
+            format!(
+                "hakudo: '{}' is none of the nodes, which are alpha, beta: say which one this machine is with --this\n\
+                 [exit 64]\n",
+                host_name()
+            )
+        );
+        let nodes: Vec<String> = (1..=33).map(|n| format!("--node=n{n}=192.0.2.{n}")).collect();
+        let nodes: Vec<&str> = nodes.iter().map(String::as_str).chain(["--this", "n1"]).collect();
+        assert_eq!(said(&nodes), "hakudo: 33 nodes are configured, at most 32 are possible\n[exit 64]\n");
+        let uneven = ["--node", "alpha=192.0.2.1,198.51.100.1", "--node", "beta=192.0.2.2", "--this", "alpha"];
+        let uneven = said(&uneven);
+        assert!(uneven.contains("every node needs one a link") && !uneven.contains("--this"), "{uneven}");
+        let with = |more: &[&str]| said(&[&two[..], &["--this", "alpha"], more].concat());
+        assert!(with(&["--votes", "gamma=2"]).contains("the nodes are alpha, beta"));
+        assert!(with(&["--votes", "beta=many"]).contains("'many' is no number of votes"));
+        assert!(with(&["--quorum", "two_nodes=1"]).contains("unknown field `two_nodes`"));
+        assert!(with(&["--quorum", "two_node=perhaps"]).contains("invalid type: string \"perhaps\""));
+        assert!(with(&["--votes", "alpha=0", "--votes", "beta=0"]).contains("there are no votes"));
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn votes_and_quorum_are_those_of_all() {
+        let folder = std::env::temp_dir().join(format!("hakudo-cluster-quorum-{}", std::process::id()));
+        let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        let (one, two) = (file("one/cluster.json"), file("two/cluster.json"));
+        let made = testing::hakudo(&[
+            "cluster",
+            "init",
+            "--config",
+            &one,
+            "--this",
+            "alpha",
+            "--node",
+            "alpha=192.0.2.1",
+            "--node",
+            "beta=192.0.2.2",
+            "--votes",
+            "alpha=2",
+            "--quorum",
+            "wait_for_all=1",
+            "--quorum",
+            "expected_votes=3",
+            "--quorum",
+            "auto_tie_breaker=yes",
+            "--quorum",
+            "auto_tie_breaker_node=2 1",
+        ]);
+        let token = made.split_whitespace().find(|word| word.starts_with(TOKEN_PREFIX)).unwrap();
+        assert!(made.contains("hakudo cluster join - <<END\n"), "{made}");
+        testing::hakudo(&["cluster", "join", "--this", "beta", "--config", &two, token]);
+        let expected = QuorumConfig {
+            expected_votes: Some(3),
+            wait_for_all: Some(true),
+            auto_tie_breaker: true,
+            auto_tie_breaker_node: Some("2 1".to_owned()),
+            ..QuorumConfig::default()
+        };
+        for config in [&one, &two] {
+            let config = NodeConfig::load(Path::new(config)).unwrap();
+            assert_eq!((&config.quorum, config.nodes[0].votes), (&expected, 2));
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }
