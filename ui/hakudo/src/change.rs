@@ -3,7 +3,7 @@
 use crate::exit::{Exit, Failure};
 use crate::input::Source;
 use crate::world::World;
-use hakudo_cib::{Document, Element};
+use hakudo_cib::{Document, Element, Problem, new_warnings};
 use hakudo_controller::request::{Change, ChangeOperation};
 
 /// A text as XPath writes it.
@@ -80,13 +80,28 @@ pub(crate) fn version(cib: &Document) -> (u64, u64, u64) {
     (number("admin_epoch"), number("epoch"), number("num_updates"))
 }
 
-/// Makes changes in the running cluster or in a file: all of them or none.
-pub(crate) fn apply(
+/// Makes changes in the running cluster or in a file, all of them or none; what is doubtful in them is told.
+pub(crate) fn apply(source: &Source, operations: Vec<ChangeOperation>, world: &mut World) -> Result<(), Failure> {
+    let (before, _) = source.cib()?;
+    let mut after = before.clone();
+    let change = Change { operations: operations.clone(), if_version: None, force: false };
+    let foreseen = crate::offline::apply(&mut after, &change);
+    make(source, operations, None, false)?;
+    if foreseen.is_ok() {
+        for Problem { id, message, hint, .. } in new_warnings(&before, &after) {
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            writeln!(world.err, "warning: {id}: {message}{hint}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes changes without a word.
+pub(crate) fn make(
     source: &Source,
     operations: Vec<ChangeOperation>,
     if_version: Option<(u64, u64, u64)>,
     force: bool,
-    _world: &World,
 ) -> Result<(), Failure> {
     match source {
         Source::Live(_) => source.client("a change")?.change(operations, if_version, force),

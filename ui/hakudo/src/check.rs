@@ -6,9 +6,9 @@ use crate::planning;
 use crate::world::{World, zone};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use hakudo_base::Severity;
-use hakudo_cib::{Document, ParseError, Position, upgrade, validate};
+use hakudo_cib::{Document, Element, ParseError, Position, upgrade, validate};
 use hakudo_tickets::booth::config as tickets;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Something that is wrong.
@@ -51,6 +51,15 @@ fn count(findings: &[Finding]) -> (usize, usize) {
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+/// Tells the warnings of a text in a line each, as compilers do.
+pub(crate) fn warn(text: &str, name: &str, world: &mut World) -> Result<(), Failure> {
+    let Ok(cib) = input::read_configuration(text) else { return Ok(()) };
+    for problem in validate(&cib).into_iter().filter(|problem| problem.severity == Severity::Warning) {
+        writeln!(world.err, "{name}:{problem}")?;
+    }
+    Ok(())
 }
 
 /// A text that cannot be read at all: shown at its place.
@@ -96,15 +105,19 @@ fn of_tickets(cib: &Document) -> Vec<Finding> {
         .collect()
 }
 
-/// What the upgrade and the scheduler have to say, of objects that are not known to be wrong already.
+/// What the upgrade and the scheduler have to say, as far as it is not said already.
 fn decided(cib: &Document, now: i64, known: &[Finding]) -> Vec<Finding> {
-    let positions: BTreeMap<&str, Position> =
-        cib.ids().into_iter().map(|(id, element)| (id, element.position())).collect();
-    let wrong: BTreeSet<&str> = known.iter().map(|finding| finding.id.as_str()).collect();
-    let finding = |severity, id: String, message| Finding {
-        position: positions.get(id.as_str()).copied(),
-        id,
-        ..Finding::new(severity, None, message)
+    let elements = cib.ids();
+    let properties = properties(cib);
+    let finding = |severity, id: String, message| {
+        let property = properties.get(id.as_str()).copied();
+        let element = elements.get(id.as_str()).copied().or(property);
+        Finding {
+            position: element.map(Element::position),
+            attribute: property.map(|_| "value".to_owned()),
+            id,
+            ..Finding::new(severity, None, message)
+        }
     };
     let Ok(upgraded) = upgrade::upgrade(cib) else { return Vec::new() };
     let mut findings: Vec<Finding> =
@@ -112,10 +125,40 @@ fn decided(cib: &Document, now: i64, known: &[Finding]) -> Vec<Finding> {
     if let Ok(plan) =
         planning::plan(&upgraded.document, planning::wall_time(planning::execution_date(cib).unwrap_or(now), &zone()))
     {
-        let problems = plan.problems.into_iter().filter(|problem| !wrong.contains(problem.id.as_str()));
+        let problems = plan.problems.into_iter().filter(|problem| {
+            let element = elements.get(problem.id.as_str()).or_else(|| properties.get(problem.id.as_str()));
+            let about_it = |finding: &&Finding| {
+                finding.id == problem.id
+                    || element.is_some_and(|element| element.descendants().any(|one| one.id() == finding.id))
+            };
+            !known.iter().filter(about_it).any(|finding| repeats(&problem.message, &finding.message))
+        });
         findings.extend(problems.map(|problem| finding(Severity::Warning, problem.id, problem.message)));
     }
     findings
+}
+
+/// The pair of each cluster property, by today's name: of the bootstrap options first.
+fn properties(cib: &Document) -> BTreeMap<String, &Element> {
+    let today = |name: &str| match name {
+        "stop-orphan-resources" => "stop-removed-resources".to_owned(),
+        "stop-orphan-actions" => "cancel-removed-actions".to_owned(),
+        name => name.strip_prefix("stonith-").map_or_else(|| name.to_owned(), |rest| format!("fencing-{rest}")),
+    };
+    let sets = cib.section(&["configuration", "crm_config"]).into_iter().flat_map(Element::children);
+    let mut sets: Vec<&Element> = sets.collect();
+    sets.sort_by_key(|set| set.id() != "cib-bootstrap-options");
+    let mut properties = BTreeMap::new();
+    for pair in sets.into_iter().flat_map(|set| set.children_named("nvpair")) {
+        properties.entry(today(pair.attribute("name").unwrap_or_default())).or_insert(pair);
+    }
+    properties
+}
+
+/// Whether what is said is known already: it names nothing that the other does not name.
+fn repeats(said: &str, known: &str) -> bool {
+    let mut quoted = said.split('\'').skip(1).step_by(2).peekable();
+    quoted.peek().is_some() && quoted.all(|word| known.contains(&format!("'{word}'")))
 }
 
 /// Each finding with the line that it is about, and a mark under what is wrong there.
@@ -209,6 +252,64 @@ mod tests {
         assert_eq!(marked(None), "<op");
         assert_eq!(excerpt("", 1, None), ("", 0..0));
         assert_eq!(excerpt("ä", 9, None), ("ä", 2..2));
+    }
+
+    /// The cluster options that the scheduler reads, out of its own text.
+    fn options_of_the_scheduler() -> Vec<&'static str> {
+        let text = include_str!("../../../core/scheduler/src/read/configuration.rs");
+        let calls = [".boolean(", ".interval(", ".number(", ".word(", "score("];
+        let mut names = Vec::new();
+        for call in calls {
+            for (at, _) in text.match_indices(call) {
+                let Some(rest) = text[at + call.len()..].trim_start().strip_prefix('"') else { continue };
+                let (name, rest) = rest.split_once('"').unwrap();
+                names.push(name);
+                names.extend(rest.strip_prefix(", Some(\"").and_then(|older| older.split('"').next()));
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn the_options_of_the_scheduler_are_known() {
+        let names = options_of_the_scheduler();
+        assert!(names.len() > 25 && names.contains(&"stonith-timeout"), "{names:?}");
+        let known: Vec<&str> = hakudo_cib::known_properties().collect();
+        let unknown: Vec<&&str> = names.iter().filter(|name| !known.contains(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        // And what the check takes for a value of one, the scheduler does not complain of.
+        for name in names {
+            let wrong = format!(
+                "<cib><configuration><crm_config><cluster_property_set id='s'><nvpair id='p' name='{name}' value='%%'/>\
+                 <nvpair id='q' name='shutdown-lock' value='true'/><nvpair id='r' name='node-health-strategy' value='custom'/>\
+                 </cluster_property_set></crm_config><nodes/><resources/><constraints/></configuration><status/></cib>"
+            );
+            let findings = find(&wrong, 0);
+            let of_it = findings.iter().filter(|finding| finding.message.contains("'%%'"));
+            let places: Vec<_> = of_it.map(|finding| (finding.position.is_some(), finding.id.as_str())).collect();
+            assert_eq!(places, [(true, "p")], "{name}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_scheduler_says_is_not_lost() {
+        let text = "<cib validate-with='pacemaker-4.0'><configuration><crm_config><cluster_property_set id='s'>\
+             <nvpair id='s1' name='no-quorum-policy' value='fence'/>\
+             <nvpair id='s2' name='fencing-enabled' value='false'/></cluster_property_set></crm_config><nodes/><resources>\
+             <primitive id='web' class='ocf' provider='p' type='T'><meta_attributes id='m'>\
+             <nvpair id='m1' name='target-role' value='Strated'/><nvpair id='m2' name='requires' value='fencing'/>\
+             </meta_attributes></primitive></resources><constraints/></configuration><status/></cib>";
+        let said: Vec<String> = find(text, 0)
+            .iter()
+            .filter(|finding| finding.severity != Severity::Info)
+            .map(|finding| format!("{}: {}", finding.id, finding.message))
+            .collect();
+        assert!(said.iter().any(|one| one.starts_with("m1: 'Strated' is no value for 'target-role'")), "{said:#?}");
+        assert!(said.iter().any(|one| one.starts_with("web: requires fencing")), "{said:#?}");
+        assert!(!said.iter().any(|one| one.starts_with("web: 'Strated'")), "{said:#?}");
+        assert!(said.iter().any(|one| one.starts_with("no-quorum-policy: fencing is disabled")), "{said:#?}");
+        let at = find(text, 0).into_iter().find(|finding| finding.id == "no-quorum-policy").unwrap();
+        assert!(at.position.is_some() && at.attribute.as_deref() == Some("value"), "{at:?}");
     }
 
     #[test]

@@ -109,25 +109,22 @@ impl Cli {
     }
 }
 
-/// The command line that an old name stands for: `crm_mon -1r` is `hakudo status -1r`.
+/// The command line that an old name stands for: `crm_simulate -L` is `hakudo simulate -L`.
 pub(crate) fn by_old_name(arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments
         .first()
         .and_then(|path| Path::new(path).file_name())
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let command = match name {
-        "crm_mon" => "status",
-        "crm_simulate" => "simulate",
-        _ => return arguments,
-    };
+    if name != "crm_simulate" {
+        return arguments;
+    }
     if arguments.get(1).is_some_and(|first| first == "--version" || first == "-$") {
         return vec![OsString::from("hakudo"), OsString::from("--version")];
     }
     // What crm_simulate does where no source is named; a source that is named later wins.
-    let default = if name == "crm_simulate" { vec![OsString::from("--xml-pipe")] } else { Vec::new() };
-    let words = [OsString::from("hakudo"), OsString::from(command)];
-    words.into_iter().chain(default).chain(arguments.into_iter().skip(1)).collect()
+    let words = ["hakudo", "simulate", "--xml-pipe"].map(OsString::from);
+    words.into_iter().chain(arguments.into_iter().skip(1)).collect()
 }
 
 #[cfg(test)]
@@ -143,8 +140,10 @@ mod tests {
     #[test]
     fn old_names_are_known() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(by_old_name(words(&["/usr/sbin/crm_mon", "-1r"])), words(&["hakudo", "status", "-1r"]));
-        assert_eq!(by_old_name(words(&["crm_simulate", "-L"])), words(&["hakudo", "simulate", "--xml-pipe", "-L"]));
+        assert_eq!(
+            by_old_name(words(&["/usr/sbin/crm_simulate", "-L"])),
+            words(&["hakudo", "simulate", "--xml-pipe", "-L"])
+        );
         assert_eq!(by_old_name(words(&["crm_simulate", "--version"])), words(&["hakudo", "--version"]));
         assert_eq!(by_old_name(words(&["hakudo", "why", "web"])), words(&["hakudo", "why", "web"]));
     }

@@ -19,6 +19,7 @@ mod output;
 mod pair;
 mod phases;
 mod planning;
+mod scratch;
 mod settle;
 mod world;
 

@@ -49,6 +49,6 @@ pub(crate) fn run(
         Action::Set { name, value } => change::set(holder, set, name, value),
         Action::Delete { name } => change::unset(holder, set.kind, name).ok_or_else(|| missing(name))?,
     };
-    change::apply(source, vec![operation], None, false, world)?;
+    change::apply(source, vec![operation], world)?;
     Ok(Exit::OK)
 }

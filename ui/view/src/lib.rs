@@ -5,7 +5,9 @@
 //! renderer returns its text.
 
 mod build;
+mod filter;
 pub mod graph;
+pub mod html;
 mod outline;
 #[cfg(test)]
 mod schema_test;

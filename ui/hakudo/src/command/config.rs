@@ -6,6 +6,7 @@ use crate::cli::Global;
 use crate::difference;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input::{self, Source};
+use crate::scratch::Scratch;
 use crate::world::World;
 use clap::{Args, Subcommand};
 use hakudo_base::Severity;
@@ -134,8 +135,11 @@ fn load(
 ) -> Outcome {
     let loaded = configuration(text, name, world)?;
     let operations = vec![ChangeOperation::Replace { xml: loaded.to_xml() }];
-    match change::apply(source, operations, if_version, force, world) {
-        Ok(()) => Ok(Exit::OK),
+    match change::make(source, operations, if_version, force) {
+        Ok(()) => {
+            check::warn(text, name, world)?;
+            Ok(Exit::OK)
+        }
         // What the cluster says of objects, the file shows at their places.
         Err(failure) if failure.exit == Exit::CONFIG => {
             check::run(text, name, world)?;
@@ -168,38 +172,48 @@ fn edit(force: bool, source: &Source, world: &mut World) -> Outcome {
             "there is no terminal to edit on: write a file and load it with `hakudo config load FILE`",
         ));
     }
+    let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".to_owned());
+    edit_with(&editor, force, source, world)
+}
+
+/// What is edited holds secrets, and so does what an editor puts beside it: both are in a folder that nobody else can see.
+/// Nothing of it stays, unless the user's work would be lost.
+fn edit_with(editor: &str, force: bool, source: &Source, world: &mut World) -> Outcome {
     let (cib, _) = source.cib()?;
     let version = change::version(&cib);
     let before = shown(&cib, false).to_xml();
-    let file = std::env::temp_dir().join(format!("hakudo-config-{}.xml", std::process::id()));
     let cannot = |error: std::io::Error| {
-        Failure::new(Exit::CANNOT_CREATE, format!("cannot write the file to edit, {}: {error}", file.display()))
+        let folder = std::env::temp_dir();
+        Failure::new(Exit::CANNOT_CREATE, format!("cannot write a file to edit in {}: {error}", folder.display()))
     };
-    std::fs::write(&file, &before).map_err(cannot)?;
-    let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".to_owned());
+    let scratch = Scratch::new().map_err(cannot)?;
+    let file = scratch.write("configuration.xml", &before).map_err(cannot)?;
+    let name = file.display().to_string();
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
     let ended =
         std::process::Command::new(program).args(words).arg(&file).status().map_err(|error| {
             Failure::new(Exit::ERROR, format!("cannot run the editor '{editor}': {error}: set EDITOR"))
         })?;
-    if !ended.success() {
-        return Err(Failure::new(Exit::ERROR, format!("the editor '{editor}' failed ({ended}): nothing was changed")));
-    }
-    let after = std::fs::read_to_string(&file).map_err(cannot)?;
-    if after == before {
-        std::fs::remove_file(&file).map_err(cannot)?;
+    let after = std::fs::read(&file);
+    if ended.success() && after.as_ref().is_ok_and(|after| after.as_slice() == before.as_bytes()) {
         writeln!(world.out, "nothing was changed")?;
         return Ok(Exit::OK);
     }
-    match load(&after, &file.display().to_string(), Some(version), force, source, world) {
-        Ok(exit) => {
-            std::fs::remove_file(&file).map_err(cannot)?;
-            Ok(exit)
+    let loaded = match &after {
+        _ if !ended.success() => {
+            Err(Failure::new(Exit::ERROR, format!("the editor '{editor}' failed ({ended}): nothing was changed")))
         }
-        Err(failure) => {
-            Err(Failure::new(failure.exit, format!("{failure}\nwhat you wrote is kept in {}", file.display())))
+        Ok(after) => input::decoded(after.clone(), &name)
+            .and_then(|text| load(&text, &name, Some(version), force, source, world)),
+        Err(error) => Err(Failure::new(Exit::NO_INPUT, format!("cannot read {name}: {error}: nothing was changed"))),
+    };
+    match loaded {
+        Err(failure) if after.as_ref().is_ok_and(|after| after.as_slice() != before.as_bytes()) => {
+            scratch.keep();
+            Err(Failure::new(failure.exit, format!("{failure}\nwhat you wrote is kept in {name}")))
         }
+        loaded => loaded,
     }
 }
 
@@ -215,6 +229,7 @@ fn diff(file: &Source, source: &Source, world: &mut World) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use crate::input::Source;
     use crate::testing::{self, TWO_NODES, TemporaryFile};
     use expect_test::{Expect, expect};
 
@@ -420,6 +435,64 @@ mod tests {
         assert!(cib.text().contains("rsc=\"wep\""));
     }
 
+    /// Edits with a script of the shell that is given the file as `$1`.
+    fn edited(cib: &TemporaryFile, script: &str) -> String {
+        let script = TemporaryFile::new(script);
+        let source = Source::File(cib.name().into());
+        let (mut world, written) = testing::world();
+        let outcome = super::edit_with(&format!("sh -e {}", script.name()), false, &source, &mut world);
+        written.text() + &outcome.map_or_else(|failure| failure.to_string(), |_| String::new())
+    }
+
+    /// Where the file was that a script was given, as the script wrote it down.
+    fn noted(note: &TemporaryFile) -> std::path::PathBuf {
+        note.text().lines().next().unwrap_or_default().into()
+    }
+
+    #[test]
+    fn what_is_edited_is_seen_by_nobody_else_and_does_not_stay() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let note = TemporaryFile::new("");
+        let noting = format!("{{ echo $1; stat -c %a $1; stat -c %a $(dirname $1); }} > {}\ncp $1 $1~\n", note.name());
+        assert_eq!(edited(&cib, &noting), "nothing was changed\n");
+        let lines = note.text();
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines[1..], ["600", "700"]);
+        assert!(!lines[0].contains(&std::process::id().to_string()), "{}", lines[0]);
+        assert!(!noted(&note).parent().unwrap().exists());
+
+        assert_eq!(edited(&cib, &format!("{noting} sed -i s/20s/30s/ $1")), "");
+        assert!(cib.text().contains("timeout=\"30s\""));
+        assert!(!noted(&note).parent().unwrap().exists());
+    }
+
+    #[test]
+    fn what_was_edited_is_kept_where_it_would_be_lost() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let note = TemporaryFile::new("");
+        let noting = format!("echo $1 > {}\n", note.name());
+        let kept = |said: &str| {
+            let file = noted(&note);
+            assert!(said.ends_with(&format!("what you wrote is kept in {}", file.display())), "{said}");
+            let text = std::fs::read(&file).unwrap();
+            std::fs::remove_dir_all(file.parent().unwrap()).unwrap();
+            text
+        };
+        let said = edited(&cib, &format!("{noting} echo broken > $1"));
+        assert!(said.contains("nothing was changed"), "{said}");
+        assert_eq!(kept(&said), b"broken\n");
+        let said = edited(&cib, &format!("{noting} printf '<cib x=\"\\377\"/>' > $1"));
+        assert!(said.contains("does not belong into UTF-8"), "{said}");
+        assert_eq!(kept(&said), b"<cib x=\"\xff\"/>");
+        let said = edited(&cib, &format!("{noting} echo half > $1; exit 3"));
+        assert!(said.contains("failed (exit status: 3)"), "{said}");
+        assert_eq!(kept(&said), b"half\n");
+        // Nothing was written: nothing would be lost.
+        let said = edited(&cib, &format!("{noting} exit 3"));
+        assert!(!said.contains("is kept") && !noted(&note).parent().unwrap().exists(), "{said}");
+        assert_eq!(cib.text(), TWO_NODES);
+    }
+
     #[test]
     fn a_load_replaces_and_a_diff_shows() {
         let cib = TemporaryFile::new(TWO_NODES);
@@ -429,6 +502,30 @@ mod tests {
         assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "load", new.name()]), "");
         assert!(cib.text().contains("timeout=\"30s\"") && cib.text().contains("epoch=\"6\""), "{}", cib.text());
         assert_eq!(testing::hakudo(&["--file", cib.name(), "config", "diff", new.name()]), "");
+    }
+
+    #[test]
+    fn doubtful_values_are_told_and_taken() {
+        let cib = TemporaryFile::new(TWO_NODES);
+        let doubtful = TemporaryFile::new(&TWO_NODES.replace("value=\"false\"", "value=\"maybe\""));
+        let said = testing::hakudo(&["--file", cib.name(), "config", "load", doubtful.name()]);
+        assert_eq!(
+            said.replace(doubtful.name(), "CIB"),
+            "CIB:5:9: warning: 'maybe' is no value for 'fencing-enabled': it must be true or false\n"
+        );
+        assert!(cib.text().contains("value=\"maybe\""));
+        let cib = TemporaryFile::new(TWO_NODES);
+        let meta = |name: &str, value: &str| {
+            testing::hakudo(&["--file", cib.name(), "resource", "meta", "web", "set", name, value])
+        };
+        assert_eq!(meta("is-managed", "yes"), "");
+        assert_eq!(
+            meta("target-role", "Strated"),
+            "warning: web-meta_attributes-target-role: 'Strated' is no value for 'target-role': it must be one of Stopped, \
+             Started, Promoted, Unpromoted, Master, Slave (is 'Started' meant?)\n"
+        );
+        // What was doubtful before is not told again.
+        assert_eq!(meta("priority", "5"), "");
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn set_all(arguments: &Named, name: &str, value: &str, source: &Source, world: &
     };
     let operations =
         nodes.iter().map(|node| Ok(set(check(&cib, node)?, name, value))).collect::<Result<Vec<_>, Failure>>()?;
-    change::apply(source, operations, None, false, world)?;
+    change::apply(source, operations, world)?;
     Ok(Exit::OK)
 }
 

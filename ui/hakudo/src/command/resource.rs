@@ -11,6 +11,7 @@ use crate::planning;
 use crate::settle;
 use crate::world::World;
 use clap::{Args, Subcommand};
+use hakudo_base::suggestion::nearest;
 use hakudo_cib::{Document, Element};
 use hakudo_controller::request::{ChangeOperation, Request};
 use hakudo_scheduler::ShownRole;
@@ -184,29 +185,12 @@ pub(crate) fn find<'a>(cib: &'a Document, name: &str) -> Result<&'a Element, Fai
 
 /// What was probably meant.
 pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
-    let near = known.iter().map(|other| (distance(name, other), other)).min();
-    match near {
-        Some((distance, other)) if distance <= 2 && distance < name.len() => format!(": did you mean '{other}'?"),
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!(": did you mean '{near}'?"),
         _ if known.is_empty() => ": there is none at all".to_owned(),
         _ if known.len() <= 10 => format!(": there are {}", known.join(", ")),
         _ => format!(": there are {} others", known.len()),
     }
-}
-
-/// How many letters have to be changed, added or left out (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = if x == *y { diagonal } else { 1 + diagonal.min(row[j]).min(row[j + 1]) };
-            diagonal = row[j + 1];
-            row[j + 1] = cost;
-        }
-    }
-    row[b.len()]
 }
 
 fn list(arguments: &List, source: &Source, world: &mut World) -> Outcome {
@@ -235,7 +219,7 @@ fn set_meta(arguments: &Lifecycle, name: &str, value: &str, source: &Source, wor
         .iter()
         .map(|resource| Ok(meta(find(&cib, resource)?, name, value)))
         .collect::<Result<Vec<_>, Failure>>()?;
-    change::apply(source, operations, None, false, world)?;
+    change::apply(source, operations, world)?;
     if arguments.waiting.wait {
         settle::wait(source, arguments.waiting.timeout, world)?;
     }
@@ -252,7 +236,7 @@ fn restart(arguments: &Restart, source: &Source, world: &mut World) -> Outcome {
     let (before, _) = source.cib()?;
     let element = find(&before, &arguments.resource)?;
     let role = change::value(element, "meta_attributes", "target-role").map(str::to_owned);
-    change::apply(source, vec![meta(element, "target-role", "Stopped")], None, false, world)?;
+    change::apply(source, vec![meta(element, "target-role", "Stopped")], world)?;
     let stopped = settle::wait(source, arguments.timeout, world);
     // Whatever came of stopping, the resource gets its old role back.
     let (now, _) = source.cib()?;
@@ -261,7 +245,7 @@ fn restart(arguments: &Restart, source: &Source, world: &mut World) -> Outcome {
         Some(role) => Some(meta(element, "target-role", role)),
         None => change::unset(element, "meta_attributes", "target-role"),
     };
-    change::apply(source, restore.into_iter().collect(), None, false, world)?;
+    change::apply(source, restore.into_iter().collect(), world)?;
     stopped?;
     settle::wait(source, arguments.timeout, world)?;
     Ok(Exit::OK)
@@ -326,7 +310,7 @@ fn relocate(arguments: &Move, ban: bool, source: &Source, world: &mut World) -> 
     let constraint = constraint(&resource, &target, prefer, arguments.promoted, end.as_deref());
     operations.retain(|operation| !matches!(operation, ChangeOperation::Delete { xpath, .. } if xpath.contains(&change::literal(constraint.id()))));
     operations.push(put(&cib, constraint));
-    change::apply(source, operations, None, false, world)?;
+    change::apply(source, operations, world)?;
     if !prefer {
         writeln!(
             world.err,
@@ -444,7 +428,7 @@ fn clear(arguments: &Clear, source: &Source, world: &mut World) -> Outcome {
     let operations = clearing(&cib, &resource, arguments.node.as_deref());
     let removed = operations.len();
     if removed > 0 {
-        change::apply(source, operations, None, false, world)?;
+        change::apply(source, operations, world)?;
     }
     writeln!(world.out, "{removed} constraint{} removed", if removed == 1 { "" } else { "s" })?;
     Ok(Exit::OK)
@@ -648,6 +632,7 @@ mod tests {
     fn near_names_are_suggested() {
         assert_eq!(suggestion("wbe", &["web", "address"]), ": did you mean 'web'?");
         assert_eq!(suggestion("database", &["web", "address"]), ": there are web, address");
+        assert_eq!(suggestion("web", &["b"]), ": there are b");
         assert_eq!(suggestion("web", &[]), ": there is none at all");
     }
 }

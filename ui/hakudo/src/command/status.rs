@@ -1,12 +1,15 @@
 //! `hakudo status`: nodes, resources and failures, as `crm_mon` shows them.
 
 use crate::cli::Global;
+use crate::client::Client;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input::Source;
 use crate::output::{self, Format};
 use crate::planning;
 use crate::world::{World, zone};
 use clap::Args;
+use hakudo_base::{Severity, UnixTime};
+use hakudo_cib::{Document, Element, access};
 use hakudo_controller::request::{self, ClusterState, NodeState};
 use hakudo_view::status::{Alert, ClusterStatus, Fencing, FencingState};
 use hakudo_view::text::{self, Sections, Show};
@@ -15,7 +18,6 @@ use std::time::Duration;
 
 /// Arguments of `hakudo status`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of crm_mon")]
 pub(crate) struct Arguments {
     /// Show the status once and end (the default)
     #[arg(short = '1', long)]
@@ -23,6 +25,17 @@ pub(crate) struct Arguments {
     /// Show the status again whenever it changes
     #[arg(short = 'w', long, conflicts_with = "one_shot")]
     watch: bool,
+    #[command(flatten)]
+    shown: Shown,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output_as: Format,
+}
+
+/// What is shown.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of crm_mon")]
+pub(crate) struct Shown {
     /// Also resources that are not active
     #[arg(short = 'r', long)]
     inactive: bool,
@@ -63,21 +76,34 @@ pub(crate) struct Arguments {
     /// No summary of the cluster
     #[arg(short = 'D', long)]
     hide_headers: bool,
+    /// These sections, too (list: which ones there are)
+    #[arg(short = 'I', long, value_name = "SECTION", value_delimiter = ',')]
+    include: Vec<String>,
+    /// Not these sections
+    #[arg(short = 'U', long, value_name = "SECTION", value_delimiter = ',')]
+    exclude: Vec<String>,
+    /// Only what is about this node, or about those with this tag
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Only what is about this resource, or about those with this tag
+    #[arg(long, value_name = "RSC")]
+    resource: Option<String>,
     /// Accepted for scripts: operations under way are always shown
     #[arg(short = 'j', long, hide = true)]
     pending: bool,
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    output_as: Format,
 }
 
-impl Arguments {
-    fn sections(&self) -> Sections {
+/// The names of sections, as crm_mon has them.
+const SECTIONS: &str = "all, attributes, bans[:PREFIX], counts, dc, default, failcounts, failures, fencing, fencing-failed, \
+     fencing-pending, fencing-succeeded, maint-mode, nodes, none, operations, options, resources, stack, summary, tickets, times";
+
+impl Shown {
+    fn sections(&self, form: Format) -> Result<Sections, Failure> {
         let usual = Sections::usual();
         let header = !self.hide_headers;
         // For programs, all of the history is told unless less is asked for.
-        let fencing = self.fence_history.unwrap_or(if self.output_as == Format::Text { 1 } else { 2 });
-        Sections {
+        let fencing = self.fence_history.unwrap_or(if form == Format::Text { 1 } else { 2 });
+        let mut sections = Sections {
             stack: header,
             dc: header,
             times: header,
@@ -91,10 +117,25 @@ impl Arguments {
             fencing_pending: fencing >= 1,
             fencing_succeeded: fencing >= 2,
             ..usual
+        };
+        let usual = sections;
+        let change = |sections: &mut Sections, names: &[String], on: bool| {
+            let option = if on { "--include" } else { "--exclude" };
+            names.iter().try_for_each(|name| switch(sections, name, on, usual, option))
+        };
+        // Who takes everything away means what is asked for besides to be left, wherever that stands.
+        if self.exclude.iter().any(|name| name == "all") {
+            change(&mut sections, &self.exclude, false)?;
+            change(&mut sections, &self.include, true)?;
+        } else {
+            change(&mut sections, &self.include, true)?;
+            change(&mut sections, &self.exclude, false)?;
         }
+        Ok(sections)
     }
 
     fn show(&self, world: &World) -> Show {
+        let prefix = self.include.iter().find_map(|name| name.strip_prefix("bans:"));
         Show {
             inactive: self.inactive,
             by_node: self.group_by_node,
@@ -106,33 +147,136 @@ impl Arguments {
             failed_detail: self.show_detail,
             feature_sets: self.show_detail,
             descriptions: self.show_description,
-            ban_prefix: self.neg_locations.clone().unwrap_or_default(),
+            ban_prefix: self.neg_locations.as_deref().or(prefix).unwrap_or_default().to_owned(),
             zone: world.zone.clone(),
             ..Show::default()
         }
     }
+
+    /// The status as the command `request` shows it.
+    pub(crate) fn render(
+        &self,
+        status: &ClusterStatus,
+        form: Format,
+        request: &str,
+        world: &World,
+    ) -> Result<String, Failure> {
+        let sections = self.sections(form)?;
+        match form {
+            Format::Text => Ok(text::render(status, sections, &self.show(world))),
+            Format::Json => output::json(status),
+            Format::Xml => Ok(xml::crm_mon(status, sections, &self.show(world), request)),
+        }
+    }
+}
+
+/// Shows a section, or does not.
+fn switch(sections: &mut Sections, name: &str, on: bool, usual: Sections, option: &str) -> Result<(), Failure> {
+    let of_summary: [fn(&mut Sections) -> &mut bool; 6] = [
+        |all| &mut all.stack,
+        |all| &mut all.dc,
+        |all| &mut all.times,
+        |all| &mut all.counts,
+        |all| &mut all.options,
+        |all| &mut all.maintenance,
+    ];
+    let of_fencing: [fn(&mut Sections) -> &mut bool; 3] =
+        [|all| &mut all.fencing_failed, |all| &mut all.fencing_pending, |all| &mut all.fencing_succeeded];
+    let one = match name {
+        "all" => {
+            *sections = if on { Sections::all() } else { Sections::default() };
+            return Ok(());
+        }
+        "none" => {
+            *sections = if on { Sections::default() } else { Sections::all() };
+            return Ok(());
+        }
+        "default" | "defaults" if on => {
+            *sections = usual;
+            return Ok(());
+        }
+        "summary" => {
+            of_summary.iter().for_each(|section| *section(sections) = on);
+            return Ok(());
+        }
+        "fencing" => {
+            of_fencing.iter().for_each(|section| *section(sections) = on);
+            return Ok(());
+        }
+        "stack" => &mut sections.stack,
+        "dc" => &mut sections.dc,
+        "times" => &mut sections.times,
+        "counts" => &mut sections.counts,
+        "options" => &mut sections.options,
+        "maint-mode" => &mut sections.maintenance,
+        "nodes" => &mut sections.nodes,
+        "resources" => &mut sections.resources,
+        "attributes" => &mut sections.attributes,
+        "failcounts" => &mut sections.failcounts,
+        "operations" => &mut sections.operations,
+        "failures" => &mut sections.failures,
+        "tickets" => &mut sections.tickets,
+        "fencing-failed" => &mut sections.fencing_failed,
+        "fencing-pending" => &mut sections.fencing_pending,
+        "fencing-succeeded" => &mut sections.fencing_succeeded,
+        name if name == "bans" || name.starts_with("bans:") => &mut sections.bans,
+        "list" => return Err(Failure::usage(format!("{option} options: {SECTIONS}"))),
+        other => return Err(Failure::usage(format!("there is no section '{other}': {option} options: {SECTIONS}"))),
+    };
+    *one = on;
+    Ok(())
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> Outcome {
     let source = global.source(world);
+    let shown = &arguments.shown;
+    let render =
+        |status: &ClusterStatus, world: &World| shown.render(status, arguments.output_as, "hakudo status", world);
     if arguments.watch {
-        return watch(arguments, &source, world);
+        return watch(shown, &source, world, render, show_again);
     }
-    let status = read(&source, world.now)?;
-    let text = render(arguments, &status, world)?;
+    let status = read_shown(shown, &source, world.now)?;
+    let text = render(&status, world)?;
     write!(world.out, "{text}")?;
     Ok(Exit::OK)
+}
+
+/// The status, of which only a part may be wanted.
+pub(crate) fn read_shown(shown: &Shown, source: &Source, now: i64) -> Result<ClusterStatus, Failure> {
+    let (cib, cluster) = source.cib()?;
+    let mut status = status_of(&cib, cluster.as_ref(), now)?;
+    if let Some(node) = &shown.node {
+        status.only_nodes(&meant_by(&cib, node));
+    }
+    if let Some(resource) = &shown.resource {
+        status.only_resources(&meant_by(&cib, resource));
+    }
+    Ok(status)
+}
+
+/// What a name stands for: itself, or what has the tag of that name.
+fn meant_by(cib: &Document, name: &str) -> Vec<String> {
+    let tags = cib.section(&["configuration", "tags"]).into_iter().flat_map(Element::children);
+    let tagged = tags.filter(|tag| tag.id() == name).flat_map(Element::children).map(|object| object.id().to_owned());
+    std::iter::once(name.to_owned()).chain(tagged).collect()
 }
 
 /// The status of the cluster or of a file.
 pub(crate) fn read(source: &Source, now: i64) -> Result<ClusterStatus, Failure> {
     let (cib, cluster) = source.cib()?;
-    let moment = if cluster.is_some() { now } else { planning::execution_date(&cib).unwrap_or(now) };
-    let model = planning::model(&cib, planning::wall_time(moment, &zone()))?;
-    let mut status = hakudo_view::cluster_status(&cib, &model);
+    status_of(&cib, cluster.as_ref(), now)
+}
+
+fn status_of(cib: &Document, cluster: Option<&ClusterState>, now: i64) -> Result<ClusterStatus, Failure> {
+    let moment = if cluster.is_some() { now } else { planning::execution_date(cib).unwrap_or(now) };
+    let model = planning::model(cib, planning::wall_time(moment, &zone()))?;
+    let mut status = hakudo_view::cluster_status(cib, &model);
     status.summary.updated = now;
     if let Some(cluster) = cluster {
-        add_cluster(&mut status, &cluster);
+        add_cluster(&mut status, cluster);
+    }
+    if access::is_asked_for(cib, UnixTime::from_seconds(now)) {
+        status.alerts.push(Alert { severity: Severity::Warning, text: access::NOT_ENFORCED.to_owned() });
     }
     Ok(status)
 }
@@ -157,13 +301,13 @@ fn add_cluster(status: &mut ClusterStatus, cluster: &ClusterState) {
     if !cluster.ready {
         let text =
             "the configuration is not agreed yet: the cluster does nothing until enough nodes are here".to_owned();
-        status.alerts.push(Alert { severity: hakudo_base::Severity::Warning, text });
+        status.alerts.push(Alert { severity: Severity::Warning, text });
     }
     for node in &cluster.nodes {
         for (number, link) in node.links.iter().enumerate().filter(|(_, link)| !link.up && node.member) {
             let text = format!("link {number} to {} ({}) is down", node.name, link.address);
             if !status.alerts.iter().any(|alert| alert.text == text) {
-                status.alerts.push(Alert { severity: hakudo_base::Severity::Warning, text });
+                status.alerts.push(Alert { severity: Severity::Warning, text });
             }
         }
     }
@@ -189,43 +333,83 @@ fn fencing(known: &request::Fencing) -> Fencing {
     }
 }
 
-fn render(arguments: &Arguments, status: &ClusterStatus, world: &World) -> Result<String, Failure> {
-    match arguments.output_as {
-        Format::Text => Ok(text::render(status, arguments.sections(), &arguments.show(world))),
-        Format::Json => output::json(status),
-        Format::Xml => Ok(xml::crm_mon(status, arguments.sections(), &arguments.show(world), "hakudo status")),
+/// Writes a status in the place of the one before, where somebody looks.
+pub(crate) fn show_again(text: &str, world: &mut World) -> Result<(), Failure> {
+    if world.terminal {
+        // Back to the corner, and clear what was there.
+        write!(world.out, "\x1b[H\x1b[2J")?;
+    }
+    writeln!(world.out, "{text}")?;
+    Ok(world.out.flush()?)
+}
+
+/// How long after a failure the node is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Shows the status again whenever something changed, until the output goes away. A node that is restarted is waited for.
+pub(crate) fn watch(
+    shown: &Shown,
+    source: &Source,
+    world: &mut World,
+    render: impl Fn(&ClusterStatus, &World) -> Result<String, Failure>,
+    put: impl Fn(&str, &mut World) -> Result<(), Failure>,
+) -> Outcome {
+    // Who begins to watch wants to know that there is nothing to watch.
+    let mut watcher = Watcher::new(source)?;
+    loop {
+        world.now = jiff::Timestamp::now().as_second();
+        match read_shown(shown, source, world.now) {
+            Ok(status) => put(&render(&status, world)?, world)?,
+            Err(failure) => wait_out(failure, world)?,
+        }
+        loop {
+            match watcher.changed() {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(failure) => {
+                    wait_out(failure, world)?;
+                    if let Ok(anew) = Watcher::new(source) {
+                        watcher = anew;
+                        break;
+                    }
+                }
+            }
+        }
     }
 }
 
-/// Shows the status again whenever something changed, until the output or the node goes away.
-fn watch(arguments: &Arguments, source: &Source, world: &mut World) -> Outcome {
-    let mut client = source.client("--watch")?;
-    client.set_timeout(Some(Duration::from_secs(30)))?;
-    let mut revision = client.cluster()?.revision;
-    loop {
-        world.now = jiff::Timestamp::now().as_second();
-        let text = render(arguments, &read(source, world.now)?, world)?;
-        if world.terminal {
-            // Back to the corner, and clear what was there.
-            write!(world.out, "\x1b[H\x1b[2J")?;
+/// Waits where the node is only away; other failures are the end.
+fn wait_out(failure: Failure, world: &mut World) -> Result<(), Failure> {
+    match failure.exit {
+        Exit::TIMEOUT => Ok(()),
+        Exit::DISCONNECTED => {
+            writeln!(world.err, "hakudo: {failure} (trying again)")?;
+            std::thread::sleep(PAUSE);
+            Ok(())
         }
-        writeln!(world.out, "{text}")?;
-        world.out.flush()?;
-        loop {
-            match client.watch(revision) {
-                Ok(state) if state.revision != revision => {
-                    revision = state.revision;
-                    break;
-                }
-                Ok(_) => {}
-                Err(failure) if failure.exit == Exit::TIMEOUT => {
-                    client = source.client("--watch")?;
-                    client.set_timeout(Some(Duration::from_secs(30)))?;
-                    break;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
+        _ => Err(failure),
+    }
+}
+
+/// Asks a node whether something changed.
+struct Watcher {
+    client: Client,
+    revision: u64,
+}
+
+impl Watcher {
+    fn new(source: &Source) -> Result<Self, Failure> {
+        let mut client = source.client("--watch")?;
+        client.set_timeout(Some(Duration::from_secs(30)))?;
+        let revision = client.cluster()?.revision;
+        Ok(Self { client, revision })
+    }
+
+    /// Whether the state is another than at the last look.
+    fn changed(&mut self) -> Result<bool, Failure> {
+        let before = self.revision;
+        self.revision = self.client.watch(before)?.revision;
+        Ok(self.revision != before)
     }
 }
 

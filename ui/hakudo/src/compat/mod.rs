@@ -9,6 +9,7 @@ mod attrd_updater;
 mod booth;
 mod boothd;
 mod crm_attribute;
+mod crm_mon;
 mod crm_node;
 mod crm_resource;
 mod crm_ticket;
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: &[OsString], world: &mut World) -> Option<Outcome> 
         "crm_attribute" => parsed(arguments, |options| crm_attribute::run(&options, world)),
         "crm_master" => parsed(arguments, |options: crm_attribute::Master| crm_attribute::run(&options.into(), world)),
         "attrd_updater" => parsed(arguments, |options| attrd_updater::run(&options, world)),
+        "crm_mon" => parsed(arguments, |options| crm_mon::run(&options, world)),
         "crm_node" => parsed(arguments, |options| crm_node::run(&options, world)),
         "crm_resource" => parsed(arguments, |options| crm_resource::run(&options, world)),
         "boothd" if boothd::is_daemon(arguments) => parsed(arguments, |options| boothd::run(&options)),

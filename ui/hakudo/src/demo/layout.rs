@@ -2,12 +2,12 @@
 
 use super::network;
 use super::sites;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hakudo_node::config::{NodeConfig, NodeEntry};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the demo is made of. It stands in the demo's folder, for the processes that are its machines.
@@ -64,6 +64,26 @@ fn folder() -> PathBuf {
     }
 }
 
+/// Removes what an earlier demo left. Anything else that is there stays: the folder is named by the user.
+fn clear(folder: &Path) -> Result<()> {
+    let Ok(there) = fs::symlink_metadata(folder) else { return Ok(()) };
+    let name = folder.display();
+    let elsewhere = "name another one in HAKUDO_DEMO, or remove it yourself";
+    if !there.is_dir() {
+        bail!("{name} is no folder, and the demo needs one of its own: {elsewhere}");
+    }
+    if there.uid() != rustix::process::geteuid().as_raw() {
+        bail!("{name} belongs to another user: {elsewhere}");
+    }
+    let shape = fs::read_to_string(folder.join(SHAPE)).ok();
+    let is_a_demos = shape.is_some_and(|text| serde_json::from_str::<Shape>(&text).is_ok());
+    let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_a_demos && !is_empty {
+        bail!("{name} is no folder of a demo (it has no {SHAPE} of one), and nothing in it was touched: {elsewhere}");
+    }
+    fs::remove_dir_all(folder).with_context(|| format!("cannot remove {name}"))
+}
+
 impl Layout {
     /// The demo of this user.
     pub(super) fn of_this_user(shape: Shape) -> Result<Self> {
@@ -104,11 +124,11 @@ impl Layout {
 
     /// Makes the folder anew with all that the nodes need.
     pub(super) fn write(&self) -> Result<()> {
-        if self.folder.exists() {
-            fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))?;
-        }
-        fs::create_dir_all(&self.folder)?;
+        clear(&self.folder)?;
+        fs::create_dir_all(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
         fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        // First of all, so that the folder is known to be a demo's even if the rest fails.
+        fs::write(self.folder.join(SHAPE), serde_json::to_string(&self.shape)?)?;
         for (file, agent) in AGENTS {
             let file = self.folder.join(file);
             fs::create_dir_all(file.parent().context("an agent lies in a folder")?)?;
@@ -120,7 +140,6 @@ impl Layout {
         rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
         fs::write(self.key(), key)?;
         fs::set_permissions(self.key(), fs::Permissions::from_mode(0o600))?;
-        fs::write(self.folder.join(SHAPE), serde_json::to_string(&self.shape)?)?;
         for machine in self.machines() {
             fs::create_dir_all(self.node(&machine))?;
         }
@@ -332,4 +351,38 @@ impl Layout {
 /// What a path is called when a person is told of it.
 pub(super) fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_demos_own_folder_is_made_anew() {
+        let root = std::env::temp_dir().join(format!("hakudo-layout-{}", std::process::id()));
+        let precious = root.join("precious");
+        fs::create_dir_all(&precious).unwrap();
+        fs::write(precious.join("thesis"), "years of work").unwrap();
+        let shape = Shape { nodes: 1, sites: false, loopback: true };
+        let layout = |folder: &Path| Layout { folder: folder.to_owned(), ..Layout::of_this_user(shape).unwrap() };
+
+        let refused = layout(&precious).write().unwrap_err().to_string();
+        assert!(refused.contains("is no folder of a demo"), "{refused}");
+        fs::write(precious.join(SHAPE), "{}").unwrap();
+        assert!(layout(&precious).write().is_err());
+        assert_eq!(fs::read_to_string(precious.join("thesis")).unwrap(), "years of work");
+        // Neither what a link leads to, nor a file.
+        std::os::unix::fs::symlink(&precious, root.join("link")).unwrap();
+        assert!(layout(&root.join("link")).write().is_err());
+        assert!(layout(&precious.join("thesis")).write().is_err());
+        assert!(root.join("link").exists() && precious.join("thesis").exists());
+
+        let own = root.join("own");
+        fs::create_dir(&own).unwrap();
+        layout(&own).write().unwrap();
+        fs::write(own.join("old"), "of the last demo").unwrap();
+        layout(&own).write().unwrap();
+        assert!(own.join(SHAPE).exists() && !own.join("old").exists());
+        fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -9,9 +9,12 @@ use super::phases;
 use super::sites;
 use crate::exit::Exit;
 use crate::phases::Phases;
+use crate::planning;
 use anyhow::{Context, Result, bail};
 use hakudo_base::UnixTime;
+use hakudo_cib::Document;
 use hakudo_controller::request::{Reply, Request};
+use hakudo_view::text::{self, Sections, Show};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -211,29 +214,35 @@ impl Stage {
     }
 
     /// Waits until the client, after something happened, got an answer again that was asked for after it; and returns
-    /// the longest interruption since.
-    async fn recovered(&self, before: &Seen, since: Instant) -> Result<Duration> {
+    /// the longest interruption since. Where the service `must` have been interrupted, nothing is shown by one that was not.
+    async fn recovered(&self, before: &Seen, since: Instant, must: bool) -> Result<Duration> {
         loop {
-            let seen = self.client.seen();
-            let interrupted = seen.interruptions.get(before.interruptions.len()..).unwrap_or_default();
-            let longest = interrupted.iter().max().copied();
-            if !seen.failing && (longest.is_some() || since.elapsed() > Duration::from_secs(5)) {
-                return Ok(longest.unwrap_or_default());
-            }
-            if since.elapsed() > PATIENCE {
-                bail!("the service did not come back within {} s", PATIENCE.as_secs());
+            if let Some(interruption) = judge(before, &self.client.seen(), since.elapsed(), must)? {
+                return Ok(interruption);
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
+    /// Whether an order takes the service away from where it is now.
+    fn is_about_the_server(&self, words: &[&str]) -> Result<bool> {
+        let server = self.server()?;
+        let of_site = self.layout.site_of(&server).map_or("", |site| site.name.as_str());
+        Ok(match words {
+            ["kill" | "cut" | "fence", name] => *name == server || *name == of_site,
+            ["move", site] => *site != of_site,
+            _ => false,
+        })
+    }
+
     /// One scene: something happens, the service comes back, the cluster comes to rest with all nodes.
     pub(super) async fn scene(&self, title: &str, words: &[&str], afterwards: Option<&[&str]>) -> Result<Duration> {
         let before = self.client.seen();
+        let must = self.is_about_the_server(words)?;
         let start = now();
         let since = Instant::now();
         self.order(words).await.with_context(|| title.to_owned())?;
-        let interruption = self.recovered(&before, since).await.with_context(|| title.to_owned())?;
+        let interruption = self.recovered(&before, since, must).await.with_context(|| title.to_owned())?;
         // What happens to a whole site is no loss of a node, and has other phases.
         let node = words.get(1).copied().filter(|name| self.layout.site_of(name).is_some());
         let phases = match node {
@@ -335,33 +344,82 @@ impl Stage {
     }
 }
 
+/// What a client saw so long after something happened: the longest interruption, or nothing yet.
+fn judge(before: &Seen, seen: &Seen, since: Duration, must: bool) -> Result<Option<Duration>> {
+    /// What was not interrupted until then goes on.
+    const UNHARMED: Duration = Duration::from_secs(5);
+    let interrupted = seen.interruptions.get(before.interruptions.len()..).unwrap_or_default();
+    let longest = interrupted.iter().max().copied();
+    if !seen.failing && (longest.is_some() || (!must && since > UNHARMED)) {
+        return Ok(Some(longest.unwrap_or_default()));
+    }
+    if since <= PATIENCE {
+        return Ok(None);
+    }
+    match seen.failing {
+        true => bail!("the service did not come back within {} s", PATIENCE.as_secs()),
+        false => bail!("the service was never interrupted: what was done to the node that serves did not happen"),
+    }
+}
+
 /// Tells the story of a cluster: in the words of its leader, as long as that answers.
 struct Reporter<'a> {
     site: &'a Site,
     node: Option<String>,
     told: BTreeMap<String, u64>,
     latest: UnixTime,
+    /// Something happened since the status was last looked at.
+    stale: bool,
+    /// The status as it was last shown.
+    shown: String,
 }
 
 impl<'a> Reporter<'a> {
     fn new(site: &'a Site) -> Self {
-        Self { site, node: None, told: BTreeMap::new(), latest: now() }
+        Self { site, node: None, told: BTreeMap::new(), latest: now(), stale: true, shown: String::new() }
     }
 
     async fn tell(&mut self, layout: &Layout) {
-        if let Some(leader) = cluster::state(layout, self.site).await.and_then(|state| state.leader) {
+        let state = cluster::state(layout, self.site).await;
+        if let Some(leader) = state.as_ref().and_then(|state| state.leader.clone()) {
             self.node = Some(leader);
         }
-        let Some(node) = &self.node else { return };
-        let after = self.told.get(node).copied().unwrap_or_default();
-        for event in cluster::events(layout, node, after).await.unwrap_or_default() {
+        let Some(node) = self.node.clone() else { return };
+        let after = self.told.get(&node).copied().unwrap_or_default();
+        for event in cluster::events(layout, &node, after).await.unwrap_or_default() {
+            self.stale = true;
             self.told.insert(node.clone(), event.number);
             if event.time_ms > self.latest.millis() {
                 self.latest = UnixTime::from_millis(event.time_ms);
                 println!("{} {node}: {}", clock(event.time_ms), event.text);
             }
         }
+        // While the cluster is at work, its events say enough.
+        if self.stale && state.is_some_and(|state| state.settled) {
+            self.show(layout, &node).await;
+        }
     }
+
+    /// Shows where everything is now, where that is another place than before.
+    async fn show(&mut self, layout: &Layout, node: &str) {
+        let Ok(Reply::Cib { xml }) = cluster::ask(&layout.socket(node), &Request::Cib).await else { return };
+        let Some(status) = compact_status(&xml) else { return };
+        self.stale = false;
+        if status != self.shown {
+            println!("\nCluster {}:\n{status}", self.site.name);
+            self.shown = status;
+        }
+    }
+}
+
+/// Nodes, resources and failures, in the lines of `hakudo status`.
+fn compact_status(xml: &str) -> Option<String> {
+    let cib = Document::parse(xml).ok()?;
+    let model = planning::model(&cib, now().seconds()).ok()?;
+    let sections = Sections { nodes: true, resources: true, failures: true, ..Sections::default() };
+    let text = text::render(&hakudo_view::cluster_status(&cib, &model), sections, &Show::default());
+    let items = text.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{line}\n"));
+    Some(items.collect())
 }
 
 fn now() -> UnixTime {
@@ -377,4 +435,37 @@ fn milliseconds(duration: Duration) -> String {
 fn clock(time_ms: i64) -> String {
     let of_day = time_ms.rem_euclid(86_400_000);
     format!("{:02}:{:02}:{:02}.{:03}", of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60, of_day % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TWO_NODES;
+
+    #[test]
+    fn a_service_that_was_not_interrupted_shows_nothing() {
+        let seconds = Duration::from_secs;
+        let before = Seen { interruptions: vec![seconds(9)], ..Seen::default() };
+        let away = Seen { failing: true, ..before.clone() };
+        let back = Seen { interruptions: vec![seconds(9), seconds(1), seconds(2)], ..Seen::default() };
+        assert_eq!(judge(&before, &back, seconds(3), true).unwrap(), Some(seconds(2)));
+        assert_eq!(judge(&before, &away, seconds(6), false).unwrap(), None);
+        assert!(judge(&before, &away, seconds(31), false).unwrap_err().to_string().contains("did not come back"));
+        // What is done to a node that does not serve need not be noticed.
+        assert_eq!(judge(&before, &before, seconds(4), false).unwrap(), None);
+        assert_eq!(judge(&before, &before, seconds(6), false).unwrap(), Some(Duration::ZERO));
+        assert_eq!(judge(&before, &before, seconds(6), true).unwrap(), None);
+        assert!(judge(&before, &before, seconds(31), true).unwrap_err().to_string().contains("never interrupted"));
+    }
+
+    #[test]
+    fn a_status_is_a_few_lines() {
+        assert_eq!(
+            compact_status(TWO_NODES).as_deref(),
+            Some(
+                "  * Online: [ alpha beta ]\n  * address\t(ocf:hakudo:Address):\t Started alpha\n  \
+                 * web\t(ocf:hakudo:Http):\t Started alpha\n"
+            )
+        );
+    }
 }
