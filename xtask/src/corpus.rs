@@ -1,6 +1,7 @@
 //! Holds the scheduler against reference cases that lie outside of the project.
 
 use crate::process;
+use crate::test::Done;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,10 @@ const PLACE: &str = "HAKUDO_REFERENCE_CASES";
 const FLOORS: &[(&str, usize)] = &[("pacemaker-scheduler", 527), ("generated-scheduler", 1200)];
 
 /// Runs `tools/compare-scheduler` of the reference cases over both kinds.
-pub(crate) fn run(only: &str) -> Result<()> {
+pub(crate) fn run(only: &str) -> Result<Done> {
     let Some(place) = std::env::var_os(PLACE).map(PathBuf::from) else {
         println!("reference cases: skipped: {PLACE} is not set");
-        return Ok(());
+        return Ok(Done::Skipped);
     };
     let program = "target/debug/hakudo";
     if !Path::new(program).exists() {
@@ -39,7 +40,7 @@ pub(crate) fn run(only: &str) -> Result<()> {
     if !short.is_empty() {
         bail!("{}", short.join("; "));
     }
-    Ok(())
+    Ok(Done::Wholly)
 }
 
 fn text(path: &Path) -> Result<&str> {

@@ -48,9 +48,9 @@ fn main() -> Result<()> {
     process::enter_workspace()?;
     match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
-        Task::Lab { only } => test::lab(only.as_deref()),
+        Task::Lab { only } => test::lab(only.as_deref()).map(drop),
         Task::Sim(arguments) => sim::run(&arguments),
-        Task::Corpus { only } => corpus::run(&only),
+        Task::Corpus { only } => corpus::run(&only).map(drop),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Directions => dependencies::check_directions(),
         Task::Licences => dependencies::check_licences(),

@@ -17,43 +17,76 @@ pub(crate) struct Arguments {
 /// Seeds of a test run.
 const SEEDS: &str = "500";
 
+/// How much of a step was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// All of it.
+    Wholly,
+    /// Nothing: something that it needs is not here, as was said.
+    Skipped,
+}
+
 /// Runs all tests, the cheapest first; goes on after a failure, so that one run shows them all.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     packages::install()?;
-    let mut failures = Vec::new();
-    let mut step = |name: &'static str, result: Result<()>| {
-        if let Err(error) = result {
+    let (mut failures, mut skipped) = (Vec::new(), Vec::new());
+    let mut step = |name: &'static str, result: Result<Done>| match result {
+        Ok(Done::Wholly) => {}
+        Ok(Done::Skipped) => skipped.push(name),
+        Err(error) => {
             println!("FAILED: {name}: {error:#}");
             failures.push(name);
         }
     };
-    step("dependency directions", dependencies::check_directions());
-    step("unit and integration tests", process::run(&["cargo", "test", "--quiet", "--workspace", "--no-fail-fast"]));
-    step("the programs", process::run(&["cargo", "build", "--quiet", "--workspace"]));
+    let wholly = |words: &[&str]| process::run(words).map(|()| Done::Wholly);
+    step("dependency directions", dependencies::check_directions().map(|()| Done::Wholly));
+    step("unit and integration tests", wholly(&["cargo", "test", "--quiet", "--workspace", "--no-fail-fast"]));
+    step("the programs", wholly(&["cargo", "build", "--quiet", "--workspace"]));
     step("reference cases", corpus::run("*"));
-    if !arguments.no_sim {
-        step("simulator", process::run(&["target/debug/xtask", "sim", "--count", SEEDS]));
-    }
-    if !arguments.no_lab {
-        step("lab", lab(None));
-    }
-    if failures.is_empty() {
-        println!("\nAll tests passed.");
-        Ok(())
-    } else {
-        bail!("failed: {}", failures.join(", "))
+    step(
+        "simulator",
+        if arguments.no_sim { Ok(Done::Skipped) } else { wholly(&["target/debug/xtask", "sim", "--count", SEEDS]) },
+    );
+    step("lab", if arguments.no_lab { Ok(Done::Skipped) } else { lab(None) });
+    println!("\n{}", verdict(&failures, &skipped));
+    if failures.is_empty() { Ok(()) } else { bail!("failed: {}", failures.join(", ")) }
+}
+
+/// The last line: nobody may take for tested what was not.
+fn verdict(failures: &[&str], skipped: &[&str]) -> String {
+    let left_out = match skipped {
+        [] => String::new(),
+        skipped => format!("; NOT RUN: {}", skipped.join(", ")),
+    };
+    match (failures, skipped) {
+        ([], []) => "All tests passed.".to_owned(),
+        ([], _) => format!("What was run passed{left_out}."),
+        (failures, _) => format!("FAILED: {}{left_out}.", failures.join(", ")),
     }
 }
 
 /// Runs the lab, or says why it cannot.
-pub(crate) fn lab(only: Option<&str>) -> Result<()> {
+pub(crate) fn lab(only: Option<&str>) -> Result<Done> {
     if !process::is_root() {
         println!("lab: skipped: network namespaces with real services need root (try: sudo -E cargo xtask lab)");
-        return Ok(());
+        return Ok(Done::Skipped);
     }
     packages::install()?;
     process::run(&["cargo", "build", "--quiet", "--package", "hakudo", "--package", "hakudo-lab"])?;
     let mut words = vec!["target/debug/hakudo-lab"];
     words.extend(only);
-    process::run(&words)
+    process::run(&words).map(|()| Done::Wholly)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_run_is_named() {
+        assert_eq!(verdict(&[], &[]), "All tests passed.");
+        assert_eq!(verdict(&[], &["lab", "simulator"]), "What was run passed; NOT RUN: lab, simulator.");
+        assert_eq!(verdict(&["lab"], &["simulator"]), "FAILED: lab; NOT RUN: simulator.");
+        assert_eq!(verdict(&["lab"], &[]), "FAILED: lab.");
+    }
 }

@@ -8,11 +8,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-/// An agent that fails or hangs where a file says so: `NODE.hang-ACTION`, `NODE.fail-ACTION`.
+/// An agent that fails or hangs where a file says so: `NODE.hang-ACTION`, `NODE.fail-ACTION`; with `NODE.deaf-ACTION` it hangs
+/// and takes no notice of TERM.
 const FICKLE: &str = r#"#!/bin/sh
 place=PLACE
 state=$place/$(hostname).running
 [ -e "$place/$(hostname).hang-$1" ] && sleep 1000
+[ -e "$place/$(hostname).deaf-$1" ] && { trap '' TERM; sleep 1000; }
 [ -e "$place/$(hostname).fail-$1" ] && { echo "ocf-exit-reason:told to fail" >&2; exit 1; }
 case $1 in
 start) : > "$state";;
@@ -66,17 +68,43 @@ pub(super) fn hangs(lab: &mut Lab) -> Result<String> {
     Ok(String::new())
 }
 
+/// A start that hangs is ended, undone, and tried on another node.
+pub(super) fn start_hangs(lab: &mut Lab) -> Result<String> {
+    install(lab)?;
+    let first = lab.names().remove(0);
+    tell(lab, &first, "hang-start")?;
+    let with_start = RESOURCE
+        .replace("<operations>", r#"<operations><op id="fickle-start" name="start" interval="0s" timeout="1s"/>"#);
+    let there = format!(r#"<rsc_location id="there" rsc="fickle" node="{first}" score="100"/>"#);
+    lab.configure(FENCING, &with_start, &there)?;
+    let others = running(lab);
+    ensure!(others.len() == 1 && others[0] != first, "it runs on {others:?}");
+    let cib = lab.cib(&first)?;
+    ensure!(cib.contains("start did not end within 1s"), "the status does not say why it is not on {first}");
+    ensure!(lab.machine(&first)?.is_on(), "{first} was fenced, although the resource could be stopped");
+    Ok(String::new())
+}
+
 /// A resource that can not be stopped keeps its node from being trusted: the node is fenced, and only then it starts elsewhere.
 pub(super) fn fails_to_stop(lab: &mut Lab) -> Result<String> {
+    cannot_stop(lab, "fail-stop")
+}
+
+/// The same where the stop does not even end, and takes no notice of being told to.
+pub(super) fn stop_hangs(lab: &mut Lab) -> Result<String> {
+    cannot_stop(lab, "deaf-stop")
+}
+
+fn cannot_stop(lab: &mut Lab, how: &str) -> Result<String> {
     install(lab)?;
     lab.configure(FENCING, RESOURCE, "")?;
     let node = running(lab).pop().context("it runs nowhere")?;
-    tell(lab, &node, "fail-stop")?;
+    tell(lab, &node, how)?;
     tell(lab, &node, "fail-monitor")?;
     let switched_on = lab.directory.join(format!("{node}.on"));
     shell::wait_for("fencing of the node", PATIENCE, || Ok(switched_on.exists().then_some(())))?;
     // What ran on the machine is gone with it.
-    for file in ["running", "fail-stop", "fail-monitor"] {
+    for file in ["running", how, "fail-monitor"] {
         fs::remove_file(lab.directory.join(format!("{node}.{file}")))?;
     }
     let other = shell::wait_for("the resource elsewhere", PATIENCE, || Ok(running(lab).pop()))?;

@@ -18,8 +18,27 @@ pub(super) const START: Duration = Duration::from_secs(60);
 /// Under `/run`, which each machine has for itself.
 const PLACE: &str = "/run/pgsql";
 
-/// Kills the primary while a client writes: a replica is promoted, and every acknowledged row is there.
+/// Pulls the plug of the primary while a client writes: a replica is promoted, and every acknowledged row is there.
 pub(super) fn replication(lab: &mut Lab) -> Result<String> {
+    replicated(lab, |lab, primary| lab.power_off(primary), true)
+}
+
+/// Kills the first process of the primary alone, while a client writes: the database is written to again, wherever the agent
+/// lets it be promoted, and every acknowledged row is there. Nobody is fenced for it.
+pub(super) fn postmaster_killed(lab: &mut Lab) -> Result<String> {
+    let kill = |lab: &mut Lab, primary: &str| {
+        let script = format!("kill -9 $(head -n 1 {PLACE}/data/postmaster.pid)");
+        lab.machine(primary)?.run(&["sh", "-c", &script]).map(drop)
+    };
+    let told = replicated(lab, kill, false)?;
+    for node in lab.names() {
+        ensure!(lab.machine(&node)?.is_on(), "{node} was fenced for a process that died");
+    }
+    Ok(told)
+}
+
+/// Lets the primary die in some way while a client writes; `elsewhere` is whether another node must be the next one.
+fn replicated(lab: &mut Lab, die: impl FnOnce(&mut Lab, &str) -> Result<()>, elsewhere: bool) -> Result<String> {
     prepare(lab, "lab")?;
     let names = lab.names();
     lab.configure(FENCING, &resources(&names), CONSTRAINTS)?;
@@ -28,8 +47,8 @@ pub(super) fn replication(lab: &mut Lab) -> Result<String> {
     wait_for_heir(lab)?;
     write(lab, "CREATE TABLE rows (number integer PRIMARY KEY)")?;
 
-    let (acknowledged, took) = never_twice(lab, |lab| while_a_client_writes(lab, &primary))?;
-    wait_for_primary(lab, Some(&primary))?;
+    let (acknowledged, took) = never_twice(lab, |lab| while_a_client_writes(lab, |lab| die(lab, &primary)))?;
+    wait_for_primary(lab, elsewhere.then_some(primary.as_str()))?;
     let there = write(lab, "SELECT number FROM rows")?;
     let there: BTreeSet<u32> = there.lines().map(str::parse).collect::<Result<_, _>>()?;
     let lost: Vec<_> = acknowledged.iter().filter(|number| !there.contains(number)).collect();
@@ -37,8 +56,8 @@ pub(super) fn replication(lab: &mut Lab) -> Result<String> {
     Ok(format!("{} acknowledged rows kept, away for {} ms", acknowledged.len(), took.as_millis()))
 }
 
-/// Kills the primary while rows are written: the rows that were acknowledged until some were again, and how long none was.
-fn while_a_client_writes(lab: &mut Lab, primary: &str) -> Result<(Vec<u32>, Duration)> {
+/// Lets the primary die while rows are written: the rows that were acknowledged until some were again, and how long none was.
+fn while_a_client_writes(lab: &mut Lab, die: impl FnOnce(&mut Lab) -> Result<()>) -> Result<(Vec<u32>, Duration)> {
     let acknowledged = Mutex::new(Vec::new());
     let over = AtomicBool::new(false);
     let switch = lab.network.switch();
@@ -64,7 +83,7 @@ fn while_a_client_writes(lab: &mut Lab, primary: &str) -> Result<(Vec<u32>, Dura
         let result = (|| -> Result<Duration> {
             wait_for_more("rows before the primary dies", 20)?;
             let started = Instant::now();
-            lab.power_off(primary)?;
+            die(lab)?;
             wait_for_more("a row after the primary died", 1)?;
             let took = started.elapsed();
             wait_for_more("more rows after the primary died", 5)?;

@@ -1,6 +1,6 @@
 //! Parts of hakudo that fail by themselves: the node process, the executor, the disk.
 
-use super::{FENCING, PAGE, SERVICE, web};
+use super::{FENCING, PAGE, SERVICE, never_twice, web};
 use crate::lab::{Lab, PATIENCE};
 use crate::shell;
 use anyhow::{Result, bail, ensure};
@@ -41,6 +41,36 @@ pub(super) fn node_killed(lab: &mut Lab) -> Result<String> {
 pub(super) fn executor_killed(lab: &mut Lab) -> Result<String> {
     kill_and_restart(lab, "executor")?;
     Ok(String::new())
+}
+
+/// Kills parts of the node with the service for good: however well the service does there, nobody looks after it any more. The node
+/// is fenced, and the service answers from elsewhere.
+fn kill_for_good(lab: &mut Lab, parts: &[&str]) -> Result<String> {
+    lab.configure(FENCING, &web(), "")?;
+    let victim = lab.holder(SERVICE)?;
+    lab.answer(PAGE)?;
+    let took = never_twice(lab, |lab| {
+        let started = Instant::now();
+        for part in parts {
+            lab.machine(&victim)?.kill(part)?;
+        }
+        shell::wait_for("an answer from elsewhere", PATIENCE, || {
+            Ok(lab.page(PAGE).filter(|page| page.trim() != victim))
+        })?;
+        Ok(started.elapsed())
+    })?;
+    ensure!(!lab.machine(&victim)?.is_on(), "the service was recovered, and {victim} still has processes");
+    lab.reboot_after_fencing(&victim)?;
+    lab.settled(3)?;
+    Ok(format!("elsewhere after {} ms", took.as_millis()))
+}
+
+pub(super) fn node_gone(lab: &mut Lab) -> Result<String> {
+    kill_for_good(lab, &["node"])
+}
+
+pub(super) fn both_gone(lab: &mut Lab) -> Result<String> {
+    kill_for_good(lab, &["executor", "node"])
 }
 
 /// The node with little room for its configuration.
