@@ -64,7 +64,8 @@ fn while_a_client_writes(lab: &mut Lab, die: impl FnOnce(&mut Lab) -> Result<()>
     let count = || acknowledged.lock().map_or(0, |rows| rows.len());
     let wait_for_more = |what: &str, enough: usize| {
         let already = count();
-        shell::wait_for(what, PATIENCE, || Ok((count() >= already + enough).then_some(())))
+        // The agent's own steps take their time: a replica is promoted only when the primary is stopped.
+        shell::wait_for(what, PATIENCE * 3, || Ok((count() >= already + enough).then_some(())))
     };
     let result = thread::scope(|scope| {
         scope.spawn(|| {

@@ -65,10 +65,12 @@ pub(super) fn partition(lab: &mut Lab) -> Result<String> {
 
 /// The service is where most nodes are: the one that is cut off is fenced, and nobody notices.
 pub(super) fn partition_without_loss(lab: &mut Lab) -> Result<String> {
-    lab.configure(FENCING, &web(), "")?;
+    let names = lab.names();
+    // Without a wish it might be moved for the balance of the nodes that are left.
+    let there = format!(r#"<rsc_location id="there" rsc="web" node="{}" score="100"/>"#, names[1]);
+    lab.configure(FENCING, &web(), &there)?;
     let holder = lab.holder(SERVICE)?;
     lab.answer(PAGE)?;
-    let names = lab.names();
     let alone = names.iter().find(|name| **name != holder).context("a node without the service")?.clone();
     let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != alone).collect();
     let switched_on = lab.directory.join(format!("{alone}.on"));

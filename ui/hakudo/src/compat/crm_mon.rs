@@ -82,6 +82,9 @@ enum Format {
     Xml,
 }
 
+/// What crm_mon ends with where it finds no cluster to tell a monitoring system of.
+const CRITICAL: Exit = Exit(2);
+
 pub(crate) fn run(options: &Options, world: &mut World) -> Outcome {
     if options.version {
         writeln!(world.out, "Pacemaker {}\nhakudo {}", super::PACEMAKER_VERSION, env!("CARGO_PKG_VERSION"))?;
@@ -129,7 +132,14 @@ pub(crate) fn run(options: &Options, world: &mut World) -> Outcome {
     if !once {
         return status::watch(&options.shown, &source, world, render, put);
     }
-    let status = status::read_shown(&options.shown, &source, world.now)?;
+    let status = match status::read_shown(&options.shown, &source, world.now) {
+        // A plug-in reads the line, and the code as that of a critical state.
+        Err(failure) if options.simple_status && failure.exit == Exit::DISCONNECTED => {
+            writeln!(world.out, "CLUSTER CRIT: Connection to cluster failed: {failure}")?;
+            return Ok(CRITICAL);
+        }
+        status => status?,
+    };
     let text = render(&status, world)?;
     match file {
         None => write!(world.out, "{text}")?,
@@ -208,6 +218,14 @@ mod tests {
             on(&standby, &["-s"]),
             "CLUSTER OK: 1 node online, 1 standby node, 2 resource instances configured\n"
         );
+    }
+
+    #[test]
+    fn a_cluster_that_is_away_is_critical() {
+        let (mut world, written) = testing::world();
+        let exit = crate::run(["crm_mon", "-s"].map(OsString::from).into(), &mut world);
+        assert_eq!(exit.0, 2);
+        assert!(written.text().starts_with("CLUSTER CRIT: Connection to cluster failed: "), "{}", written.text());
     }
 
     #[test]
