@@ -415,7 +415,7 @@ impl<'a> Reporter<'a> {
 /// Nodes, resources and failures, in the lines of `hakudo status`.
 fn compact_status(xml: &str) -> Option<String> {
     let cib = Document::parse(xml).ok()?;
-    let model = planning::model(&cib, now().seconds()).ok()?;
+    let model = planning::model(&cib, now().into()).ok()?;
     let sections = Sections { nodes: true, resources: true, failures: true, ..Sections::default() };
     let text = text::render(&hakudo_view::cluster_status(&cib, &model), sections, &Show::default());
     let items = text.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{line}\n"));
