@@ -20,6 +20,7 @@ mod local;
 mod planner;
 pub mod recording;
 mod storage;
+mod ticket_checks;
 mod tickets;
 mod wire;
 

@@ -3,6 +3,7 @@
 //! The group is decided on in the controller of the node that speaks for the site. Here is what touches the world.
 
 use crate::config::NodeConfig;
+use crate::ticket_checks;
 use anyhow::{Result, bail, ensure};
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Document;
@@ -10,22 +11,13 @@ use hakudo_controller::{TicketEffect, TicketInput, TicketSetup};
 use hakudo_link::booth::{BoothLink, Came};
 use hakudo_link::setup::{self, Own, Setup, Wire};
 use hakudo_link::{Link, Received};
+use hakudo_tickets::Check;
 use hakudo_tickets::booth::config::{self as booth, Reading};
 use hakudo_tickets::booth::engine::ClientId;
 use hakudo_tickets::booth::text;
-use hakudo_tickets::{Check, Handler, Readiness};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 use tokio::sync::mpsc;
-
-/// A program that checks whether a ticket may be taken has so long.
-const CHECK_PATIENCE: Duration = Duration::from_secs(30);
-/// Nothing that it prints is read beyond this many bytes.
-const MOST_WORDS: u64 = 4096;
 
 /// What the members of the group say to each other, and by what.
 enum Links {
@@ -40,7 +32,8 @@ pub(crate) struct Tickets {
     links: Option<Links>,
     inputs: mpsc::UnboundedSender<TicketInput>,
     config: PathBuf,
-    /// This site's name in the group.
+    /// The group's name, and this site's in it.
+    group: String,
     site: String,
     /// What the configuration of the cluster says of the group, where it is taken from there.
     in_cib: Option<Reading>,
@@ -56,8 +49,8 @@ impl Tickets {
     pub(crate) fn start(config: &NodeConfig) -> Result<(Self, mpsc::UnboundedReceiver<TicketInput>)> {
         let (inputs, told) = mpsc::unbounded_channel();
         let copy = config.runtime_dir.join("booth.conf");
-        let (config_file, site) = (PathBuf::new(), String::new());
-        let mut tickets = Self { links: None, inputs, config: config_file, site, in_cib: None, copy };
+        let (config_file, group, site) = (PathBuf::new(), String::new(), String::new());
+        let mut tickets = Self { links: None, inputs, config: config_file, group, site, in_cib: None, copy };
         tickets.configure(config)?;
         Ok((tickets, told))
     }
@@ -141,7 +134,7 @@ impl Tickets {
             }
             (Wire::Hakudo(_), Some(Links::Booth(_))) => bail!("{OTHER_PROTOCOL}"),
         }
-        (self.config, self.site) = (config, group.name_of(local));
+        (self.config, self.group, self.site) = (config, group.name.clone(), group.name_of(local));
         self.tell(TicketInput::Group(Some(Box::new(TicketSetup {
             local: local.0,
             group,
@@ -165,7 +158,7 @@ impl Tickets {
                 let environment = self.environment(&check);
                 let inputs = self.inputs.clone();
                 tokio::spawn(async move {
-                    let result = run_check(&check, &environment).await;
+                    let result = ticket_checks::run(&check, &environment).await;
                     // The node ends only with this process.
                     let _ = inputs.send(TicketInput::Checked { check: check.check, result });
                 });
@@ -176,9 +169,8 @@ impl Tickets {
 
     /// What booth's handlers are told.
     fn environment(&self, check: &Check) -> BTreeMap<&'static str, String> {
-        let name = self.config.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let path = self.config.display().to_string();
-        text::handler_environment(&check.ticket, &self.site, &path, &name, check.expires)
+        text::handler_environment(&check.ticket, &self.site, &path, &self.group, check.expires)
     }
 
     fn tell(&self, input: TicketInput) {
@@ -205,113 +197,5 @@ async fn pass_on(mut received: mpsc::UnboundedReceiver<Received>, inputs: mpsc::
         if inputs.send(TicketInput::Message { from: from.0, bytes }).is_err() {
             return;
         }
-    }
-}
-
-/// Runs the program, or all of a folder in the order of their names until one fails (booth: `before-acquire-handler`). Then
-/// measures how far the data is behind, where that is to be known.
-async fn run_check(check: &Check, environment: &BTreeMap<&str, String>) -> Result<Readiness, String> {
-    if let Some(Handler { path, arguments }) = &check.handler {
-        for program in programs(Path::new(path))? {
-            run_program(&program, arguments, environment).await?;
-        }
-    }
-    let lag = match &check.lag {
-        Some(rule) => Some(measure(&rule.program, environment).await?),
-        None => None,
-    };
-    Ok(Readiness { lag })
-}
-
-/// Seconds as the program prints them.
-async fn measure(program: &Handler, environment: &BTreeMap<&str, String>) -> Result<Duration, String> {
-    let Handler { path, arguments } = program;
-    let said = run_program(Path::new(path), arguments, environment).await?;
-    let seconds = said.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds
-        .ok_or_else(|| format!("the check {path} prints {:?}, which is no number of seconds", shortened(said.trim())))
-}
-
-/// What is quoted of a program's words.
-fn shortened(text: &str) -> &str {
-    text.char_indices().nth(100).map_or(text, |(end, _)| &text[..end])
-}
-
-fn programs(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let cannot = |error: std::io::Error| format!("the check {} cannot be read: {error}", path.display());
-    if !std::fs::metadata(path).map_err(cannot)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let entries = std::fs::read_dir(path).map_err(cannot)?;
-    let mut programs: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|p| p.is_file()).collect();
-    programs.sort();
-    Ok(programs)
-}
-
-/// What it prints, of which a page is enough.
-async fn run_program(
-    program: &Path,
-    arguments: &[String],
-    environment: &BTreeMap<&str, String>,
-) -> Result<String, String> {
-    let mut command = Command::new(program);
-    command.args(arguments).envs(environment);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    let name = program.display();
-    let mut child = command.spawn().map_err(|error| format!("the check {name} cannot be run: {error}"))?;
-    let output = child.stdout.take();
-    let run = async {
-        let (mut said, mut rest) = (Vec::new(), tokio::io::sink());
-        if let Some(mut output) = output {
-            (&mut output).take(MOST_WORDS).read_to_end(&mut said).await?;
-            tokio::io::copy(&mut output, &mut rest).await?;
-        }
-        Ok((child.wait().await?, said))
-    };
-    match tokio::time::timeout(CHECK_PATIENCE, run).await {
-        Ok(Ok((status, said))) if status.success() => Ok(String::from_utf8_lossy(&said).into_owned()),
-        Ok(Ok((status, _))) => Err(format!("the check {name} says no ({status})")),
-        Ok::<Result<_, std::io::Error>, _>(Err(error)) => Err(format!("the check {name} was lost: {error}")),
-        Err(_) => Err(format!("the check {name} has not ended after {} s", CHECK_PATIENCE.as_secs())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hakudo_tickets::LagRule;
-
-    fn handler(path: &str, arguments: &[&str]) -> Handler {
-        Handler { path: path.into(), arguments: arguments.iter().map(|&a| a.to_owned()).collect() }
-    }
-
-    fn check(handler: Option<Handler>, lag: Option<Handler>) -> Check {
-        let lag = lag.map(|program| LagRule { at_most: Duration::from_secs(5), program });
-        Check { check: 1, ticket: "T".to_owned(), handler, lag, expires: None }
-    }
-
-    fn script(text: &str) -> Handler {
-        handler("/bin/sh", &["-c", text])
-    }
-
-    #[tokio::test]
-    async fn a_check_says_yes_or_no_by_its_exit_code() {
-        let environment = BTreeMap::from([("BOOTH_TICKET", "T".to_owned())]);
-        let run = |handler| async { run_check(&check(handler, None), &environment).await };
-        assert_eq!(run(Some(script("test \"$BOOTH_TICKET\" = T"))).await, Ok(Readiness::default()));
-        assert!(run(Some(script("exit 3"))).await.unwrap_err().contains("says no"));
-        assert!(run(Some(handler("/nonsense", &[]))).await.is_err());
-        assert_eq!(run(None).await, Ok(Readiness::default()));
-    }
-
-    #[tokio::test]
-    async fn how_far_the_data_is_behind_is_what_the_program_prints() {
-        let environment = BTreeMap::new();
-        let run = |lag: &'static str| async { run_check(&check(None, Some(script(lag))), &environment).await };
-        assert_eq!(run("echo 2.5").await, Ok(Readiness { lag: Some(Duration::from_millis(2500)) }));
-        assert!(run("echo never").await.unwrap_err().contains("prints \"never\""));
-        assert!(run("echo -1").await.is_err());
-        assert!(run("echo 1; exit 1").await.unwrap_err().contains("says no"));
     }
 }
