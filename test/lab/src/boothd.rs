@@ -3,10 +3,10 @@
 //! booth 1.0 looks for its own address by asking the kernel, and waits for an end of the answer that kernels since 6.9 send
 //! together with the last address of IPv6: it waits for ever. A machine without addresses of IPv6 does not have this.
 //!
-//! At a site boothd calls `crm_ticket`. There is no Pacemaker here: a script stands in for it, which keeps each ticket in a
-//! file, as `crm_ticket -q` would show it, and notes when it was granted and revoked.
+//! At a site boothd calls `crm_ticket`: that of hakudo where the site is a cluster. Where it is none, a script stands in for it,
+//! which keeps each ticket in a file, as `crm_ticket -q` would show it, and notes when it was granted and revoked.
 
-use crate::lab::{ARBITRATOR, Lab};
+use crate::lab::{ARBITRATOR, Boothd, Lab};
 use crate::shell;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -60,8 +60,14 @@ impl Lab {
         let script = bin.join("crm_ticket");
         fs::write(&script, CRM_TICKET)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        let (bin, tickets) = match self.boothd {
+            Boothd::Clusters => {
+                let socket = self.machine(node)?.socket();
+                (self.directory.join("bin"), format!("HAKUDO_SOCKET={}", socket.display()))
+            }
+            _ => (bin, format!("TICKETS={}", tickets.display())),
+        };
         let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
-        let tickets = format!("TICKETS={}", tickets.display());
         let conf = self.directory.join("booth.conf").display().to_string();
         let lock = self.directory.join(node).join("boothd.pid").display().to_string();
         let machine = self.machine(node)?;

@@ -18,8 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A cluster is at rest when it says so for this long.
 const REST: Duration = Duration::from_millis(300);
 /// The commands of Pacemaker that agents call, all of them this program.
-const OLD_NAMES: [&str; 7] =
-    ["crm_attribute", "crm_master", "attrd_updater", "crm_node", "crm_resource", "crm_mon", "pacemakerd"];
+const OLD_NAMES: [&str; 8] =
+    ["crm_attribute", "crm_master", "attrd_updater", "crm_node", "crm_resource", "crm_mon", "crm_ticket", "pacemakerd"];
 /// Agents of ours, and the word by which the program knows them.
 const AGENTS: [(&str, &str); 5] = [
     ("ocf/resource.d/hakudo/Address", "Address"),
@@ -53,6 +53,8 @@ pub(crate) enum Boothd {
     Arbitrator,
     /// It is both sites, each of one machine without a cluster, and hakudo is the arbitrator.
     Sites,
+    /// It is both sites too, each beside a cluster of hakudo, which it tells of its ticket with hakudo's `crm_ticket`.
+    Clusters,
 }
 
 /// How long a ticket lasts.
@@ -80,6 +82,7 @@ pub(crate) const ARBITRATOR: &str = "arbitrator";
 #[derive(Debug)]
 pub(crate) struct Lab {
     pub(crate) directory: PathBuf,
+    program: PathBuf,
     pub(crate) machines: Vec<Machine>,
     pub(crate) network: Network,
     small_disk: Option<&'static str>,
@@ -107,7 +110,9 @@ impl Lab {
             .map(|name| Machine::new(name, network.namespace(name), directory.join(name), program.to_owned()));
         let machines = machines.collect();
         let Plan { small_disk, sites: lease, boothd, .. } = *plan;
-        let mut lab = Self { directory, machines, network, small_disk, sites, lease, boothd, chosen: 0 };
+        let program_file = program.to_owned();
+        let mut lab =
+            Self { directory, program: program_file, machines, network, small_disk, sites, lease, boothd, chosen: 0 };
         lab.write_files(program)?;
         for name in &names {
             lab.power_on(name)?;
@@ -178,7 +183,7 @@ impl Lab {
             "fence_dirs": [self.directory.join("fence")],
             "agent_path": [self.directory.join("bin")],
         });
-        if self.lease.is_some_and(|lease| !lease.in_configuration) {
+        if self.lease.is_some_and(|lease| !lease.in_configuration) && self.boothd != Boothd::Clusters {
             config["tickets"] = self.ticket_config(&self.network.address(&site.nodes[0], 0)?.to_string())?;
         }
         Ok(config)
@@ -240,17 +245,20 @@ impl Lab {
         self.lease.context("there is one cluster only, and no ticket")
     }
 
-    /// What a member knows beside booth.conf: all addresses of each site.
+    /// What a member knows beside booth.conf: all addresses of each member.
     fn ticket_config(&self, member: &str) -> Result<Value> {
         if self.lease()?.in_configuration {
             return Ok(json!({}));
         }
         let mut addresses = serde_json::Map::new();
-        for site in &self.sites {
-            let of_nodes: Result<Vec<_>> =
-                site.nodes.iter().map(|node| Ok(self.network.address(node, 0)?.to_string())).collect();
-            let of_nodes = of_nodes?;
-            addresses.insert(of_nodes[0].clone(), json!(of_nodes[1..]));
+        let arbitrator = [ARBITRATOR.to_owned()];
+        for machines in self.sites.iter().map(|site| &site.nodes[..]).chain([&arbitrator[..]]) {
+            let links = || 0..self.network.links();
+            let of_member = machines.iter().flat_map(|machine| links().map(move |link| (machine, link)));
+            let of_member: Result<Vec<String>> =
+                of_member.map(|(machine, link)| Ok(self.network.address(machine, link)?.to_string())).collect();
+            let of_member = of_member?;
+            addresses.insert(of_member[0].clone(), json!(of_member[1..]));
         }
         let protocol = if self.boothd == Boothd::Nowhere { "hakudo" } else { "booth" };
         Ok(json!({
@@ -329,6 +337,34 @@ impl Lab {
         machine.start_with("arbitrator", &["-c", &conf, "--own", &own, "--state-dir", &state, "--listen", &socket])
     }
 
+    /// Has the agent of the service's server fail on every machine for which [`Lab::break_agent`] says so. Stopping works.
+    pub(crate) fn make_agent_breakable(&self) -> Result<()> {
+        let (file, agent) = AGENTS[1];
+        let file = self.directory.join(file);
+        let program = self.program.display();
+        let broken = self.broken("$(hostname)").display().to_string();
+        let text = format!(
+            "#!/bin/sh\ncase $1 in start|monitor) if [ -e \"{broken}\" ]; then exit 1; fi ;; esac\n\
+             exec '{program}' agent {agent} \"$@\"\n"
+        );
+        Ok(fs::write(&file, text)?)
+    }
+
+    /// The agent of the server fails on this machine from now on, or does not any more.
+    pub(crate) fn break_agent(&self, node: &str, broken: bool) -> Result<()> {
+        let file = self.broken(node);
+        if broken {
+            fs::write(file, "")?
+        } else {
+            fs::remove_file(file)?
+        }
+        Ok(())
+    }
+
+    fn broken(&self, node: &str) -> PathBuf {
+        self.directory.join(format!("{node}.broken"))
+    }
+
     /// Pulls the plug: links first, as the power of the interfaces goes with the machine.
     pub(crate) fn power_off(&mut self, node: &str) -> Result<()> {
         self.network.cut_all(node)?;
@@ -349,7 +385,23 @@ impl Lab {
     /// Asks a node.
     pub(crate) fn ask(&mut self, node: &str, request: &Request) -> Result<Reply> {
         let socket = self.machine(node)?.socket();
-        exchange(&socket, request).with_context(|| format!("asking {node}"))
+        exchange(&socket, request, Duration::from_secs(10)).with_context(|| format!("asking {node}"))
+    }
+
+    /// Asks a node for something that takes its time.
+    pub(crate) fn ask_patiently(&mut self, node: &str, request: &Request) -> Result<Reply> {
+        let socket = self.machine(node)?.socket();
+        exchange(&socket, request, PATIENCE * 2).with_context(|| format!("asking {node}"))
+    }
+
+    /// Has failures of a resource forgotten.
+    pub(crate) fn clean_up(&mut self, resource: &str) -> Result<()> {
+        let node = self.names()[0].clone();
+        let request = Request::Cleanup { resource: Some(resource.to_owned()), node: None, refresh: false };
+        match self.ask(&node, &request)? {
+            Reply::Done => Ok(()),
+            other => bail!("{node} answers {other:?}"),
+        }
     }
 
     /// What a node knows of the cluster.
@@ -548,11 +600,10 @@ fn sites(plan: &Plan) -> Vec<Site> {
     }
 }
 
-fn exchange(socket: &Path, request: &Request) -> Result<Reply> {
+fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Reply> {
     let mut stream = UnixStream::connect(socket)?;
-    let patience = Some(Duration::from_secs(10));
-    stream.set_read_timeout(patience)?;
-    stream.set_write_timeout(patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let body = serde_json::to_vec(request)?;
     stream.write_all(&u32::try_from(body.len())?.to_be_bytes())?;
     stream.write_all(&body)?;

@@ -109,16 +109,19 @@ impl Machine {
 
     /// Sends a signal to the process whose command line begins with these words.
     pub(crate) fn signal(&mut self, words: &[&str], signal: Signal) -> Result<()> {
+        kill_process(self.process(words)?, signal)?;
+        Ok(())
+    }
+
+    /// The process of this program whose command line begins with these words.
+    pub(crate) fn process(&self, words: &[&str]) -> Result<Pid> {
         let program = self.program.as_os_str().as_encoded_bytes();
         let wanted: Vec<&[u8]> = std::iter::once(program).chain(words.iter().map(|word| word.as_bytes())).collect();
-        let processes = self.processes()?;
-        let found = processes.into_iter().find(|pid| {
+        let found = self.processes()?.into_iter().find(|pid| {
             let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
             command.split(|byte| *byte == 0).take(wanted.len()).eq(wanted.iter().copied())
         });
-        let pid = found.with_context(|| format!("there is no {} on {}", words.join(" "), self.name))?;
-        kill_process(pid, signal)?;
-        Ok(())
+        found.with_context(|| format!("there is no {} on {}", words.join(" "), self.name))
     }
 
     /// Ends every process of the machine at once, with no chance to say anything.

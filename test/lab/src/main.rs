@@ -12,7 +12,7 @@ mod shell;
 
 use anyhow::{Context, Result, bail};
 use lab::Lab;
-use scenarios::{SCENARIOS, Scenario, Skipped};
+use scenarios::{FIGURES, SCENARIOS, Scenario, Skipped};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,7 +34,9 @@ fn run() -> Result<bool> {
     }
     let only = std::env::args().nth(1).unwrap_or_default();
     let program = program()?;
-    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| scenario.name.contains(&only)).collect();
+    let figure = FIGURES.iter().filter(|scenario| scenario.name == only);
+    let chosen: Vec<&Scenario> =
+        SCENARIOS.iter().filter(|scenario| scenario.name.contains(&only)).chain(figure).collect();
     if chosen.is_empty() {
         let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
         bail!("no scenario's name contains {only:?}; there are: {}", names.join(", "));

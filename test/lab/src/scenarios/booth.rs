@@ -77,3 +77,36 @@ pub(super) fn sites(lab: &mut Lab) -> Result<String> {
     lab.wait_for_list("a1", |text| text.starts_with(&held(&b)))?;
     Ok(format!("taken over after {} ms, margin {} ms", took.as_millis(), (got - lost) / 1_000_000))
 }
+
+/// Two sites of boothd, each beside a cluster of hakudo: boothd grants and revokes with hakudo's `crm_ticket`, and the service
+/// follows. When the holder is cut off, it gives the ticket up and its cluster stops, and the other site takes over.
+pub(super) fn clusters(lab: &mut Lab) -> Result<String> {
+    let Lease { expire, .. } = lab.lease()?;
+    sites::configure(lab)?;
+    for node in ["a1", "b1"] {
+        lab.start_boothd(node)?;
+    }
+    let first = lab.network.address("a1", 0)?.to_string();
+    lab.wait_for_list("a1", |text| text.starts_with("ticket: T, leader: NONE"))?;
+    // The daemons ask each other for the state first.
+    thread::sleep(Duration::from_millis(500));
+    lab.booth("a1", &["grant", "-w", "-s", &first, "T"])?;
+    sites::wait_for_service(lab, 0)?;
+    let (_, watch) = sites::watching(lab, |_| {
+        thread::sleep(expire * 3);
+        Ok(())
+    })?;
+    ensure!(watch.at_b.is_none(), "the second site serves, although the first one renews");
+    lab.choose(0);
+    let cib = lab.cib("a1")?;
+    let written = ["owner=", "expires=", "term=", "booth-cfg-name="].iter().all(|attribute| cib.contains(attribute));
+    ensure!(written, "boothd's attributes of the ticket are not in the configuration's status");
+    let (begun, watch) = sites::watching(lab, |lab| {
+        let begun = Instant::now();
+        lab.network.partition(&[&["a1"], &["b1", ARBITRATOR]])?;
+        sites::wait_for_service(lab, 1)?;
+        Ok(begun)
+    })?;
+    // boothd looks at the time by the second, and asks again before it decides.
+    sites::taken_over_with_a_start_of(Duration::from_secs(4), lab, begun, &watch)
+}

@@ -4,9 +4,11 @@ mod agents;
 mod booth;
 mod busy;
 mod database;
+mod figures;
 mod links;
 mod parts;
 mod power;
+mod site_faults;
 mod sites;
 
 use crate::boothd::BOOTHD;
@@ -129,6 +131,41 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         plan: Plan { boothd: Boothd::Sites, nodes: 1, ..SITES },
         play: booth::sites,
     },
+    Scenario {
+        name: "site-boothds-beside-clusters",
+        needs: &[BOOTHD, IPTABLES],
+        plan: Plan { boothd: Boothd::Clusters, nodes: 1, ..SITES },
+        play: booth::clusters,
+    },
+    Scenario { name: "site-agents-fail", needs: &[], plan: SITES, play: site_faults::agents_fail },
+    Scenario {
+        name: "site-link-between-sites-cut",
+        needs: &[IPTABLES],
+        plan: SITES,
+        play: site_faults::link_between_sites_cut,
+    },
+    Scenario { name: "site-move-rolls-back", needs: &[], plan: SITES, play: site_faults::move_rolls_back },
+    Scenario { name: "site-all-nodes-killed", needs: &[], plan: SITES, play: site_faults::all_nodes_killed },
+    Scenario {
+        name: "site-several-addresses",
+        needs: &[],
+        plan: Plan { links: 2, ..SITES },
+        play: site_faults::several_addresses,
+    },
+];
+
+/// What only the benchmark plays, by its whole name.
+pub(crate) const FIGURES: &[Scenario] = &[
+    Scenario { name: "figure-takeover", needs: &[], plan: sites_with(10, 2), play: figures::takeover },
+    Scenario { name: "figure-takeover-short-lease", needs: &[], plan: sites_with(2, 1), play: figures::takeover },
+    Scenario {
+        name: "figure-takeover-boothd",
+        needs: &[BOOTHD],
+        plan: Plan { boothd: Boothd::Sites, nodes: 1, ..sites_with(10, 2) },
+        play: figures::takeover_of_boothd,
+    },
+    Scenario { name: "figure-move", needs: &[], plan: SITES, play: figures::planned_move },
+    Scenario { name: "figure-idle", needs: &[], plan: sites_with(2, 1), play: figures::idle },
 ];
 
 /// Why a scenario can not be played on this machine.

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 /// What a takeover may cost beyond lease and time to stop.
 const SLACK: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 const NEEDS: &str = r#"<rsc_ticket id="web-T" rsc="web" ticket="T" loss-policy="stop"/>"#;
 const A: usize = 0;
 const B: usize = 1;
 
 /// Who had the service's address when: the last sight of it at the one site and the first at the other.
 pub(super) struct Watch {
-    at_a: Option<Instant>,
+    pub(super) at_a: Option<Instant>,
     pub(super) at_b: Option<Instant>,
     both: bool,
 }
@@ -43,7 +43,7 @@ pub(super) fn status(lab: &mut Lab, node: &str) -> Result<Status> {
 }
 
 /// The number of a site in the group.
-fn member(lab: &mut Lab, site: &str) -> Result<MemberId> {
+pub(super) fn member(lab: &mut Lab, site: &str) -> Result<MemberId> {
     let address = lab.network.address(&format!("{site}1"), 0)?.to_string();
     let status = status(lab, "a1")?;
     let found = status.members.iter().find(|member| member.name == address);
@@ -55,12 +55,20 @@ pub(super) fn prepare(lab: &mut Lab) -> Result<()> {
     prepare_with(lab, &web(), NEEDS)
 }
 
-fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()> {
+pub(super) fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()> {
     for site in [A, B] {
         lab.choose(site);
         lab.configure(FENCING, resources, constraints)?;
     }
     grant_to_the_first(lab)
+}
+
+/// Both sites have the service, which needs the ticket.
+pub(super) fn configure(lab: &mut Lab) -> Result<()> {
+    [A, B].into_iter().try_for_each(|site| {
+        lab.choose(site);
+        lab.configure(FENCING, &web(), NEEDS)
+    })
 }
 
 fn grant_to_the_first(lab: &mut Lab) -> Result<()> {
@@ -131,7 +139,7 @@ pub(super) fn taken_over(lab: &Lab, begun: Instant, watch: &Watch) -> Result<Str
 }
 
 /// The same of a service that takes so long to start.
-fn taken_over_with_a_start_of(start: Duration, lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
+pub(super) fn taken_over_with_a_start_of(start: Duration, lab: &Lab, begun: Instant, watch: &Watch) -> Result<String> {
     let Lease { expire, stop_time, .. } = lab.lease()?;
     let (Some(last), Some(first)) = (watch.at_a, watch.at_b) else { bail!("the service was not seen at both sites") };
     ensure!(first > last, "the margin is negative");
