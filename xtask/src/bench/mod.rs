@@ -18,6 +18,7 @@ mod record;
 mod scheduler;
 mod site;
 mod systems;
+mod tickets;
 
 use crate::{packages, process};
 use anyhow::{Context, Result, bail, ensure};
@@ -31,7 +32,8 @@ use systems::System;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Only these measurements: three, idle, two, sixteen, many, membership; or `scheduler` for that of plans alone.
+    /// Only these measurements: three, idle, two, sixteen, many, membership; or `scheduler` for that of plans alone, or
+    /// `tickets` for that of a group of sites.
     only: Vec<String>,
     /// Runs of each failover of hakudo.
     #[arg(long, default_value_t = 20)]
@@ -51,6 +53,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.only == ["scheduler"] {
         return scheduler::run(arguments.runs.min(5));
+    }
+    if arguments.only == ["tickets"] {
+        return tickets::run(arguments.peer_runs, arguments.program.as_deref());
     }
     if !process::is_root() {
         bail!("the benchmark makes network namespaces with real services in them, which needs root");
