@@ -82,6 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hakudo-membership",
             "hakudo-node",
             "hakudo-scheduler",
+            "hakudo-seal",
             "hakudo-tickets",
             "hakudo-view",
         ],

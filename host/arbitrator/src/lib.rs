@@ -53,7 +53,12 @@ pub struct Config {
 /// Where it cannot start, or cannot store what it must not forget.
 pub fn run(config: &Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Arbitrator::start(config)?.run().await })
+    runtime.block_on(async {
+        let arbitrator = Arbitrator::start(config)?;
+        // A task like those of the links, which wake it: before the runtime's first future goes on, the system is asked for
+        // events once more.
+        tokio::spawn(arbitrator.run()).await?
+    })
 }
 
 /// A client that waits.

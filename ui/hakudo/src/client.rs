@@ -43,14 +43,32 @@ impl Client {
 
     /// Asks, and waits for the answer. A refusal is a failure.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.begin(request)?;
+        self.answer()
+    }
+
+    /// Asks; the [answer](Client::answer) is to be read.
+    pub(crate) fn begin(&mut self, request: &Request) -> Result<(), Failure> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Failure::new(Exit::SOFTWARE, format!("cannot write the request: {error}")))?;
         let length = u32::try_from(body.len())
             .map_err(|_| Failure::new(Exit::DATA, "the request is larger than 4 GiB: split the change"))?;
         let mut message = length.to_be_bytes().to_vec();
         message.extend(body);
-        self.stream.write_all(&message).map_err(|error| self.lost(&error))?;
-        self.answer()
+        self.stream.write_all(&message).map_err(|error| self.lost(&error))
+    }
+
+    /// Whether an answer comes in this time.
+    pub(crate) fn answers_within(&self, time: Duration) -> Result<bool, Failure> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let time = Timespec::try_from(time)
+            .map_err(|error| Failure::new(Exit::SOFTWARE, format!("nobody waits for so long: {error}")))?;
+        let mut waits = [PollFd::new(&self.stream, PollFlags::IN)];
+        match poll(&mut waits, Some(&time)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(self.lost(&error.into())),
+        }
     }
 
     /// The next reply to what was asked before.

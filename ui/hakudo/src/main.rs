@@ -38,8 +38,14 @@ use world::World;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // An arbitrator stays small: it begins before anything that only commands need.
+    let arbitrated = command::daemon::described(&arguments).map(|config| command::daemon::run_arbitrator(&config));
     let mut world = World::of_process();
-    let exit = run(std::env::args_os().collect(), &mut world);
+    let exit = match arbitrated {
+        Some(outcome) => finish(outcome, &mut world),
+        None => run(arguments, &mut world),
+    };
     let flushed = world.out.flush().map_err(Failure::from);
     match flushed {
         Err(failure) if exit == Exit::OK => ExitCode::from(failure.exit.0),

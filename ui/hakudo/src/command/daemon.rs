@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use hakudo_link::setup;
 use hakudo_node::config::{DEFAULT_FILE, NodeConfig};
 use hakudo_tickets::Protocol;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
@@ -59,7 +60,6 @@ enum Speech {
 
 /// Runs an arbitrator until it is told to end.
 pub(crate) fn arbitrate(arguments: &Arbitrator) -> Outcome {
-    tell_on_standard_error("info");
     let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::CONFIG, error.to_string());
     let own = match &arguments.own {
         None => setup::Own::default(),
@@ -76,18 +76,57 @@ pub(crate) fn arbitrate(arguments: &Arbitrator) -> Outcome {
     let member = arguments.member.clone().or(own.member);
     let own = setup::Own { config: Some(arguments.config.clone()), protocol, member, ..own };
     let (state_dir, socket) = (arguments.state_dir.clone(), arguments.listen.clone());
-    serve(&hakudo_arbitrator::Config { own, state_dir, socket, pid_file: None })
+    serve(&hakudo_arbitrator::Config { own, state_dir, socket, pid_file: None }, "info")
+}
+
+/// The word behind the program's name that begins an arbitrator; what describes it, as JSON, comes after it where this
+/// program calls itself.
+const ARBITRATOR: &str = "arbitrator";
+
+/// Becomes the arbitrator that is described so, which tells so much (`HAKUDO_LOG` chooses otherwise).
+///
+/// Reading a command line is done once and takes the code and the memory of every command there is. An arbitrator that went
+/// on behind it would keep these pages for years, and they are more than all that it needs itself. So the process begins
+/// this program anew, with all that was read in one word ([`described`]): its number and its standard error stay.
+pub(crate) fn serve(config: &hakudo_arbitrator::Config, usual: &str) -> Outcome {
+    use std::os::unix::process::CommandExt;
+    let text = serde_json::to_string(config)
+        .map_err(|error| Failure::new(Exit::CONFIG, format!("the arbitrator cannot be described: {error}")))?;
+    let mut command = std::env::current_exe()
+        .map(std::process::Command::new)
+        .map_err(|error| Failure::new(Exit::ERROR, format!("the place of this program is not known: {error}")))?;
+    command.args([ARBITRATOR, &text]);
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    if std::env::var_os(LOG).is_none() {
+        command.env(LOG, usual);
+    }
+    let error = command.exec();
+    Err(Failure::new(Exit::ERROR, format!("this program cannot begin anew: {error}")))
+}
+
+/// The arbitrator that these arguments describe, if this program called itself so.
+pub(crate) fn described(arguments: &[OsString]) -> Option<hakudo_arbitrator::Config> {
+    match arguments {
+        [_, word, text] if word == ARBITRATOR => serde_json::from_str(text.to_str()?).ok(),
+        _ => None,
+    }
 }
 
 /// Runs an arbitrator that is described so.
-pub(crate) fn serve(config: &hakudo_arbitrator::Config) -> Outcome {
-    let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::CONFIG, error.to_string());
-    hakudo_arbitrator::run(config).map(|()| Exit::OK).map_err(|error| wrong(&format!("{error:#}")))
+pub(crate) fn run_arbitrator(config: &hakudo_arbitrator::Config) -> Outcome {
+    tell_on_standard_error("info");
+    let wrong = |error: anyhow::Error| Failure::new(Exit::CONFIG, format!("{error:#}"));
+    hakudo_arbitrator::run(config).map(|()| Exit::OK).map_err(wrong)
 }
 
+/// The variable that chooses how much is told.
+const LOG: &str = "HAKUDO_LOG";
+
 /// What happens is told on standard error; `HAKUDO_LOG` chooses how much.
-pub(crate) fn tell_on_standard_error(usual: &str) {
-    let filter = EnvFilter::try_from_env("HAKUDO_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+fn tell_on_standard_error(usual: &str) {
+    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
 }
 

@@ -13,4 +13,6 @@ pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod ticket;
 mod ticket_check;
+mod ticket_key;
+mod ticket_text;
 pub(crate) mod why;

@@ -5,18 +5,15 @@
 
 use crate::cli::Global;
 use crate::client::{Client, unexpected};
-use crate::command::ticket_check;
+use crate::command::{ticket_check, ticket_key, ticket_text};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::input::Source;
 use crate::output;
 use crate::world::World;
 use clap::{Args, Subcommand, ValueEnum};
 use hakudo_controller::request::{Reply, Request};
-use hakudo_tickets::{
-    LeaseStatus, MemberId, MemberKind, Outcome as Did, Protocol, Refusal, Reply as Answer, Request as Ask, Status,
-    TicketMode, TicketStatus,
-};
-use std::fmt::Write as _;
+use hakudo_tickets::{MemberId, Outcome as Did, Refusal, Reply as Answer, Request as Ask, Status, TicketStatus};
+use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// What to do with tickets.
@@ -40,31 +37,33 @@ pub(crate) enum Command {
     Activate(Named),
     /// Show, set and delete the attributes of a ticket at a site
     Attr(Attr),
-    /// A site takes no tickets any more, or takes them again
-    Disclaim(Switch),
+    /// A site takes a ticket, or any, no more; or takes them again
+    Disclaim(Disclaim),
     /// A site only decides and records, and starts nothing; or acts again
     Drill(Switch),
     /// Check booth.conf: all that is wrong in it is shown at its place
     Check(ticket_check::Check),
+    /// Make a key pair for this member, and print the public key; or print that of a pair that is there
+    Key(ticket_key::Key),
     /// The last resort when most members are lost for good: go on with these alone
     TakeOver(TakeOver),
 }
 
-/// Arguments of `list` and `peers`.
-#[derive(Debug, Args)]
+/// In which form the output is.
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Shown {
     /// The form of the output
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    output_as: Form,
+    pub(crate) output_as: Form,
 }
 
 /// The form of the output.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
     /// For people
     #[default]
     Text,
-    /// For programs
+    /// For programs: schema/ticket.json says how it is built
     Json,
 }
 
@@ -88,6 +87,8 @@ pub(crate) struct Grant {
     /// Do not wait, and take it from whoever holds it: somebody made sure that nothing runs there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// A ticket, maybe by force.
@@ -98,6 +99,8 @@ pub(crate) struct Forced {
     /// Do not wait for the holder: somebody made sure that nothing runs there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Arguments of `move`.
@@ -120,6 +123,8 @@ pub(crate) struct Move {
 pub(crate) struct Named {
     /// The ticket
     ticket: String,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Arguments of `attr`.
@@ -138,6 +143,8 @@ pub(crate) struct Attr {
     /// Delete the attribute
     #[arg(long, requires = "name")]
     delete: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Something of a site, on or off.
@@ -149,6 +156,18 @@ pub(crate) struct Switch {
     /// The site; this one if none is named
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Arguments of `disclaim`.
+#[derive(Debug, Args)]
+pub(crate) struct Disclaim {
+    /// Only this ticket; all of them if none is named
+    #[arg(long, value_name = "TICKET")]
+    ticket: Option<String>,
+    #[command(flatten)]
+    switch: Switch,
 }
 
 /// On or off.
@@ -169,6 +188,8 @@ pub(crate) struct TakeOver {
     /// Yes, somebody made sure that nothing runs at the others: if it does, data may be lost
     #[arg(long, required = true)]
     the_others_are_down: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// The group, as the member that is asked sees it.
@@ -202,6 +223,29 @@ impl Group {
         answered(&mut self.client, what)
     }
 
+    /// Begins to ask the group, with all steps on the way.
+    pub(crate) fn begin(&mut self, what: Ask) -> Result<(), Failure> {
+        self.client.begin(&Request::Tickets { ask: Box::new(what), progress: true })
+    }
+
+    /// Whether the group says more in this time.
+    pub(crate) fn answers_within(&self, time: Duration) -> Result<bool, Failure> {
+        self.client.answers_within(time)
+    }
+
+    /// What the group says next.
+    pub(crate) fn next(&mut self) -> Result<Answer, Failure> {
+        match self.client.answer()? {
+            Reply::Tickets { answer } => Ok(*answer),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The CIB of the member that is asked.
+    pub(crate) fn cib(&mut self) -> Result<String, Failure> {
+        self.client.cib()
+    }
+
     pub(crate) fn name(&self, member: MemberId) -> String {
         let known = self.status.members.iter().find(|known| known.id == member);
         known.map_or_else(|| format!("member {member}"), |member| member.name.clone())
@@ -225,41 +269,53 @@ impl Group {
         })
     }
 
-    /// Has something done and tells what came of it.
-    fn does(&mut self, what: Ask, world: &mut World) -> Outcome {
-        let did = ask(&mut self.client, what).map_err(|failure| self.renamed(failure))?;
-        let told = self.told(&did);
-        writeln!(world.out, "{told}")?;
-        Ok(Exit::OK)
-    }
-
-    /// The same, with each step as it is taken, on standard error.
-    fn does_in_steps(&mut self, what: Ask, shown: &Shown, world: &mut World) -> Outcome {
+    /// Has something done and tells what came of it; each step on the way is told on standard error as it is taken.
+    fn does(&mut self, what: Ask, shown: Shown, world: &mut World) -> Outcome {
         let begun = Instant::now();
-        let request = Request::Tickets { ask: Box::new(what), progress: true };
-        let mut reply = self.client.ask(&request)?;
+        self.begin(what)?;
+        let mut steps = Vec::new();
         let did = loop {
-            match reply {
-                Reply::Tickets { answer } => match *answer {
-                    Answer::Done(did) => break did,
-                    Answer::Refused(refusal) => {
-                        return Err(self.renamed(Failure::new(exit(&refusal), refusal.to_string())));
-                    }
-                    Answer::Progress(step) => {
-                        let (after, step) = (begun.elapsed().as_secs_f64(), self.in_names(&step.to_string()));
-                        writeln!(world.err, "{after:6.2} s  {step}")?;
-                        world.err.flush()?;
-                    }
-                },
-                other => return Err(unexpected(&other)),
+            match self.next()? {
+                Answer::Done(did) => break did,
+                Answer::Refused(refusal) => {
+                    return Err(self.renamed(Failure::new(exit(&refusal), refusal.to_string())));
+                }
+                Answer::Progress(step) => {
+                    let (after, step) = (begun.elapsed().as_secs_f64(), self.in_names(&step.to_string()));
+                    writeln!(world.err, "{after:6.2} s  {step}")?;
+                    world.err.flush()?;
+                    steps.push(step);
+                }
             }
-            reply = self.client.answer()?;
         };
         match shown.output_as {
             Form::Text => writeln!(world.out, "{}", self.told(&did))?,
-            Form::Json => write!(world.out, "{}", output::json(&did)?)?,
+            Form::Json => write!(world.out, "{}", output::json(&self.done(&did, steps))?)?,
         }
         Ok(Exit::OK)
+    }
+
+    /// What came of it, for programs.
+    fn done(&self, did: &Did, steps: Vec<String>) -> Done {
+        let (outcome, site, generation, interruption) = match did {
+            Did::Done | Did::Status(_) => ("done", None, None, None),
+            Did::NotHeld => ("not-held", None, None, None),
+            Did::Granted { site, generation } => ("granted", Some(*site), Some(*generation), None),
+            Did::Moved { to, interruption } => ("moved", Some(*to), None, *interruption),
+            Did::Would(_) => ("would", None, None, None),
+        };
+        let steps = match did {
+            Did::Would(steps) => steps.iter().map(|step| self.in_names(&step.to_string())).collect(),
+            _ => steps,
+        };
+        Done {
+            outcome,
+            text: self.told(did),
+            site: site.map(|site| self.name(site)),
+            generation,
+            interruption_seconds: interruption.map(|time| time.as_secs_f64()),
+            steps,
+        }
     }
 
     fn renamed(&self, mut failure: Failure) -> Failure {
@@ -287,7 +343,7 @@ impl Group {
     }
 
     /// A text of the core, which knows members by number.
-    fn in_names(&self, text: &str) -> String {
+    pub(crate) fn in_names(&self, text: &str) -> String {
         let by_length = |member: &&hakudo_tickets::MemberStatus| std::cmp::Reverse(member.id.to_string().len());
         let mut members: Vec<_> = self.status.members.iter().collect();
         members.sort_by_key(by_length);
@@ -328,55 +384,65 @@ fn exit(refusal: &Refusal) -> Exit {
 }
 
 pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
-    if let Command::Check(arguments) = command {
-        return ticket_check::run(arguments, world);
-    }
-    let mut group = Group::of(global, world)?;
     match command {
-        // It needs no group.
-        Command::Check(_) => Ok(Exit::OK),
-        Command::List(shown) => show(&group, shown, list, world),
-        Command::Peers(shown) => show(&group, shown, peers, world),
+        Command::Check(arguments) => ticket_check::run(arguments, world),
+        Command::Key(arguments) => ticket_key::run(arguments, world),
+        _ => ask_group(command, &mut Group::of(global, world)?, world),
+    }
+}
+
+fn ask_group(command: &Command, group: &mut Group, world: &mut World) -> Outcome {
+    match command {
+        // They need no group.
+        Command::Check(_) | Command::Key(_) => Ok(Exit::OK),
+        Command::List(shown) => show(group, *shown, ticket_text::list, world),
+        Command::Peers(shown) => show(group, *shown, ticket_text::peers, world),
         Command::Explain(Explain { ticket, shown }) => {
-            group.ticket(ticket)?;
-            group.status.tickets.retain(|known| known.name == *ticket);
-            show(
-                &group,
-                shown,
-                |group| group.status.tickets.iter().map(|ticket| explain(group, ticket)).collect(),
-                world,
-            )
+            let explanation = ticket_text::explain(group, group.ticket(ticket)?);
+            let text = match shown.output_as {
+                Form::Text => explanation.text + "\n",
+                Form::Json => output::json(&explanation)?,
+            };
+            write!(world.out, "{text}")?;
+            Ok(Exit::OK)
         }
-        Command::Grant(Grant { ticket, to, force }) => {
+        Command::Grant(Grant { ticket, to, force, shown }) => {
             let site = group.member(to.as_deref())?;
-            group.does(Ask::Grant { ticket: ticket.clone(), site, force: *force }, world)
+            group.does(Ask::Grant { ticket: ticket.clone(), site, force: *force }, *shown, world)
         }
-        Command::Revoke(Forced { ticket, force }) => {
-            group.does(Ask::Revoke { ticket: ticket.clone(), force: *force }, world)
+        Command::Revoke(Forced { ticket, force, shown }) => {
+            group.does(Ask::Revoke { ticket: ticket.clone(), force: *force }, *shown, world)
         }
         Command::Move(Move { ticket, to, dry_run, shown }) => {
             let to = group.member(Some(to))?;
-            group.does_in_steps(Ask::Move { ticket: ticket.clone(), to, dry_run: *dry_run }, shown, world)
+            group.does(Ask::Move { ticket: ticket.clone(), to, dry_run: *dry_run }, *shown, world)
         }
-        Command::Standby(Named { ticket }) => group.does(Ask::Standby { ticket: ticket.clone(), on: true }, world),
-        Command::Activate(Named { ticket }) => group.does(Ask::Standby { ticket: ticket.clone(), on: false }, world),
-        Command::Attr(arguments) => attr(&mut group, arguments, world),
-        Command::Disclaim(Switch { state, site }) => {
+        Command::Standby(Named { ticket, shown }) => {
+            group.does(Ask::Standby { ticket: ticket.clone(), on: true }, *shown, world)
+        }
+        Command::Activate(Named { ticket, shown }) => {
+            group.does(Ask::Standby { ticket: ticket.clone(), on: false }, *shown, world)
+        }
+        Command::Attr(arguments) => attr(group, arguments, world),
+        Command::Disclaim(Disclaim { ticket, switch: Switch { state, site, shown } }) => {
             let site = group.member(site.as_deref())?;
-            group.does(Ask::Disclaim { site, ticket: None, on: *state == OnOff::On }, world)
+            if let Some(ticket) = ticket {
+                group.ticket(ticket)?;
+            }
+            group.does(Ask::Disclaim { site, ticket: ticket.clone(), on: *state == OnOff::On }, *shown, world)
         }
-        Command::Drill(Switch { state, site }) => {
+        Command::Drill(Switch { state, site, shown }) => {
             let site = group.member(site.as_deref())?;
-            group.does(Ask::Observe { site, on: *state == OnOff::On }, world)
+            group.does(Ask::Observe { site, on: *state == OnOff::On }, *shown, world)
         }
-        Command::TakeOver(TakeOver { members, .. }) => {
+        Command::TakeOver(TakeOver { members, shown, .. }) => {
             let members = members.iter().map(|name| group.member(Some(name))).collect::<Result<_, _>>()?;
-            group.does(Ask::TakeOver { members }, world)
+            group.does(Ask::TakeOver { members }, *shown, world)
         }
     }
 }
 
-fn show(group: &Group, shown: &Shown, text: impl FnOnce(&Group) -> String, world: &mut World) -> Outcome {
+fn show(group: &Group, shown: Shown, text: impl FnOnce(&Group) -> String, world: &mut World) -> Outcome {
     let text = match shown.output_as {
         Form::Text => text(group),
         Form::Json => output::json(&group.status)?,
@@ -385,120 +451,50 @@ fn show(group: &Group, shown: &Shown, text: impl FnOnce(&Group) -> String, world
     Ok(Exit::OK)
 }
 
-fn list(group: &Group) -> String {
-    let mut text = String::new();
-    for ticket in &group.status.tickets {
-        let holder = match ticket.holder {
-            Some(holder) => format!("held by {}, {}", group.name(holder), lease(&ticket.lease)),
-            None if ticket.revoked => "revoked".to_owned(),
-            None => "held by nobody".to_owned(),
-        };
-        let standby = if ticket.standby { ", on standby" } else { "" };
-        let moving = ticket.moving.as_ref().map_or_else(String::new, |to| format!(", moving to {}", group.name(to.to)));
-        // Writing into a string does not fail.
-        let _ = writeln!(text, "{}: {holder}{standby}{moving}", ticket.name);
-    }
-    text
+/// What came of a request, as JSON (schema/ticket.json).
+#[derive(Debug, Serialize)]
+struct Done {
+    outcome: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interruption_seconds: Option<f64>,
+    steps: Vec<String>,
 }
 
-fn lease(lease: &LeaseStatus) -> String {
-    match lease {
-        LeaseStatus::None => "no lease".to_owned(),
-        LeaseStatus::Unlimited => "without end".to_owned(),
-        LeaseStatus::Ends(time) => format!("for {} unless it is renewed", seconds(*time)),
-        LeaseStatus::Lost(time) => format!("not renewed: nobody else gets it for {}", seconds(*time)),
-        LeaseStatus::Ended => "not renewed, and certainly stopped".to_owned(),
-        LeaseStatus::Unknown => "until when is not known here".to_owned(),
-    }
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
-}
-
-fn peers(group: &Group) -> String {
-    let mut text = String::new();
-    for member in &group.status.members {
-        let kind = match member.kind {
-            MemberKind::Site => "site",
-            MemberKind::Arbitrator => "arbitrator",
-        };
-        let heard = match member.heard {
-            _ if member.id == group.status.local => "answers".to_owned(),
-            Some(time) => format!("heard {} ago", seconds(time)),
-            None => "never heard".to_owned(),
-        };
-        let mut notes = Vec::new();
-        if group.status.coordinator == Some(member.id) {
-            notes.push("coordinates the group");
-        }
-        for (is, note) in [
-            (member.disclaims, "takes no tickets"),
-            (member.observes, "only observes"),
-            (member.absent, "declared dead"),
-            (member.config_differs, "was started with another configuration"),
-        ] {
-            notes.extend(is.then_some(note));
-        }
-        let notes = if notes.is_empty() { String::new() } else { format!("; {}", notes.join(", ")) };
-        let _ = writeln!(text, "{kind} {} ({}): {heard}{notes}", member.name, member.addresses.join(", "));
-    }
-    text
-}
-
-fn explain(group: &Group, ticket: &TicketStatus) -> String {
-    let mut text = format!("Ticket {} ", ticket.name);
-    match ticket.holder {
-        Some(holder) => {
-            let _ = write!(text, "is held by {}, {}.", group.name(holder), lease(&ticket.lease));
-        }
-        None if ticket.revoked => text.push_str("was revoked: nobody gets it until somebody grants it."),
-        None if ticket.wanted => text.push_str("is held by nobody, and whoever can gets it."),
-        None => text.push_str("was never granted: nobody gets it until somebody grants it."),
-    }
-    if ticket.mode == TicketMode::Manual {
-        text.push_str(" Only an administrator decides where it goes.");
-    }
-    if ticket.standby {
-        text.push_str(" It is on standby: what depends on it does not run.");
-    }
-    if let Some(moving) = &ticket.moving {
-        let _ = write!(text, " It is on its way from {} to {}.", group.name(moving.from), group.name(moving.to));
-    }
-    text.push('\n');
-    for candidate in &ticket.candidates {
-        let name = group.name(candidate.site);
-        let _ = match &candidate.obstacle {
-            None => writeln!(text, "{name} could take it."),
-            Some(reason) => writeln!(text, "{name} could not take it: {}.", group.in_names(reason)),
-        };
-    }
-    for (site, times) in &ticket.failures {
-        let _ = writeln!(text, "{} gave it up {times} times in a row because it could not run it.", group.name(*site));
-    }
-    match group.status.coordinator {
-        Some(coordinator) => {
-            let _ = writeln!(text, "{} coordinates the group.", group.name(coordinator));
-        }
-        // In booth's protocol each site decides for itself.
-        None if group.status.protocol == Protocol::Booth => {}
-        None => text.push_str("No member is heard that coordinates the group: nothing changes until one is.\n"),
-    }
-    text.push_str(&peers(group));
-    text
+/// An attribute, as JSON (schema/ticket.json).
+#[derive(Debug, Serialize)]
+struct ShownAttribute {
+    site: String,
+    name: String,
+    value: String,
+    set: Option<String>,
 }
 
 fn attr(group: &mut Group, arguments: &Attr, world: &mut World) -> Outcome {
-    let Attr { ticket, site, name, value, delete } = arguments;
+    let Attr { ticket, site, name, value, delete, shown: form } = arguments;
     let site = group.member(site.as_deref())?;
     if let Some(name) = name.as_ref().filter(|_| *delete || value.is_some()) {
         let (ticket, name, value) = (ticket.clone(), name.clone(), value.clone());
-        return group.does(Ask::Attribute { ticket, site, name, value }, world);
+        return group.does(Ask::Attribute { ticket, site, name, value }, *form, world);
     }
     let all = group.ticket(ticket)?.attributes.iter().filter(|attribute| attribute.site == site);
     let shown: Vec<_> = all.filter(|attribute| name.as_ref().is_none_or(|name| attribute.name == *name)).collect();
     if let (Some(name), true) = (name, shown.is_empty()) {
         return Err(Failure::no_such(format!("{} has no attribute {name} of ticket {ticket}", group.name(site))));
+    }
+    if form.output_as == Form::Json {
+        let all = shown.into_iter().map(|attribute| ShownAttribute {
+            site: group.name(attribute.site),
+            name: attribute.name.clone(),
+            value: attribute.value.clone(),
+            set: jiff::Timestamp::from_millisecond(attribute.set).ok().map(|time| time.to_string()),
+        });
+        write!(world.out, "{}", output::json(&all.collect::<Vec<_>>())?)?;
+        return Ok(Exit::OK);
     }
     for attribute in shown {
         match name {
@@ -508,3 +504,6 @@ fn attr(group: &mut Group, arguments: &Attr, world: &mut World) -> Outcome {
     }
     Ok(Exit::OK)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,15 @@
 //! `hakudo ticket check`: all that is wrong in a booth.conf, shown at its place.
 
+use super::ticket::{Form, Shown};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::output;
 use crate::world::World;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use clap::Args;
 use hakudo_base::Severity;
 use hakudo_link::setup::BOOTH_CONF;
 use hakudo_tickets::booth::config::{self, Problem};
+use serde::Serialize;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -16,6 +19,39 @@ pub(crate) struct Check {
     /// The file
     #[arg(default_value = BOOTH_CONF)]
     file: PathBuf,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What was found, as JSON (schema/ticket.json).
+#[derive(Debug, Serialize)]
+struct Found<'a> {
+    file: &'a str,
+    valid: bool,
+    problems: Vec<Listed<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    severity: &'static str,
+    line: u32,
+    column: u32,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+fn listed(problem: &Problem) -> Listed<'_> {
+    Listed {
+        severity: match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "note",
+        },
+        line: problem.position.line,
+        column: problem.position.column,
+        message: &problem.message,
+        hint: problem.hint.as_deref(),
+    }
 }
 
 /// Shows all problems; the exit code says whether there is an error among them.
@@ -24,6 +60,13 @@ pub(crate) fn run(arguments: &Check, world: &mut World) -> Outcome {
     let bytes = std::fs::read(&arguments.file)
         .map_err(|error| Failure::new(Exit::NO_INPUT, format!("cannot read {name}: {error}")))?;
     let reading = config::read_bytes(&bytes);
+    let valid = reading.problems.iter().all(|problem| problem.severity != Severity::Error);
+    let exit = if valid { Exit::OK } else { Exit::CONFIG };
+    if arguments.shown.output_as == Form::Json {
+        let found = Found { file: &name, valid, problems: reading.problems.iter().map(listed).collect() };
+        write!(world.out, "{}", output::json(&found)?)?;
+        return Ok(exit);
+    }
     let text = String::from_utf8_lossy(&bytes);
     for problem in &reading.problems {
         let shown = shown(problem, &text, &name, world.terminal);
@@ -34,7 +77,7 @@ pub(crate) fn run(arguments: &Check, world: &mut World) -> Outcome {
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let counted = [plural(errors, "error"), plural(warnings, "warning"), plural(notes, "note")].join(", ");
     writeln!(world.out, "{name}: {counted}")?;
-    Ok(if errors > 0 { Exit::CONFIG } else { Exit::OK })
+    Ok(exit)
 }
 
 /// A problem with the line that it is about, and a mark under what is wrong there.

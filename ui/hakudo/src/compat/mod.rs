@@ -35,17 +35,25 @@ pub(crate) fn run(arguments: &[OsString], world: &mut World) -> Option<Outcome> 
         "crm_mon" => parsed(arguments, |options| crm_mon::run(&options, world)),
         "crm_node" => parsed(arguments, |options| crm_node::run(&options, world)),
         "crm_resource" => parsed(arguments, |options| crm_resource::run(&options, world)),
-        "boothd" if boothd::is_daemon(arguments) => parsed(arguments, |options| boothd::run(&options)),
-        "booth" | "boothd" if boothd::asks_for_status(arguments) => {
-            parsed(&booth::without_client(arguments), |options| boothd::status(&options, world))
-        }
-        "booth" | "boothd" => parsed(&booth::without_client(arguments), |options| booth::booth(&options, world)),
-        "geostore" => parsed(arguments, |options| booth::geostore(&options, world)),
-        "crm_ticket" => parsed(arguments, |options| crm_ticket::run(&options, world)),
+        "booth" | "boothd" => booths(booth::Name::Booth, arguments, world),
+        "geostore" => booths(booth::Name::Geostore, arguments, world),
+        "crm_ticket" => parsed(arguments, |options| crm_ticket::run(&options, arguments, world)),
         // Agents ask for the version to know which commands they may call.
         "pacemakerd" => pacemakerd(arguments, world),
         _ => return None,
     })
+}
+
+/// A command of booth, which reads its command line in its own way.
+fn booths(name: booth::Name, arguments: &[OsString], world: &mut World) -> Outcome {
+    match booth::read(name, arguments) {
+        Err(why) => booth::wrong(name, why, world),
+        Ok(booth::Call::Help) => booth::usage(name, world).map(|()| Exit::OK),
+        Ok(booth::Call::Version) => booth::version(name, world),
+        Ok(booth::Call::Daemon(options)) => boothd::run(&options, world),
+        Ok(booth::Call::Status(options)) => boothd::status(&options, world),
+        Ok(booth::Call::Ask(command, options)) => booth::ask(command, &options, world),
+    }
 }
 
 fn parsed<Options: Parser>(arguments: &[OsString], run: impl FnOnce(Options) -> Outcome) -> Outcome {
@@ -60,10 +68,14 @@ fn parsed<Options: Parser>(arguments: &[OsString], run: impl FnOnce(Options) -> 
     }
 }
 
+fn version(world: &mut World) -> Result<(), Failure> {
+    Ok(writeln!(world.out, "Pacemaker {PACEMAKER_VERSION}\nhakudo {}", env!("CARGO_PKG_VERSION"))?)
+}
+
 fn pacemakerd(arguments: &[OsString], world: &mut World) -> Outcome {
     match arguments.get(1).and_then(|option| option.to_str()) {
         Some("-$" | "--version") => {
-            writeln!(world.out, "Pacemaker {PACEMAKER_VERSION}\nhakudo {}", env!("CARGO_PKG_VERSION"))?;
+            version(world)?;
             Ok(Exit::OK)
         }
         _ => Err(Failure::usage(
@@ -117,4 +129,4 @@ fn is_node(element: &Element, name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

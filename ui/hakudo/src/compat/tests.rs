@@ -3,7 +3,7 @@ use crate::client::Client;
 use hakudo_controller::request::{ChangeOperation, ClusterState, NodeState, Reply, Request, TicketChange};
 use std::cell::RefCell;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ const CIB: &str = r#"<cib><configuration>
     <nodes><node id="1" uname="n1"/><node id="2" uname="N2">
         <instance_attributes id="nodes-2"><nvpair id="p" name="data" value="LATEST"/></instance_attributes></node></nodes>
     <resources><clone id="db-clone"><primitive id="db"/></clone></resources>
-    <constraints><rsc_ticket id="db-T" rsc="db" ticket="T"/></constraints>
+    <constraints><rsc_ticket id="db-T" rsc="db" ticket="T"/><rsc_ticket id="db-V" rsc="db" ticket="V"/></constraints>
     </configuration><status><node_state id="1" uname="n1"><transient_attributes id="1">
         <instance_attributes id="status-1"><nvpair id="s" name="master-db" value="100"/></instance_attributes>
     </transient_attributes></node_state><tickets><ticket_state id="T" standby="true" granted="true" fresh="yes"/>
@@ -32,15 +32,28 @@ impl Write for Written {
     }
 }
 
-/// Runs a command line against a node that has [`CIB`]: the exit code, the output, and the request that changes something.
+fn send(stream: &mut UnixStream, reply: &Reply) {
+    let reply = serde_json::to_vec(reply).unwrap();
+    stream.write_all(&u32::try_from(reply.len()).unwrap().to_be_bytes()).unwrap();
+    stream.write_all(&reply).unwrap();
+}
+
+/// The same, with the only request that changes something.
 fn run_line(line: &str) -> (u8, String, Option<Request>) {
+    let (exit, text, mut changed) = all_of(line);
+    assert!(changed.len() < 2, "{line}: {changed:?}");
+    (exit, text, changed.pop())
+}
+
+/// Runs a command line against a node that has [`CIB`]: the exit code, the output, and the requests that change something.
+pub(crate) fn all_of(line: &str) -> (u8, String, Vec<Request>) {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let socket: PathBuf = std::env::temp_dir().join(format!("hakudo-compat-{}-{number}", std::process::id()));
     let listener = UnixListener::bind(&socket).unwrap();
     let node = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut changed = None;
+        let mut changed = Vec::new();
         let mut length = [0; 4];
         while stream.read_exact(&mut length).is_ok() {
             let mut body = vec![0; u32::from_be_bytes(length) as usize];
@@ -53,34 +66,37 @@ fn run_line(line: &str) -> (u8, String, Option<Request>) {
                     Reply::Tickets { answer: Box::new(hakudo_tickets::Reply::Done(status)) }
                 }
                 Request::Tickets { ask, progress } => {
-                    let answer = answer_of_group(&ask);
-                    changed = Some(Request::Tickets { ask, progress });
-                    Reply::Tickets { answer: Box::new(answer) }
+                    let mut answers = answers_of_group(&ask);
+                    changed.push(Request::Tickets { ask, progress });
+                    let last = answers.pop().unwrap();
+                    for answer in answers.into_iter().filter(|_| progress) {
+                        send(&mut stream, &Reply::Tickets { answer: Box::new(answer) });
+                    }
+                    Reply::Tickets { answer: Box::new(last) }
                 }
                 change => {
-                    changed = Some(change);
+                    changed.push(change);
                     Reply::Done
                 }
             };
-            let reply = serde_json::to_vec(&reply).unwrap();
-            stream.write_all(&u32::try_from(reply.len()).unwrap().to_be_bytes()).unwrap();
-            stream.write_all(&reply).unwrap();
+            send(&mut stream, &reply);
         }
         changed
     });
     let written = Written::default();
     let mut world = World { out: Box::new(written.clone()), socket: socket.clone(), ..World::of_process() };
     let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-    let exit = match run(&arguments, &mut world).unwrap() {
-        Ok(exit) => exit,
-        Err(failure) => failure.exit,
+    let exit = match run(&arguments, &mut world) {
+        Some(Ok(exit)) => exit,
+        Some(Err(failure)) => failure.exit,
+        None => crate::run(arguments, &mut world),
     };
     // A command line that is wrong never asks: the node still waits.
     drop(Client::connect(&socket));
-    let request = node.join().unwrap();
+    let requests = node.join().unwrap();
     std::fs::remove_file(socket).unwrap();
     let text = String::from_utf8(written.0.borrow().clone()).unwrap();
-    (exit.0, text, request)
+    (exit.0, text, requests)
 }
 
 fn state() -> ClusterState {
@@ -192,42 +208,86 @@ fn wrong_command_lines_are_refused() {
 }
 
 #[test]
-fn tickets_are_shown_and_changed() {
-    assert_eq!(shows("crm_ticket -l"), (0, "T\tgranted [standby]\nU\trevoked          \n".into()));
+fn tickets_are_shown() {
+    // V is named by a constraint only.
     assert_eq!(
-        shows("crm_ticket -L -t T"),
+        shows("crm_ticket -l"),
+        (0, "T\tgranted [standby]\nU\trevoked          \nV\trevoked          \n".into())
+    );
+    assert_eq!(
+        shows("crm_ticket -L -V -t T"),
         (0, "T\tgranted [standby] (standby=true, granted=true, fresh=yes)\n".into())
     );
-    assert_eq!(shows("crm_ticket -w"), (0, "T\nU\n".into()));
+    assert_eq!(shows("crm_ticket -L -t V"), (0, "V\trevoked          \n".into()));
+    assert_eq!(shows("crm_ticket -w"), (0, "T\nU\nV\n".into()));
     assert_eq!(
         shows("crm_ticket -t U -q"),
         (0, "State XML:\n\n<ticket_state id=\"U\" standby=\"false\" granted=\"false\"/>\n".into())
     );
+    assert!(shows("crm_ticket -q").1.starts_with("State XML:\n\n<tickets>\n  <ticket_state id=\"T\""));
     assert_eq!(
         shows("crm_ticket -t T -c"),
         (0, "Constraints XML:\n\n<rsc_ticket id=\"db-T\" rsc=\"db\" ticket=\"T\"/>\n".into())
     );
+    assert!(shows("crm_ticket -c").1.starts_with("Constraints XML:\n\n<xpath-query>\n  <rsc_ticket "));
     assert_eq!(shows("crm_ticket -t T -G granted"), (0, "true\n".into()));
     assert_eq!(shows("crm_ticket -t T -G nothing -d none"), (0, "none\n".into()));
-    assert_eq!(shows("crm_ticket -t T -G nothing").0, Exit::NO_SUCH.0);
-    assert_eq!(shows("crm_ticket -t V -q").0, Exit::NO_SUCH.0);
-    assert_eq!(shows("crm_ticket -g").0, Exit::USAGE.0);
-    for line in ["crm_ticket -t T -r", "crm_ticket -t U -g"] {
-        assert_eq!(shows(line).0, 4, "{line} needs --force");
+    assert_eq!(shows("crm_ticket -t T -G nothing"), (Exit::NO_SUCH.0, String::new()));
+    for line in ["crm_ticket -t W -q", "crm_ticket -t W -l", "crm_ticket -t W -G granted", "crm_ticket -t W -C"] {
+        assert_eq!(shows(line).0, Exit::NO_SUCH.0, "{line}");
     }
-    let ticket = |change, force| Some(Request::Ticket { ticket: "T".into(), change, force });
-    assert_eq!(sets("crm_ticket -t T -g --force"), ticket(TicketChange::Grant, false));
-    assert_eq!(sets("crm_ticket -t T -r --force"), ticket(TicketChange::Revoke, false));
-    assert_eq!(sets("crm_ticket -t T -s"), ticket(TicketChange::Standby, false));
-    let set = TicketChange::Set { name: "fresh".into(), value: "no".into() };
-    assert_eq!(sets("crm_ticket -t T -S fresh -v no"), ticket(set, false));
-    assert_eq!(sets("crm_ticket -t T -C -f"), ticket(TicketChange::Forget, true));
+    let xml = shows("crm_ticket -L -t T --output-as=xml").1;
+    assert!(xml.contains("<ticket id=\"T\" status=\"granted\" standby=\"true\" fresh=\"yes\"/>"), "{xml}");
+    assert!(
+        xml.contains("request=\"crm_ticket -L -t T --output-as=xml\"") && xml.contains("<status code=\"0\""),
+        "{xml}"
+    );
+    assert!(shows("crm_ticket -$").1.starts_with("Pacemaker 3."));
+}
+
+#[test]
+fn tickets_are_changed() {
+    for line in
+        ["crm_ticket", "crm_ticket -t T", "crm_ticket -g", "crm_ticket -C", "crm_ticket -t T -S a", "crm_ticket -x"]
+    {
+        assert_eq!(shows(line).0, Exit::USAGE.0, "{line}");
+    }
+    for line in
+        ["crm_ticket -t T -r", "crm_ticket -t U -g", "crm_ticket -t U -S granted -v true", "crm_ticket -t T -D granted"]
+    {
+        let (exit, text) = shows(line);
+        assert!(exit == 4 && text.ends_with("please specify --force.\n"), "{line} needs --force: {text}");
+    }
+    assert_eq!(shows("crm_ticket -t T -C").0, 4, "it is granted");
+    let ticket = |ticket: &str, change, force| Request::Ticket { ticket: ticket.into(), change, force };
+    let changes = |line: &str| match all_of(line) {
+        (0, text, changes) if text.is_empty() => changes,
+        other => panic!("{line}: {other:?}"),
+    };
+    assert_eq!(changes("crm_ticket -t T -g --force"), [ticket("T", TicketChange::Grant, false)]);
+    assert_eq!(changes("crm_ticket -t T -r --force"), [ticket("T", TicketChange::Revoke, false)]);
+    assert_eq!(changes("crm_ticket -t T -s -n x -i y"), [ticket("T", TicketChange::Standby, false)]);
+    let set = |name: &str, value: &str| TicketChange::Set { name: name.into(), value: value.into() };
+    assert_eq!(changes("crm_ticket -t T -S fresh -v no"), [ticket("T", set("fresh", "no"), false)]);
+    assert_eq!(changes("crm_ticket -t T -S standby -v false"), [ticket("T", TicketChange::Activate, false)]);
+    // As boothd calls it.
+    let of_boothd = "-S owner --attr-value=7 -S expires -v8 -S term --attr-value=-1 -D fresh";
+    let attributes = |first: &[TicketChange], last: &[TicketChange]| {
+        let between =
+            [set("owner", "7"), set("expires", "8"), set("term", "-1"), TicketChange::Remove { name: "fresh".into() }];
+        let all = first.iter().chain(&between).chain(last).cloned();
+        all.map(|change| ticket("T", change, false)).collect::<Vec<_>>()
+    };
+    assert_eq!(changes(&format!("crm_ticket -t T -g --force {of_boothd}")), attributes(&[], &[TicketChange::Grant]));
+    assert_eq!(changes(&format!("crm_ticket -t T -r --force {of_boothd}")), attributes(&[TicketChange::Revoke], &[]));
+    let forgotten = all_of("crm_ticket -t T -C -f");
+    assert_eq!(forgotten, (0, "Cleaned up T\n".into(), vec![ticket("T", TicketChange::Forget, true)]));
 }
 
 /// Two sites and an arbitrator; the first one is asked, and holds T.
 fn group() -> hakudo_tickets::Status {
     use hakudo_tickets::{
-        AttributeStatus, LeaseStatus, MemberId, MemberKind, MemberStatus, Status, TicketMode, TicketStatus,
+        AttributeStatus, Candidate, LeaseStatus, MemberId, MemberKind, MemberStatus, Status, TicketMode, TicketStatus,
     };
     let member = |id, name: &str, kind| MemberStatus {
         id: MemberId(id),
@@ -253,7 +313,7 @@ fn group() -> hakudo_tickets::Status {
         revoked: false,
         standby: false,
         moving: None,
-        candidates: Vec::new(),
+        candidates: vec![Candidate { site: MemberId(2), obstacle: Some("member 2 has no quorum".into()) }],
         attributes: vec![AttributeStatus { site: MemberId(1), name: "fresh".into(), value: "yes".into(), set: 0 }],
         failures: Default::default(),
         history: Vec::new(),
@@ -277,14 +337,26 @@ fn group() -> hakudo_tickets::Status {
     }
 }
 
-fn answer_of_group(ask: &hakudo_tickets::Request) -> hakudo_tickets::Reply {
-    use hakudo_tickets::{MemberId, Outcome, Refusal, Reply as Answer, Request as Ask};
+/// What a group says to a request, its last word at the end.
+fn answers_of_group(ask: &hakudo_tickets::Request) -> Vec<hakudo_tickets::Reply> {
+    use hakudo_tickets::{MemberId, Outcome, Progress, Refusal, Reply as Answer, Request as Ask};
+    let checking = |site| Answer::Progress(Progress::Checking { site });
     match ask {
         Ask::Grant { ticket, .. } if ticket == "T" => {
-            Answer::Refused(Refusal::AlreadyGranted { ticket: "T".into(), holder: MemberId(1) })
+            vec![Answer::Refused(Refusal::AlreadyGranted { ticket: "T".into(), holder: MemberId(1) })]
         }
-        Ask::Revoke { ticket, .. } if ticket == "U" => Answer::Done(Outcome::NotHeld),
-        _ => Answer::Done(Outcome::Done),
+        Ask::Grant { site, .. } => {
+            vec![checking(*site), Answer::Done(Outcome::Granted { site: *site, generation: 2 })]
+        }
+        Ask::Revoke { ticket, .. } if ticket == "U" => vec![Answer::Done(Outcome::NotHeld)],
+        Ask::Move { to, dry_run: true, .. } => {
+            vec![Answer::Done(Outcome::Would(vec![Progress::Starting { site: *to }]))]
+        }
+        Ask::Move { to, .. } => {
+            let interruption = Some(std::time::Duration::from_millis(250));
+            vec![checking(*to), Answer::Done(Outcome::Moved { to: *to, interruption })]
+        }
+        _ => vec![Answer::Done(Outcome::Done)],
     }
 }
 
@@ -305,9 +377,13 @@ fn booths_clients_ask_the_group() {
             other => panic!("{line}: {other:?}"),
         }
     };
+    for line in ["booth list -w", "booth list -x", "booth nonsense", "geostore set a", "booth list -c /nonexistent"] {
+        assert_eq!(shows(line).0, 1, "{line}");
+    }
     let grant = |ticket: &str, site, force| Ask::Grant { ticket: ticket.into(), site: MemberId(site), force };
     assert_eq!(asked("booth grant -t T"), (1, grant("T", 1, false)));
     assert_eq!(asked("booth grant -F -s other U"), (0, grant("U", 2, true)));
+    assert_eq!(asked("booth grant -C T"), (1, grant("T", 1, false)));
     assert_eq!(asked("booth revoke U"), (0, Ask::Revoke { ticket: "U".into(), force: false }));
     assert_eq!(shows("geostore get -t T fresh"), (0, "yes\n".into()));
     assert_eq!(shows("geostore get -t T stale").0, 1);
