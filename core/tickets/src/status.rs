@@ -130,11 +130,27 @@ pub struct TicketStatus {
     /// Attributes of all sites.
     pub attributes: Vec<AttributeStatus>,
     /// How often in a row each site gave it up because of a failure.
+    #[serde(with = "pairs")]
     pub failures: BTreeMap<MemberId, u32>,
     /// What happened to it, oldest first.
     pub history: Vec<History>,
     /// Its parameters, for display.
     pub expire: Duration,
+}
+
+/// A map as a list of pairs: names in JSON are texts, and within an answer that says its kind they cannot be read as numbers.
+mod pairs {
+    use crate::config::MemberId;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::collections::BTreeMap;
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<MemberId, u32>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<MemberId, u32>, D::Error> {
+        Ok(Vec::<(MemberId, u32)>::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 impl Member {

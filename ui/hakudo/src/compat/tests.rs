@@ -315,7 +315,7 @@ fn group() -> hakudo_tickets::Status {
         moving: None,
         candidates: vec![Candidate { site: MemberId(2), obstacle: Some("member 2 has no quorum".into()) }],
         attributes: vec![AttributeStatus { site: MemberId(1), name: "fresh".into(), value: "yes".into(), set: 0 }],
-        failures: Default::default(),
+        failures: [(MemberId(2), 3)].into(),
         history: Vec::new(),
         expire: std::time::Duration::from_secs(10),
     };

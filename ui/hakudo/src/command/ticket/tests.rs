@@ -88,6 +88,7 @@ fn an_explanation_says_all_that_its_text_says() {
     let told = json("explain T", "explanation");
     assert_eq!((&told["holder"], &told["lease"]), (&"192.0.2.1".into(), &"unlimited".into()));
     assert_eq!(told["candidates"][0]["reason"], "192.0.2.2 has no quorum");
+    assert_eq!(told["candidates"][0]["failures_in_a_row"], 3);
     assert_eq!(told["members"][0]["local"], true);
     let text = told["text"].as_str().unwrap();
     assert!(
