@@ -175,7 +175,8 @@ impl Planner {
             let promoted = constraint.role == Role::Promoted;
             entry.active |= self.any_active(constraint.resource, promoted);
             entry.started &= self.all_run(constraint.resource, &|part| {
-                is_active(part, promoted) && part.pending_task.is_none() && !part.start_pending
+                // What failed to start counts as active until it was stopped.
+                is_active(part, promoted) && !part.failed && part.pending_task.is_none() && !part.start_pending
             });
             if entry.able.is_ok() && !self.all_run(constraint.resource, &|part| will_be_active(part, promoted)) {
                 let what = if promoted { "be promoted" } else { "run" };
