@@ -99,7 +99,7 @@ pub(super) fn clusters(lab: &mut Lab) -> Result<String> {
     ensure!(watch.at_b.is_none(), "the second site serves, although the first one renews");
     lab.choose(0);
     let cib = lab.cib("a1")?;
-    let written = ["owner=", "expires=", "term=", "booth-cfg-name="].iter().all(|attribute| cib.contains(attribute));
+    let written = ["owner=", "expires=", "term="].iter().all(|attribute| cib.contains(attribute));
     ensure!(written, "boothd's attributes of the ticket are not in the configuration's status");
     let (begun, watch) = sites::watching(lab, |lab| {
         let begun = Instant::now();

@@ -1,7 +1,7 @@
 //! What `cargo xtask bench tickets` measures. The note of each of these is its figures, `name=number` with the unit in the name.
 
 use super::site_faults;
-use super::sites::{self, PATIENCE, ask, member, prepare, prepare_with, watching};
+use super::sites::{self, PATIENCE, ask, member, prepare, watching};
 use crate::lab::{ARBITRATOR, Lab};
 use crate::shell;
 use anyhow::{Context, Result, bail, ensure};
@@ -50,7 +50,8 @@ pub(super) fn takeover_of_boothd(lab: &mut Lab) -> Result<String> {
 /// A planned move of a service that starts and stops at once, as the group measures it.
 pub(super) fn planned_move(lab: &mut Lab) -> Result<String> {
     let (resource, needs) = site_faults::dummy();
-    prepare_with(lab, &resource, needs)?;
+    sites::configure_with(lab, &resource, needs)?;
+    sites::grant(lab)?;
     let to = member(lab, "b")?;
     for site in [1, 0] {
         lab.choose(site);

@@ -55,23 +55,30 @@ pub(super) fn prepare(lab: &mut Lab) -> Result<()> {
     prepare_with(lab, &web(), NEEDS)
 }
 
-pub(super) fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()> {
-    for site in [A, B] {
-        lab.choose(site);
-        lab.configure(FENCING, resources, constraints)?;
-    }
+fn prepare_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()> {
+    configure_with(lab, resources, constraints)?;
     grant_to_the_first(lab)
+}
+
+pub(super) fn configure_with(lab: &mut Lab, resources: &str, constraints: &str) -> Result<()> {
+    [A, B].into_iter().try_for_each(|site| {
+        lab.choose(site);
+        lab.configure(FENCING, resources, constraints)
+    })
 }
 
 /// Both sites have the service, which needs the ticket.
 pub(super) fn configure(lab: &mut Lab) -> Result<()> {
-    [A, B].into_iter().try_for_each(|site| {
-        lab.choose(site);
-        lab.configure(FENCING, &web(), NEEDS)
-    })
+    configure_with(lab, &web(), NEEDS)
 }
 
 fn grant_to_the_first(lab: &mut Lab) -> Result<()> {
+    grant(lab)?;
+    wait_for_service(lab, A).map(drop)
+}
+
+/// The first site has the ticket.
+pub(super) fn grant(lab: &mut Lab) -> Result<()> {
     lab.choose(A);
     shell::wait_for("members that hear each other", PATIENCE, || {
         let (of_a, of_b) = (status(lab, "a1")?, status(lab, "b1")?);
@@ -85,7 +92,7 @@ fn grant_to_the_first(lab: &mut Lab) -> Result<()> {
     shell::wait_for("the ticket at the first site", PATIENCE, || {
         ask(lab, "a1", Ask::Grant { ticket: "T".into(), site, force: false }).map(Some)
     })?;
-    wait_for_service(lab, A).map(drop)
+    Ok(())
 }
 
 /// Waits until a node of the site has the address.
