@@ -325,7 +325,7 @@ fn as_xml(state: &Element, options: &Options) -> Element {
     for attribute in state.attributes() {
         let known = matches!(&*attribute.name, "id" | "granted" | "standby");
         if !known && (options.details || &*attribute.name == "last-granted") {
-            ticket = ticket.with(&*attribute.name, &*attribute.value);
+            ticket = ticket.with(&attribute.name, &*attribute.value);
         }
     }
     ticket
