@@ -50,6 +50,9 @@ pub struct TicketUse {
     pub able: Result<(), String>,
     /// A constraint that names it is wrong and is ignored: what it means runs without the ticket, and counts as active.
     pub unread: bool,
+    /// The first of them that stays active in that role whatever the plan says, and why: in a plan made as if the ticket were lost,
+    /// it is what a loss does not stop.
+    pub stays: Option<String>,
     /// The primitives that need it, by [`ResourceRef::id`].
     pub resources: BTreeSet<String>,
     /// The nodes on which they are active are to be fenced when the ticket is lost (`loss-policy="fence"`).

@@ -241,3 +241,28 @@ fn a_constraint_that_is_wrong_says_nothing_good() {
     "#]],
     );
 }
+
+#[test]
+fn what_a_loss_does_not_stop_is_named() {
+    let runs = "ip ocf:pacemaker:Dummy start 0\n httpd ocf:pacemaker:Dummy start 0";
+    let stays = |cluster: &Cluster| cluster.plan().transition.tickets["T"].stays.clone();
+    let mut cluster =
+        Cluster { resources: WEB, constraints: NEEDS, histories: vec![("a", runs)], ..Cluster::default() };
+    assert_eq!(stays(&cluster), None);
+    let unmanaged = r#"
+    <group id="web">
+      <primitive id="ip" class="ocf" provider="pacemaker" type="Dummy"/>
+      <primitive id="httpd" class="ocf" provider="pacemaker" type="Dummy">
+        <meta_attributes id="m"><nvpair id="m-m" name="is-managed" value="false"/></meta_attributes>
+      </primitive>
+    </group>"#;
+    cluster.resources = unmanaged;
+    assert_eq!(stays(&cluster).as_deref(), Some("httpd is not managed"));
+    cluster.histories = vec![("a", "ip ocf:pacemaker:Dummy start 0\n httpd ocf:pacemaker:Dummy stop 0")];
+    assert_eq!(stays(&cluster), None, "it does not run");
+    (cluster.resources, cluster.histories) = (WEB, vec![("a", runs)]);
+    cluster.constraints = r#"<rsc_ticket id="web-T" rsc="web" ticket="T" loss-policy="freeze"/>"#;
+    assert_eq!(stays(&cluster).as_deref(), Some("ip is not managed"));
+    cluster.tickets = GRANTED;
+    assert_eq!(stays(&cluster), None, "as long as it is granted nothing is frozen");
+}

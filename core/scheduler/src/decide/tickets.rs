@@ -164,6 +164,7 @@ impl Planner {
             started: true,
             able: Ok(()),
             unread: false,
+            stays: None,
             resources: BTreeSet::new(),
             fence: false,
         };
@@ -174,6 +175,9 @@ impl Planner {
             entry.fence |= constraint.policy == LossPolicy::Fence;
             let promoted = constraint.role == Role::Promoted;
             entry.active |= self.any_active(constraint.resource, promoted);
+            if entry.stays.is_none() {
+                entry.stays = self.what_stays(constraint.resource, promoted);
+            }
             entry.started &= self.all_run(constraint.resource, &|part| {
                 // What failed to start counts as active until it was stopped.
                 is_active(part, promoted) && !part.failed && part.pending_task.is_none() && !part.start_pending
@@ -197,6 +201,16 @@ impl Planner {
             noted.insert(self.resource_ref(resource).id);
         }
         part.children.iter().for_each(|child| self.note_primitives(*child, noted));
+    }
+
+    /// An active part that the cluster does not stop or demote by itself, and why.
+    fn what_stays(&self, resource: ResourceId, promoted: bool) -> Option<String> {
+        let part = self.resource(resource);
+        if matches!(part.kind, Kind::Primitive) && is_active(part, promoted) && (!part.managed || part.blocked) {
+            let why = if part.managed { "is blocked" } else { "is not managed" };
+            return Some(format!("{} {why}", self.resource_ref(resource).id));
+        }
+        part.children.iter().find_map(|child| self.what_stays(*child, promoted))
     }
 
     fn any_active(&self, resource: ResourceId, promoted: bool) -> bool {
