@@ -99,6 +99,8 @@ pub struct TicketSetup {
     /// How long this site needs at most to stop what depends on a ticket, in milliseconds, where somebody knows better than
     /// the timeouts of its resources.
     pub stop_time_ms: BTreeMap<String, u64>,
+    /// A watchdog resets a node that has not stopped in time. Without one it takes fencing where a stop fails.
+    pub watchdog: bool,
     /// Where the group speaks booth's protocol: the same group in booth's words, and its key.
     pub booth: Option<Box<BoothSetup>>,
 }

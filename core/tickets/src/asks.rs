@@ -1,19 +1,19 @@
 //! Requests: from whoever asked, through the member he asked, to the coordinator, and the answers back.
 //!
 //! The member that was asked repeats the request until it has the last answer, to whoever coordinates by then. So a request
-//! may reach two coordinators; each request says what shall be, so that doing it twice is doing it once, and the second
-//! coordinator, seeing that it is so already, says that it is done.
+//! may reach two coordinators. What is done for one is written down with its number, so that the second coordinator knows that
+//! it was done, or begun, and does not do it once more after others have asked for something else.
 
 use crate::attribute::check_group_attribute_name;
 use crate::config::{Group, GroupError, MAX_NAME, MAX_VALUE, MemberId, MemberKind};
 use crate::core_types::Effect;
-use crate::log::{Command, Entry, Position};
-use crate::member::{Asked, Member};
+use crate::log::{Author, Command, Entry, Position, RequestId};
+use crate::member::{Asked, Member, TakingOver};
 use crate::message::Message;
 use crate::request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
 use crate::table::{Cause, Table};
 use crate::tend::Purpose;
-use hakudo_base::{Instant, UnixTime};
+use hakudo_base::Instant;
 use std::time::Duration;
 
 /// How many requests the coordinator works on at the same time.
@@ -24,9 +24,7 @@ const MAX_ANSWERED: usize = 256;
 /// A request at the coordinator.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    from: MemberId,
-    instance: u64,
-    id: u64,
+    request: RequestId,
     /// It may have been carried out by an earlier coordinator.
     again: bool,
     envelope: RequestEnvelope,
@@ -34,12 +32,16 @@ pub(crate) struct Ask {
     progress: Progress,
 }
 
+impl Ask {
+    fn author(&self) -> Author {
+        Author { who: self.envelope.who.clone(), at: self.envelope.at, request: Some(self.request) }
+    }
+}
+
 /// An answer that may have been lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
-    from: MemberId,
-    instance: u64,
-    id: u64,
+    request: RequestId,
     reply: Reply,
 }
 
@@ -70,11 +72,11 @@ impl Member {
 
     pub(crate) fn ask(&mut self, id: u64, request: RequestEnvelope) {
         if let Request::TakeOver { members } = &request.request {
-            let reply = match self.take_over(&request.who, request.at, members) {
-                Ok(()) => Reply::Done(Outcome::Done),
-                Err(refusal) => Reply::Refused(refusal),
-            };
-            self.out.push(Effect::Reply { id, reply });
+            let author = Author { who: request.who.clone(), at: request.at, request: None };
+            match self.take_over(author, members) {
+                Ok(at) => self.taking_over.push(TakingOver { id, since: self.now, at }),
+                Err(refusal) => self.out.push(Effect::Reply { id, reply: Reply::Refused(refusal) }),
+            }
             return;
         }
         if request.request == Request::Status && (self.office.is_some() || self.coordinator.is_none()) {
@@ -82,12 +84,42 @@ impl Member {
             self.out.push(Effect::Reply { id, reply: Reply::Done(status) });
             return;
         }
+        let request = match &request.request {
+            Request::Adopt { dry_run } => match self.adopt(*dry_run) {
+                Ok(adopted) => RequestEnvelope { request: adopted, ..request },
+                Err(reply) => return self.out.push(Effect::Reply { id, reply }),
+            },
+            _ => request,
+        };
         self.asked.insert(id, Asked { request, heard: self.now, sent: None, last: None });
+    }
+
+    /// What is to be asked of the group so that it goes by this member's configuration; or the answer, where nothing is.
+    fn adopt(&self, dry_run: bool) -> Result<Request, Reply> {
+        let Some(agreed) = &self.table.group else {
+            // It will agree on the configuration of whoever begins it.
+            return Err(Reply::Refused(Refusal::NotBegun));
+        };
+        let differences = agreed.differences(&self.initial);
+        if dry_run || differences.is_empty() {
+            return Err(Reply::Done(Outcome::Differences(differences)));
+        }
+        Ok(Request::Configure { group: Box::new(self.initial.clone()) })
+    }
+
+    /// An entry is in the table: a takeover that it was is done.
+    pub(crate) fn taken_over(&mut self, at: Position) {
+        for done in self.taking_over.extract_if(.., |taking| taking.at == at) {
+            self.out.push(Effect::Reply { id: done.id, reply: Reply::Done(Outcome::Done) });
+        }
     }
 
     pub(crate) fn mind_asked(&mut self) {
         let (now, retry) = (self.now, self.heartbeat * 4);
         let patience = self.no_answer_after();
+        for lost in self.taking_over.extract_if(.., |taking| now.since(taking.since) >= patience) {
+            self.out.push(Effect::Reply { id: lost.id, reply: Reply::Refused(Refusal::NoAnswer) });
+        }
         let coordinator = self.coordinator;
         let mut replies = Vec::new();
         let mut questions = Vec::new();
@@ -131,7 +163,7 @@ impl Member {
             let repeat = asked.sent.map_or(asked.heard + patience, |(sent, _)| sent + retry);
             if self.coordinator.is_some() { repeat.min(asked.heard + patience) } else { asked.heard + patience }
         });
-        moments.min()
+        moments.chain(self.taking_over.iter().map(|taking| taking.since + patience)).min()
     }
 
     pub(crate) fn on_told(&mut self, instance: u64, id: u64, reply: Reply) {
@@ -147,6 +179,10 @@ impl Member {
                 self.asked.remove(&id);
             }
         }
+        let reply = match reply {
+            Reply::Done(Outcome::Status(status)) => Reply::Done(Outcome::Status(Box::new(self.as_seen_here(*status)))),
+            reply => reply,
+        };
         self.out.push(Effect::Reply { id, reply });
     }
 
@@ -161,15 +197,16 @@ impl Member {
             return self.send(from, Message::Told { instance, id, reply });
         }
         let Some(office) = &mut self.office else { return };
-        let answered = office.answered.iter().find(|a| (a.from, a.instance, a.id) == (from, instance, id));
-        let known = office.asks.iter().find(|ask| (ask.from, ask.instance, ask.id) == (from, instance, id));
+        let request = RequestId { from, instance, id };
+        let answered = office.answered.iter().find(|answered| answered.request == request);
+        let known = office.asks.iter().find(|ask| ask.request == request);
         let reply = match (answered, known) {
             (Some(answered), _) => answered.reply.clone(),
             (None, Some(ask)) => Reply::Progress(ask.progress.clone()),
             (None, None) if office.asks.len() >= MAX_ASKS => return,
             (None, None) => {
                 let (stage, progress) = (Stage::New, Progress::Accepted);
-                office.asks.push(Ask { from, instance, id, again, envelope, stage, progress });
+                office.asks.push(Ask { request, again, envelope, stage, progress });
                 self.tend_now = true;
                 return;
             }
@@ -202,7 +239,8 @@ impl Member {
     }
 
     fn tell(&mut self, ask: &Ask, reply: Reply) {
-        self.send(ask.from, Message::Told { instance: ask.instance, id: ask.id, reply });
+        let RequestId { from, instance, id } = ask.request;
+        self.send(from, Message::Told { instance, id, reply });
     }
 
     fn answer(&mut self, ask: &Ask, reply: Reply) {
@@ -210,8 +248,7 @@ impl Member {
             if office.answered.len() >= MAX_ANSWERED {
                 office.answered.remove(0);
             }
-            let Ask { from, instance, id, .. } = *ask;
-            office.answered.push(Answered { from, instance, id, reply: reply.clone() });
+            office.answered.push(Answered { request: ask.request, reply: reply.clone() });
         }
         self.tell(ask, reply);
     }
@@ -271,11 +308,15 @@ impl Member {
         });
     }
 
-    /// Who ordered what is being done with a ticket.
-    pub(crate) fn ask_author(&self, ticket: &str) -> (String, UnixTime) {
+    /// Who ordered that a ticket goes to a site.
+    pub(crate) fn ask_author(&self, ticket: &str, site: MemberId) -> Author {
         let asks = self.office.iter().flat_map(|office| &office.asks);
-        let ask = asks.filter(|ask| ask.stage != Stage::New).find(|ask| ask.envelope.request.ticket() == Some(ticket));
-        ask.map_or_else(|| (String::new(), UnixTime::default()), |ask| (ask.envelope.who.clone(), ask.envelope.at))
+        let mut of_it = asks.filter(|ask| ask.envelope.request.ticket() == Some(ticket));
+        let to_it = |stage: &Stage| match stage {
+            Stage::Granting(to) | Stage::Checking(to) | Stage::Moving { to, .. } => *to == site,
+            Stage::New | Stage::Committing(..) | Stage::Revoking => false,
+        };
+        of_it.find(|ask| to_it(&ask.stage)).map(Ask::author).unwrap_or_default()
     }
 
     fn step(&mut self, ask: &mut Ask) -> Step {
@@ -291,6 +332,10 @@ impl Member {
             if self.is_pending(name) {
                 return Ok(None);
             }
+        }
+        let carried_out = self.table.carried_out(ask.request).filter(|_| ask.stage == Stage::New);
+        if let Some(generation) = carried_out.map(|known| known.generation) {
+            return self.step_again(ask, &request, generation);
         }
         match &request {
             Request::Grant { ticket, site, force } => self.step_grant(ask, ticket, *site, *force),
@@ -322,12 +367,34 @@ impl Member {
                 Ok(self.commit(ask, Command::Observe { site: *site, on: *on }))
             }
             Request::Configure { group } => self.configure(ask, group),
-            Request::TakeOver { .. } | Request::Status => Err(Refusal::TakeOverNotNeeded),
+            Request::Adopt { .. } | Request::TakeOver { .. } | Request::Status => Err(Refusal::TakeOverNotNeeded),
+        }
+    }
+
+    /// An earlier coordinator has carried it out, or begun to; others may have asked for something else since.
+    fn step_again(&mut self, ask: &mut Ask, request: &Request, generation: u64) -> Step {
+        match request {
+            Request::Grant { site, .. } => Ok(Some(Outcome::Granted { site: *site, generation })),
+            Request::Revoke { ticket, force } => {
+                let stops = self.table.tickets.get(ticket).filter(|known| !known.wanted);
+                if stops.is_none_or(|known| known.grant(generation).is_none()) {
+                    return Ok(Some(Outcome::Done));
+                }
+                self.step_revoke(ask, ticket, *force)
+            }
+            Request::Move { ticket, to, .. } => {
+                let known = self.table.tickets.get(ticket);
+                let moving = known.and_then(|known| known.moving.as_ref()).map(|moving| moving.from);
+                let from = moving.or(known.and_then(|known| known.hold.as_ref()?.from)).unwrap_or(*to);
+                ask.stage = Stage::Moving { from, to: *to, stopped: None };
+                self.follow_move(ask, ticket, *to)
+            }
+            _ => Ok(Some(Outcome::Done)),
         }
     }
 
     fn commit(&mut self, ask: &mut Ask, command: Command) -> Option<Outcome> {
-        let index = self.propose(&ask.envelope.who.clone(), ask.envelope.at, command);
+        let index = self.propose(ask.author(), command);
         ask.stage = Stage::Committing(index, Outcome::Done);
         None
     }
@@ -373,6 +440,11 @@ impl Member {
                 }
             }
         }
+        if let Some(other) = self.runs_beside(name, site).filter(|_| !force) {
+            ask.progress = Progress::Stopping { site: other };
+            self.look_again(self.now + self.heartbeat * 4);
+            return Ok(None);
+        }
         if let Some(reason) = self.why_not_ordered(site, name).filter(|_| !force || !self.is_heard(site)) {
             return Err(Refusal::Declined { ticket: name.to_owned(), site, reason });
         }
@@ -397,14 +469,13 @@ impl Member {
             }
             return Ok(Some(if ask.stage == Stage::Revoking || ask.again { Outcome::Done } else { Outcome::NotHeld }));
         };
-        let (who, at) = (ask.envelope.who.clone(), ask.envelope.at);
         ask.stage = Stage::Revoking;
         ask.progress = Progress::Stopping { site: hold.site };
         if ticket.wanted || ticket.moving.is_some() {
-            self.propose(&who, at, Command::Revoke { ticket: name.to_owned() });
+            self.propose(ask.author(), Command::Revoke { ticket: name.to_owned() });
         }
         if force {
-            self.propose(&who, at, Command::Freed { ticket: name.to_owned(), generation: hold.generation });
+            self.propose(ask.author(), Command::Freed { ticket: name.to_owned(), generation: hold.generation });
         }
         Ok(None)
     }
@@ -502,15 +573,9 @@ impl Member {
         if self.stored.log.after(self.applied).iter().any(|entry| entry.command.changes_voters()) {
             return Err(Refusal::ConfigureBusy);
         }
-        let before = |member: &crate::config::MemberEntry| now.member(member.id).is_none();
-        let added = group.members.iter().filter(|member| before(member)).count();
-        let removed: Vec<MemberId> = now
-            .members
-            .iter()
-            .map(|member| member.id)
-            .filter(|id| !group.members.iter().any(|m| m.id == *id))
-            .collect();
-        if added + removed.len() > 1 {
+        // Who is added votes only once it was taken in.
+        let removed = now.members.iter().filter(|member| group.member(member.id).is_none());
+        if removed.filter(|member| self.voters.contains(&member.id)).count() > 1 {
             return Err(Refusal::OneMemberAtATime);
         }
         for (name, ticket) in &self.table.tickets {

@@ -1,15 +1,14 @@
 //! Who coordinates, and how logs come to agree: Raft, with a question before each election, voters that stay with a
 //! coordinator they hear, and a coordinator that gives up when it does not hear a majority.
 
-use crate::config::MemberId;
+use crate::config::{MemberId, MemberKind};
 use crate::core_types::{Effect, Event};
 use crate::drift;
-use crate::log::{Command, Log, Position, Term};
+use crate::log::{Author, Command, Log, Position, Term};
 use crate::member::{Candidacy, Member};
 use crate::message::{Append, Appended, Install, Message};
 use crate::office::Office;
 use crate::request::Refusal;
-use hakudo_base::UnixTime;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -69,12 +68,15 @@ impl Member {
         }
         let known = self.stored.log.position(install.last.index) == Some(install.last);
         let behind = install.last.index < self.stored.log.base() && install.last.term <= self.stored.log.last().term;
-        if !known && !behind {
+        // What an older epoch decided gives way, also where it is longer than what the one who took over knows.
+        let outdated = install.term.epoch > self.stored.log.last().term.epoch;
+        if outdated || !known && !behind {
             self.stored.log = Log::installed(install.last, install.table.clone());
             self.stored.commit = install.last.index;
             self.applied = install.last.index;
             self.table = install.table;
             self.refresh_configs();
+            self.compare_own_config();
             self.forget_unknown();
             self.site.touch_all(&self.table);
             self.dirty = true;
@@ -96,6 +98,9 @@ impl Member {
         self.candidacy = None;
         self.coordinator_heard = Some(self.now);
         self.last_ack = self.now;
+        if !self.may_vote() && !std::mem::replace(&mut self.said_forgetful, true) {
+            self.out.push(Effect::Event(Event::NoMemory));
+        }
         self.set_election_timer();
         if self.coordinator.replace(from) != Some(from) {
             self.site.coordinator_changed();
@@ -139,6 +144,11 @@ impl Member {
     // ---- electing --------------------------------------------------------------------------------------------------
 
     pub(crate) fn set_election_timer(&mut self) {
+        if self.is_founding() {
+            // There is nobody to be let go first.
+            self.election_at = self.now + self.heartbeat * 2;
+            return;
+        }
         let timeout = u64::try_from(self.election_timeout().as_nanos()).unwrap_or(u64::MAX / 4);
         self.election_at = self.now + Duration::from_nanos(self.random.between(timeout, 2 * timeout));
     }
@@ -151,8 +161,7 @@ impl Member {
 
     pub(crate) fn mind_election(&mut self) {
         if let Some(office) = &self.office {
-            let timeout = self.silence();
-            if office.heard_since(self.now, timeout, &self.voters, self.local) * 2 <= self.voters.len() {
+            if !self.hears_majority(office) {
                 self.step_down();
                 self.out.push(Effect::Event(Event::NoCoordinator));
             }
@@ -166,9 +175,19 @@ impl Member {
             self.out.push(Effect::Event(Event::NoCoordinator));
         }
         self.set_election_timer();
+        if self.is_founding() && self.founder() != Some(self.local) {
+            return;
+        }
         let term = self.next_term();
         self.stand(true, |last| Message::PreVote { term, last });
         self.count_votes();
+    }
+
+    /// Who asks the others to begin: as all must be there, one of them is enough. An arbitrator, if there is one: it stays where
+    /// it is.
+    fn founder(&self) -> Option<MemberId> {
+        let members = self.group().members.iter();
+        members.max_by_key(|member| (member.kind == MemberKind::Arbitrator, member.id)).map(|member| member.id)
     }
 
     fn next_term(&self) -> Term {
@@ -176,7 +195,8 @@ impl Member {
     }
 
     fn stand(&mut self, pre: bool, message: impl Fn(Position) -> Message) {
-        self.candidacy = Some(Candidacy { pre, votes: BTreeMap::from([(self.local, self.last_ack)]) });
+        self.candidacy =
+            Some(Candidacy { pre, votes: BTreeMap::from([(self.local, (self.stored.memory, self.last_ack))]) });
         let last = self.stored.log.last();
         for voter in self.voters.clone() {
             if voter != self.local {
@@ -187,8 +207,11 @@ impl Member {
 
     fn count_votes(&mut self) {
         let Some(candidacy) = &self.candidacy else { return };
-        let votes = candidacy.votes.keys().filter(|voter| self.voters.contains(voter)).count();
-        if !self.is_majority(votes) || !self.may_vote() {
+        let founding = self.is_founding();
+        let counts = |voter: MemberId, memory| self.voters.contains(&voter) && (founding || self.counts(voter, memory));
+        let votes = candidacy.votes.iter().filter(|(voter, (memory, _))| counts(**voter, *memory)).count();
+        let enough = if founding { votes == self.voters.len() } else { self.is_majority(votes) };
+        if !enough || !self.may_vote() {
             return;
         }
         if candidacy.pre {
@@ -202,18 +225,23 @@ impl Member {
         } else {
             // A lease that an earlier coordinator renewed was backed by a majority; one of it voted here. So none was backed
             // by a round begun after the latest of these moments.
-            let bound = candidacy.votes.values().copied().max().unwrap_or(self.now);
-            self.take_office(bound);
+            let bound = candidacy.votes.values().map(|(_, at)| *at).max().unwrap_or(self.now);
+            let memories = candidacy.votes.iter().map(|(voter, (memory, _))| (*voter, *memory)).collect();
+            self.take_office(bound, founding.then_some(memories));
         }
     }
 
-    fn take_office(&mut self, bound: hakudo_base::Instant) {
+    /// `founders`: of a group that begins, all members and their memories.
+    fn take_office(&mut self, bound: hakudo_base::Instant, founders: Option<BTreeMap<MemberId, u64>>) {
         self.candidacy = None;
         self.coordinator = Some(self.local);
         self.site.coordinator_changed();
         self.office = Some(Box::new(Office::new(self.now, bound, self.stored.log.last().index)));
         let Term { epoch, number } = self.stored.term;
         self.out.push(Effect::Event(Event::Coordinates { epoch, number }));
+        if let Some(memories) = founders {
+            self.decide(Command::Welcome { memories });
+        }
         let index = self.decide(Command::Office);
         if let Some(office) = &mut self.office {
             office.ready_at = index;
@@ -226,7 +254,7 @@ impl Member {
         self.promise(from, Message::PreVoted { term, granted });
     }
 
-    pub(crate) fn on_pre_voted(&mut self, from: MemberId, term: Term, granted: bool) {
+    pub(crate) fn on_pre_voted(&mut self, from: MemberId, memory: u64, term: Term, granted: bool) {
         if !granted {
             // A member that has seen a later term does not follow this one; nobody is disturbed by knowing of it.
             if self.office.is_none() && self.candidacy.is_some() {
@@ -237,7 +265,7 @@ impl Member {
         let next = self.next_term();
         let now = self.now;
         if let Some(candidacy) = self.candidacy.as_mut().filter(|candidacy| candidacy.pre && term == next) {
-            candidacy.votes.insert(from, now);
+            candidacy.votes.insert(from, (memory, now));
             self.count_votes();
         }
     }
@@ -264,14 +292,14 @@ impl Member {
         self.promise(to, Message::Voted { term, granted, age });
     }
 
-    pub(crate) fn on_voted(&mut self, from: MemberId, term: Term, granted: bool, age: Duration) {
+    pub(crate) fn on_voted(&mut self, (from, memory): (MemberId, u64), term: Term, granted: bool, age: Duration) {
         if term > self.stored.term {
             return self.enter(term);
         }
         let at = self.now.saturating_sub(drift::shorten(age));
         let current = term == self.stored.term && granted;
         if let Some(candidacy) = self.candidacy.as_mut().filter(|candidacy| !candidacy.pre && current) {
-            candidacy.votes.insert(from, at);
+            candidacy.votes.insert(from, (memory, at));
             self.count_votes();
         }
     }
@@ -283,7 +311,7 @@ impl Member {
     /// A new epoch begins with an entry in this member's log that leaves them without votes. What the old epoch decided
     /// and this member did not hear of is lost; whoever still lives in the old epoch gives in as soon as it hears of the
     /// new one.
-    pub(crate) fn take_over(&mut self, who: &str, at: UnixTime, members: &[MemberId]) -> Result<(), Refusal> {
+    pub(crate) fn take_over(&mut self, author: Author, members: &[MemberId]) -> Result<Position, Refusal> {
         let group = self.group();
         if !members.contains(&self.local) || members.iter().any(|member| group.member(*member).is_none()) {
             return Err(Refusal::TakeOverMembers);
@@ -295,11 +323,12 @@ impl Member {
         let absent = all.into_iter().filter(|member| !members.contains(member)).collect();
         self.stored.term = Term { epoch: self.stored.term.epoch.saturating_add(1), number: 1 };
         self.stored.voted_for = Some(self.local);
-        self.propose(who, at, Command::TakeOver { absent });
+        self.propose(author, Command::TakeOver { absent, by: (self.local, self.stored.memory) });
+        let at = self.stored.log.last();
         self.set_election_timer();
         let term = self.stored.term;
         self.stand(false, |last| Message::Vote { term, last });
         self.count_votes();
-        Ok(())
+        Ok(at)
     }
 }

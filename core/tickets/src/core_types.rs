@@ -40,6 +40,25 @@ pub enum Input {
         /// Whether it can, or why not.
         able: Result<(), String>,
     },
+    /// Whether anything that depends on a ticket may be active at this site. Said before the site says whether it can run it: nobody
+    /// else is granted a ticket that is active somewhere.
+    Active {
+        /// The ticket.
+        ticket: String,
+        /// Whether it is, or nobody has looked.
+        active: bool,
+    },
+    /// Whether nodes of this site are lost that are not known to be dead. They may not hear that a lease without an end has got
+    /// one: until they are dead or back, it gets none. Said before anything else where it is so.
+    Lost(bool),
+    /// What stays active at this site when it loses a ticket, because the cluster does not stop it by itself; nothing where it
+    /// stops all.
+    Stays {
+        /// The ticket.
+        ticket: String,
+        /// What, and why.
+        what: Option<String>,
+    },
     /// How long this site may need to stop what depends on a ticket.
     StopTime {
         /// The ticket.
@@ -244,6 +263,13 @@ pub enum Event {
         /// Which.
         member: MemberId,
     },
+    /// A group is there, and this member is new in it or has forgotten what it promised.
+    NoMemory,
+    /// A member that was new, or had forgotten what it promised, votes from now on.
+    Welcomed {
+        /// Which.
+        member: MemberId,
+    },
     /// A ticket was granted.
     Granted {
         /// The ticket.
@@ -318,6 +344,7 @@ impl Event {
             Event::Booth { severity, .. } => *severity,
             Event::StorageFailed | Event::NobodyCan { .. } => Severity::Error,
             Event::NoCoordinator
+            | Event::NoMemory
             | Event::Silent { .. }
             | Event::Expired { .. }
             | Event::ConfigDiffers { .. }
@@ -339,6 +366,10 @@ impl fmt::Display for Event {
             Event::NoCoordinator => f.write_str("no member is heard that coordinates the group"),
             Event::Heard { member } => write!(f, "member {member} is heard"),
             Event::Silent { member } => write!(f, "member {member} is not heard any more"),
+            Event::NoMemory => f.write_str(
+                "this member finds nothing stored, or something of another group, and has no vote until the group has taken it in",
+            ),
+            Event::Welcomed { member } => write!(f, "member {member} was taken in, and votes from now on"),
             Event::Granted { ticket, site, cause } => {
                 write!(f, "ticket \"{ticket}\" is granted to member {site}: {cause}")
             }
@@ -355,7 +386,8 @@ impl fmt::Display for Event {
             }
             Event::ConfigDiffers { member } => write!(
                 f,
-                "the configuration that member {member} was started with differs from the one that the group has agreed to"
+                "the configuration that member {member} was started with differs from the one that the group has agreed to, \
+                 which counts: hakudo ticket configure --dry-run at that member shows in what"
             ),
             Event::Malformed { from } => write!(f, "a message of member {from} could not be understood"),
             Event::StorageFailed => f.write_str(

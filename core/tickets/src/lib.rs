@@ -54,6 +54,7 @@ pub mod booth;
 mod config;
 mod consensus;
 mod core_types;
+mod differences;
 mod drift;
 mod log;
 mod member;
@@ -77,5 +78,7 @@ pub use request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
 pub use status::{AttributeStatus, Candidate, LeaseStatus, MemberStatus, Status, TicketStatus};
 pub use table::{Cause, Happened, History, Move};
 
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use crate::config::{Group, MemberId};
 use crate::table::{Cause, Table};
 use hakudo_base::UnixTime;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -106,14 +106,25 @@ pub(crate) enum Command {
         generation: u64,
         stop_time: Duration,
     },
+    /// What the holder does not stop by itself when the lease ends: nobody else gets the ticket by itself then.
+    Stays {
+        ticket: String,
+        generation: u64,
+        what: Option<String>,
+    },
     WouldGrant {
         ticket: String,
         site: MemberId,
         cause: Cause,
     },
-    /// A new epoch: these members have no vote.
+    /// A new epoch: these members have no vote; who took over, and by which memory.
     TakeOver {
         absent: BTreeSet<MemberId>,
+        by: (MemberId, u64),
+    },
+    /// These members vote, by what these memories hold: the first entry of all names those that began the group.
+    Welcome {
+        memories: BTreeMap<MemberId, u64>,
     },
     /// A member that had no vote has one again.
     Readmit {
@@ -130,10 +141,28 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) term: Term,
-    /// Who ordered it, and when; empty where the group decided.
+    pub(crate) author: Author,
+    pub(crate) command: Command,
+}
+
+/// Who ordered something, and when; empty where the group decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Author {
     pub(crate) who: String,
     pub(crate) at: UnixTime,
-    pub(crate) command: Command,
+    /// By which request.
+    pub(crate) request: Option<RequestId>,
+}
+
+/// Names a request for as long as it may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RequestId {
+    /// The member that was asked.
+    pub(crate) from: MemberId,
+    /// Its run.
+    pub(crate) instance: u64,
+    /// Its number of the request.
+    pub(crate) id: u64,
 }
 
 impl Command {
@@ -151,6 +180,7 @@ impl Command {
             | Command::Unlimited { ticket, .. }
             | Command::Limited { ticket, .. }
             | Command::StopTime { ticket, .. }
+            | Command::Stays { ticket, .. }
             | Command::Started { ticket, .. }
             | Command::WouldGrant { ticket, .. } => Some(ticket),
             Command::Disclaim { ticket, .. } => ticket.as_deref(),
@@ -158,13 +188,17 @@ impl Command {
             | Command::Configure(_)
             | Command::Observe { .. }
             | Command::TakeOver { .. }
+            | Command::Welcome { .. }
             | Command::Readmit { .. } => None,
         }
     }
 
     /// True where this decides who may vote.
     pub(crate) fn changes_voters(&self) -> bool {
-        matches!(self, Command::Configure(_) | Command::TakeOver { .. } | Command::Readmit { .. })
+        matches!(
+            self,
+            Command::Configure(_) | Command::TakeOver { .. } | Command::Readmit { .. } | Command::Welcome { .. }
+        )
     }
 }
 

@@ -6,13 +6,13 @@
 
 use crate::config::{Group, GroupError, MemberId, TicketConfig};
 use crate::core_types::{Effect, Event, Input, StartError, TicketWord};
-use crate::log::{Command, Entry, Log, Term};
+use crate::log::{Author, Command, Entry, Log, Position, Term};
 use crate::message::{Message, Packet};
 use crate::office::Office;
 use crate::request::RequestEnvelope;
 use crate::site::Site;
 use crate::table::Table;
-use hakudo_base::{Instant, Random, UnixTime};
+use hakudo_base::{Instant, Random};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stored {
     format: u8,
+    /// Chosen at random where nothing was stored: who has another one does not know what this one promised.
+    pub(crate) memory: u64,
     pub(crate) term: Term,
     pub(crate) voted_for: Option<MemberId>,
     pub(crate) log: Log,
@@ -32,7 +34,7 @@ pub(crate) struct Stored {
 }
 
 /// The format of [`Stored`].
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What is known of another member.
 #[derive(Clone, Debug, Default)]
@@ -52,8 +54,9 @@ pub(crate) struct Peer {
 pub(crate) struct Candidacy {
     /// Only asking whether it would be elected.
     pub(crate) pre: bool,
-    /// Who is for it, and a moment by this member's clock that is not before the voter's last ack to any coordinator.
-    pub(crate) votes: BTreeMap<MemberId, Instant>,
+    /// Who is for it, by which memory, and a moment by this member's clock that is not before the voter's last ack to any
+    /// coordinator.
+    pub(crate) votes: BTreeMap<MemberId, (u64, Instant)>,
 }
 
 /// A request of somebody at this member.
@@ -63,6 +66,16 @@ pub(crate) struct Asked {
     pub(crate) heard: Instant,
     pub(crate) sent: Option<(Instant, MemberId)>,
     pub(crate) last: Option<crate::request::Progress>,
+}
+
+/// A takeover that was ordered at this member.
+#[derive(Clone, Debug)]
+pub(crate) struct TakingOver {
+    /// The request.
+    pub(crate) id: u64,
+    pub(crate) since: Instant,
+    /// The entry.
+    pub(crate) at: Position,
 }
 
 /// A message on its way out.
@@ -86,6 +99,8 @@ pub struct Member {
     pub(crate) table: Table,
     pub(crate) applied: u64,
     pub(crate) voters: BTreeSet<MemberId>,
+    /// By which memory each of them votes; empty before the group began.
+    memories: BTreeMap<MemberId, u64>,
     /// The tickets of the configuration in force, by name.
     pub(crate) configs: BTreeMap<String, TicketConfig>,
     /// Time between two signs of life of a coordinator.
@@ -103,10 +118,16 @@ pub struct Member {
     pub(crate) office: Option<Box<Office>>,
     pub(crate) site: Site,
     pub(crate) asked: BTreeMap<u64, Asked>,
+    /// Takeovers that were ordered here and are not decided yet.
+    pub(crate) taking_over: Vec<TakingOver>,
     /// Something changed by which tickets might have to move.
     pub(crate) tend_now: bool,
     /// Something is to be stored.
     pub(crate) dirty: bool,
+    /// It was said that this member's own configuration is not the agreed one.
+    said_differs: bool,
+    /// It was said that this member has forgotten what it promised.
+    pub(crate) said_forgetful: bool,
     failed: bool,
     greeted: bool,
     seq: u64,
@@ -138,11 +159,12 @@ impl Member {
         if group.member(local).is_none() {
             return Err(GroupError::LocalMissing(local).into());
         }
+        let mut random = Random::new(seed);
+        let fresh = stored.is_none();
         let stored = match stored {
             Some(bytes) => Stored::read(bytes)?,
-            None => Stored { format: FORMAT, ..Stored::default() },
+            None => Stored { format: FORMAT, memory: random.next_u64(), ..Stored::default() },
         };
-        let mut random = Random::new(seed);
         let table = stored.log.snapshot().clone();
         let applied = stored.log.base();
         let mut member = Self {
@@ -155,6 +177,7 @@ impl Member {
             table,
             applied,
             voters: BTreeSet::new(),
+            memories: BTreeMap::new(),
             configs: BTreeMap::new(),
             heartbeat: Duration::ZERO,
             digests: (0, 0),
@@ -167,8 +190,11 @@ impl Member {
             office: None,
             site: Site::default(),
             asked: BTreeMap::new(),
+            taking_over: Vec::new(),
             tend_now: false,
-            dirty: false,
+            dirty: fresh,
+            said_differs: false,
+            said_forgetful: false,
             failed: false,
             greeted: false,
             seq: 0,
@@ -195,13 +221,14 @@ impl Member {
         }
         let first = !std::mem::replace(&mut self.greeted, true);
         if first {
+            self.compare_own_config();
             self.site.touch_all(&self.table);
         }
         self.take_in(input);
         while !self.failed {
             self.advance();
             if let Some(message) = self.own.pop_front() {
-                self.understand(self.local, self.instance, message);
+                self.understand((self.local, self.instance, self.stored.memory), message);
             } else if !self.store_and_send() {
                 break;
             }
@@ -248,6 +275,9 @@ impl Member {
             }
             Input::Request { id, request } => self.ask(id, request),
             Input::Able { ticket, able } => self.set_able(ticket, able),
+            Input::Active { ticket, active } => self.set_active(ticket, active),
+            Input::Lost(lost) => self.set_lost(lost),
+            Input::Stays { ticket, what } => self.set_stays(ticket, what),
             Input::StopTime { ticket, stop_time } => self.set_stop_time(ticket, stop_time),
             Input::Checked { check, result } => self.checked(check, result),
             Input::Stopped { ticket, generation } => self.stopped(&ticket, generation),
@@ -280,26 +310,31 @@ impl Member {
             self.out.push(Effect::Event(Event::Heard { member: from }));
             self.tend_now = true;
         }
-        let differs = packet.configs.0 != configs.0 && packet.configs.0 != configs.1;
+        let (own, agreed) = configs;
+        let differs = packet.configs.0 != if agreed == 0 { own } else { agreed };
         if std::mem::replace(&mut peer.config_differs, differs) != differs && differs {
             self.out.push(Effect::Event(Event::ConfigDiffers { member: from }));
         }
-        self.understand(from, packet.instance, packet.message);
+        self.understand((from, packet.instance, packet.memory), packet.message);
     }
 
-    fn understand(&mut self, from: MemberId, instance: u64, message: Message) {
+    fn understand(&mut self, (from, instance, memory): (MemberId, u64, u64), message: Message) {
+        let counts = self.counts(from, memory);
         match message {
             Message::Append(append) => self.on_append(from, append),
-            Message::Appended(appended) => self.on_appended(from, &appended),
+            Message::Appended(appended) => self.on_appended(from, memory, &appended),
             Message::Install(install) => self.on_install(from, install),
             Message::PreVote { term, last } => self.on_pre_vote(from, term, last),
-            Message::PreVoted { term, granted } => self.on_pre_voted(from, term, granted),
+            Message::PreVoted { term, granted } => self.on_pre_voted(from, memory, term, granted),
             Message::Vote { term, last } => self.on_vote(from, term, last),
-            Message::Voted { term, granted, age } => self.on_voted(from, term, granted, age),
-            Message::Renew(renew) => self.on_renew(from, instance, renew),
+            Message::Voted { term, granted, age } => self.on_voted((from, memory), term, granted, age),
             Message::Renewed(renewed) => self.on_renewed(renewed),
             Message::Offer(offer) => self.on_offer(from, offer),
+            // A site that has forgotten what it released must not go on with it before its older words count no more.
+            Message::Renew(_) | Message::Answer(_) | Message::Released { .. } if !counts => {}
+            Message::Renew(renew) => self.on_renew(from, instance, renew),
             Message::Answer(answer) => self.on_answer(from, instance, answer),
+            Message::Checking { term, offer } => self.on_checking(from, term, offer),
             Message::Released { generation, failed } => self.on_released(from, generation, failed),
             Message::Report(report) => self.on_report(from, instance, report),
             Message::Ask { id, again, request } => self.on_ask(from, instance, id, again, request),
@@ -351,6 +386,20 @@ impl Member {
         self.configs = configs;
     }
 
+    /// True where this member was started with something else than what the group goes by.
+    pub(crate) fn own_config_differs(&self) -> bool {
+        let (own, agreed) = self.digests;
+        agreed != 0 && own != agreed
+    }
+
+    /// Says so where this member's own configuration is, or is not any more, what the group goes by.
+    pub(crate) fn compare_own_config(&mut self) {
+        let differs = self.own_config_differs();
+        if std::mem::replace(&mut self.said_differs, differs) != differs && differs {
+            self.out.push(Effect::Event(Event::ConfigDiffers { member: self.local }));
+        }
+    }
+
     /// Silence of a member after which it counts as not heard.
     pub(crate) fn silence(&self) -> Duration {
         self.election_timeout() * 2
@@ -394,7 +443,7 @@ impl Member {
                 self.own.push_back(outgoing.message);
             } else {
                 self.peers.entry(outgoing.to).or_default().sent += 1;
-                let message = Packet::new(self.instance, configs, outgoing.message).encode();
+                let message = Packet::new((self.instance, self.stored.memory), configs, outgoing.message).encode();
                 self.out.push(Effect::Send { to: outgoing.to, message });
             }
         }
@@ -425,46 +474,91 @@ impl Member {
     }
 
     fn after_apply(&mut self, index: u64, entry: &Entry) {
+        self.taken_over(Position { term: entry.term, index });
         self.site_applied(&entry.command);
         self.office_applied(index, entry);
         self.tend_now = true;
         let ticket = entry.command.ticket().unwrap_or_default().to_owned();
         let event = match &entry.command {
+            Command::Configure(_) => return self.compare_own_config(),
             Command::Grant { site, cause, .. } => Event::Granted { ticket, site: *site, cause: *cause },
             Command::WouldGrant { site, cause, .. } => Event::WouldGrant { ticket, site: *site, cause: *cause },
             Command::Released { .. } => match self.table.tickets.get(&ticket).and_then(|t| t.last) {
                 Some(site) => Event::Released { ticket, site },
                 None => return,
             },
+            Command::Welcome { memories } if memories.len() == 1 => match memories.keys().next() {
+                Some(member) => Event::Welcomed { member: *member },
+                None => return,
+            },
             Command::TakeOver { .. } => {
-                Event::TakenOver { members: self.voters.iter().copied().collect(), who: entry.who.clone() }
+                Event::TakenOver { members: self.voters.iter().copied().collect(), who: entry.author.who.clone() }
             }
             _ => return,
         };
         self.out.push(Effect::Event(event));
     }
 
-    /// Who may vote: by the newest configuration in the log, committed or not.
+    /// Who may vote: by the newest configuration in the log, committed or not. Only that another memory of a member counts from
+    /// now on must be committed first, without the vote of this member: what it has forgotten, others of that majority know.
     pub(crate) fn refresh_voters(&mut self) {
         let members = |group: &Group| group.members.iter().map(|member| member.id).collect::<BTreeSet<_>>();
         let mut all = members(self.group());
         let mut absent = self.table.absent.clone();
+        let mut memories = self.table.memories.clone();
         for entry in self.stored.log.after(self.applied) {
             match &entry.command {
                 Command::Configure(group) => all = members(group),
-                Command::TakeOver { absent: more } => absent.extend(more),
+                Command::TakeOver { absent: more, by: (member, memory) } => {
+                    absent.extend(more);
+                    memories.insert(*member, *memory);
+                }
+                Command::Welcome { memories: more } => {
+                    for (member, memory) in more {
+                        memories.entry(*member).or_insert(*memory);
+                    }
+                }
                 Command::Readmit { member } => {
                     absent.remove(member);
                 }
                 _ => {}
             }
         }
-        self.voters = all.difference(&absent).copied().collect();
+        let known = |member: &MemberId| memories.is_empty() || memories.contains_key(member);
+        self.voters = all.difference(&absent).copied().filter(known).collect();
+        self.memories = memories;
+    }
+
+    /// True where the group has not begun as far as is known here: then all of its members must be heard, and none of them may
+    /// know of anything that was decided before.
+    pub(crate) fn is_founding(&self) -> bool {
+        self.memories.is_empty() && self.stored.log.last().index == 0
+    }
+
+    /// True where the word of a member with this memory counts: it knows all that it ever promised.
+    pub(crate) fn counts(&self, member: MemberId, memory: u64) -> bool {
+        self.memories.get(&member) == Some(&memory)
+    }
+
+    /// True where the group has come together once, as far as is known here.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.memories.is_empty()
+    }
+
+    /// True where a member is known to come with another memory than the one by which it has a vote.
+    pub(crate) fn is_forgetful(&self, member: MemberId) -> bool {
+        if member == self.local {
+            return self.has_begun() && !self.counts(self.local, self.stored.memory);
+        }
+        let follower = self.office.as_ref().and_then(|office| office.followers.get(&member));
+        let memory = follower.map(|follower| follower.memory).filter(|memory| *memory != 0);
+        self.has_begun() && memory.is_some_and(|memory| !self.counts(member, memory))
     }
 
     /// True where this member's vote counts.
     pub(crate) fn may_vote(&self) -> bool {
-        self.voters.contains(&self.local)
+        let remembers = self.memories.is_empty() || self.counts(self.local, self.stored.memory);
+        self.voters.contains(&self.local) && remembers
     }
 
     /// True where these are more than half of the voters.
@@ -478,9 +572,9 @@ impl Member {
     }
 
     /// Puts an entry at the end of the coordinator's log.
-    pub(crate) fn propose(&mut self, who: &str, at: UnixTime, command: Command) -> u64 {
+    pub(crate) fn propose(&mut self, author: Author, command: Command) -> u64 {
         let changes_voters = command.changes_voters();
-        self.stored.log.push(Entry { term: self.stored.term, who: who.to_owned(), at, command });
+        self.stored.log.push(Entry { term: self.stored.term, author, command });
         self.dirty = true;
         if changes_voters {
             self.refresh_voters();
@@ -493,7 +587,7 @@ impl Member {
 
     /// An entry that the group decides on by itself.
     pub(crate) fn decide(&mut self, command: Command) -> u64 {
-        self.propose("", UnixTime::default(), command)
+        self.propose(Author::default(), command)
     }
 
     /// True where an entry about this ticket is not applied yet, so that it must be left alone.

@@ -9,7 +9,7 @@ use crate::request::{Reply, RequestEnvelope};
 use crate::table::{Cause, Table};
 use hakudo_base::Instant;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The longest message, in bytes: a snapshot of a large group.
@@ -25,14 +25,16 @@ pub(crate) struct Packet {
     version: u8,
     /// The run of the sender, chosen at random at its start: a new speaker of a site is another run.
     pub(crate) instance: u64,
+    /// What the sender remembers: chosen at random where it found nothing stored.
+    pub(crate) memory: u64,
     /// Digest of the configuration that the sender was started with, and of the one that it goes by.
     pub(crate) configs: (u64, u64),
     pub(crate) message: Message,
 }
 
 impl Packet {
-    pub(crate) fn new(instance: u64, configs: (u64, u64), message: Message) -> Self {
-        Self { version: VERSION, instance, configs, message }
+    pub(crate) fn new((instance, memory): (u64, u64), configs: (u64, u64), message: Message) -> Self {
+        Self { version: VERSION, instance, memory, configs, message }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -77,6 +79,11 @@ pub(crate) enum Message {
     Renewed(Renewed),
     Offer(Offer),
     Answer(Answer),
+    /// The offer is being looked at: what must agree at the site has not ended yet.
+    Checking {
+        term: Term,
+        offer: u64,
+    },
     /// Nothing that depends on this grant is active any more, nor will be.
     Released {
         generation: u64,
@@ -138,13 +145,15 @@ pub(crate) struct Renew {
     pub(crate) grants: Vec<RenewGrant>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RenewGrant {
     pub(crate) generation: u64,
     /// The holder takes this lease for one that ends, also after a restart.
     pub(crate) finite: bool,
     /// The time that the holder needs for stopping, where it is more than the group knows of.
     pub(crate) stop_time: Option<Duration>,
+    /// What the holder does not stop by itself, where it knows.
+    pub(crate) stays: Option<Option<String>>,
     /// All that depends on this grant is active.
     pub(crate) started: bool,
 }
@@ -191,4 +200,6 @@ pub(crate) struct Report {
     pub(crate) version: u64,
     /// Tickets of which the site spoke: able, or why not.
     pub(crate) able: BTreeMap<String, Result<(), String>>,
+    /// Tickets of which something may be active there.
+    pub(crate) active: BTreeSet<String>,
 }

@@ -21,15 +21,25 @@ use std::time::Duration;
 /// A member as the coordinator sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
+    /// The memory that all of this is about; 0 before it said anything.
+    pub(crate) memory: u64,
     /// The first entry that it might not have; 0 where it needs the whole table.
     next: u64,
     /// It has all up to this entry.
     pub(crate) matched: u64,
+    /// It was told that a majority has all up to this entry.
+    told: u64,
     /// Entries up to this one are on their way, since then.
     in_flight: Option<(u64, Instant)>,
     round: u64,
     heard: Option<Instant>,
     pub(crate) report: Option<(u64, Report)>,
+}
+
+impl Follower {
+    fn new(next: u64) -> Self {
+        Self { memory: 0, next, matched: 0, told: 0, in_flight: None, round: 0, heard: None, report: None }
+    }
 }
 
 /// A holder that asked for its leases.
@@ -105,42 +115,41 @@ impl Office {
         self.since
     }
 
-    /// How many voters were heard within `timeout`.
-    pub(crate) fn heard_since(
-        &self,
-        now: Instant,
-        timeout: Duration,
-        voters: &BTreeSet<MemberId>,
-        local: MemberId,
-    ) -> usize {
-        let recent = |member: &MemberId| {
-            let heard = self.followers.get(member).and_then(|follower| follower.heard);
-            *member == local || now.since(heard.unwrap_or(self.since)) <= timeout
-        };
-        voters.iter().filter(|member| recent(member)).count()
-    }
-
     fn follower(&mut self, member: MemberId) -> &mut Follower {
         let next = self.first_entry;
-        self.followers.entry(member).or_insert_with(|| Follower {
-            next,
-            matched: 0,
-            in_flight: None,
-            round: 0,
-            heard: None,
-            report: None,
-        })
+        self.followers.entry(member).or_insert_with(|| Follower::new(next))
     }
 
-    /// The highest number that more than half of the voters have reached.
-    fn majority(&self, voters: &BTreeSet<MemberId>, of: impl Fn(&Follower) -> u64) -> u64 {
-        let mut reached: Vec<u64> = voters.iter().map(|voter| self.followers.get(voter).map_or(0, &of)).collect();
+    /// The highest number that more than half of the voters have reached, where a memory counts.
+    fn majority(
+        &self,
+        voters: &BTreeSet<MemberId>,
+        counts: impl Fn(MemberId, u64) -> bool,
+        of: impl Fn(&Follower) -> u64,
+    ) -> u64 {
+        let followers = voters.iter().map(|voter| (*voter, self.followers.get(voter)));
+        let counted = followers.map(|(voter, follower)| follower.filter(|follower| counts(voter, follower.memory)));
+        let mut reached: Vec<u64> = counted.map(|follower| follower.map_or(0, &of)).collect();
         reached.sort_unstable_by(|a, b| b.cmp(a));
         reached.get(voters.len() / 2).copied().unwrap_or(0)
     }
 }
 
 impl Member {
+    /// True where this coordinator has heard more than half of the voters lately, of those whose word counts.
+    pub(crate) fn hears_majority(&self, office: &Office) -> bool {
+        let (now, silence) = (self.now, self.silence());
+        let recent = |member: &MemberId| match office.followers.get(member).filter(|follower| follower.memory != 0) {
+            _ if *member == self.local => true,
+            Some(follower) => {
+                let heard = follower.heard.unwrap_or(office.since);
+                self.counts(*member, follower.memory) && now.since(heard) <= silence
+            }
+            None => now.since(office.since) <= silence,
+        };
+        2 * self.voters.iter().filter(|member| recent(member)).count() > self.voters.len()
+    }
+
     /// True while this member coordinates and knows all that was decided before.
     pub(crate) fn is_ready(&self) -> bool {
         self.office.as_ref().is_some_and(|office| self.applied >= office.ready_at)
@@ -206,13 +215,15 @@ impl Member {
             follower.in_flight = Some((previous.index + entries.len() as u64, now));
         }
         let commit = if whole { 0 } else { commit };
+        follower.told = commit.min(previous.index + entries.len() as u64);
         let append = Append { term, round, previous, entries, commit, report_seen };
         self.send(to, Message::Append(append));
     }
 
-    pub(crate) fn on_appended(&mut self, from: MemberId, appended: &Appended) {
+    pub(crate) fn on_appended(&mut self, from: MemberId, memory: u64, appended: &Appended) {
+        let counts = self.counts(from, memory);
         if appended.term > self.stored.term {
-            if self.voters.contains(&from) {
+            if self.voters.contains(&from) && counts {
                 // Somebody was elected, or asked for it: the others must choose again.
                 return self.learn_term(appended.term);
             }
@@ -223,7 +234,16 @@ impl Member {
         if appended.index > last || appended.round > office.round {
             return;
         }
+        let first = office.first_entry;
         let follower = office.follower(from);
+        if follower.memory != memory {
+            if follower.memory != 0 {
+                // It has forgotten all that it acked.
+                *follower = Follower { report: follower.report.take(), ..Follower::new(first) };
+            }
+            follower.memory = memory;
+            self.tend_now = true;
+        }
         follower.heard = Some(now);
         follower.round = follower.round.max(appended.round);
         if appended.agrees {
@@ -236,17 +256,21 @@ impl Member {
             follower.next = if appended.index == 0 && follower.matched == 0 { 0 } else { appended.index + 1 };
             follower.in_flight = None;
         }
-        let more = from != self.local && follower.in_flight.is_none() && follower.next <= last;
         self.commit_what_most_have();
         self.renew_what_is_backed();
-        if more {
+        let commit = self.stored.commit;
+        let Some(follower) = self.office.as_ref().and_then(|office| office.followers.get(&from)) else { return };
+        // Whoever was slow with an entry need not wait for the next round to hear that it counts.
+        let lacks = follower.next <= last || follower.told < commit.min(follower.matched);
+        if from != self.local && follower.in_flight.is_none() && lacks {
             self.append_to(from);
         }
     }
 
     fn commit_what_most_have(&mut self) {
         let Some(office) = &self.office else { return };
-        let index = office.majority(&self.voters, |follower| follower.matched);
+        let counts = |member, memory| self.counts(member, memory);
+        let index = office.majority(&self.voters, counts, |follower| follower.matched);
         // What an earlier term wrote is committed by something of this term that follows it.
         let of_this_term = self.stored.log.position(index).is_some_and(|at| at.term == self.stored.term);
         if index > self.stored.commit && of_this_term {
@@ -298,6 +322,9 @@ impl Member {
                 if let Some(stop_time) = grant.stop_time.filter(|stop_time| *stop_time > hold.stop_time) {
                     self.decide(Command::StopTime { ticket: ticket.clone(), generation, stop_time });
                 }
+                if let Some(what) = grant.stays.as_ref().filter(|what| **what != hold.stays) {
+                    self.decide(Command::Stays { ticket: ticket.clone(), generation, what: what.clone() });
+                }
                 if grant.started && hold.from.is_some() {
                     self.decide(Command::Started { ticket: ticket.clone(), generation });
                 }
@@ -326,8 +353,10 @@ impl Member {
         if !self.is_ready() {
             return;
         }
+        let Some(office) = &self.office else { return };
+        let counts = |member, memory| self.counts(member, memory);
+        let reached = office.majority(&self.voters, counts, |follower| follower.round);
         let Some(office) = &mut self.office else { return };
-        let reached = office.majority(&self.voters, |follower| follower.round);
         let mut backed = Vec::new();
         office.renewals.retain(|pending| match pending.round {
             Some((round, begun)) if round <= reached => {

@@ -83,7 +83,12 @@ pub enum Request {
         /// Observes only, or acts.
         on: bool,
     },
-    /// The group shall be configured so. At most one member is added or removed at a time.
+    /// The group shall be configured as the member that is asked was started: as its file says, or its CIB.
+    Adopt {
+        /// Only say what would change.
+        dry_run: bool,
+    },
+    /// The group shall be configured so. At most one member that votes is removed at a time.
     Configure {
         /// The new configuration.
         group: Box<Group>,
@@ -109,7 +114,11 @@ impl Request {
             | Request::Attribute { ticket, .. }
             | Request::Move { ticket, .. } => Some(ticket),
             Request::Disclaim { ticket, .. } => ticket.as_deref(),
-            Request::Observe { .. } | Request::Configure { .. } | Request::TakeOver { .. } | Request::Status => None,
+            Request::Observe { .. }
+            | Request::Adopt { .. }
+            | Request::Configure { .. }
+            | Request::TakeOver { .. }
+            | Request::Status => None,
         }
     }
 }
@@ -212,6 +221,8 @@ pub enum Outcome {
     },
     /// A dry run: this would be done, and could be.
     Would(Vec<Progress>),
+    /// In what the configuration of the member that was asked differs from the one that the group agreed to.
+    Differences(Vec<String>),
     /// The ticket was not held by anybody.
     NotHeld,
     /// How things are.
@@ -276,8 +287,13 @@ pub enum Refusal {
     #[error(transparent)]
     Group(#[from] GroupError),
     /// More than one member would change.
-    #[error("only one member can be added or removed at a time")]
+    #[error("only one member that votes can be removed at a time")]
     OneMemberAtATime,
+    /// Nothing was agreed yet.
+    #[error(
+        "the group has yet to begin: all of its members must be heard once, and then it goes by what they were started with"
+    )]
+    NotBegun,
     /// A change of the configuration is under way.
     #[error("another change of the configuration is under way")]
     ConfigureBusy,

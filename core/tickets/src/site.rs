@@ -30,13 +30,18 @@ pub(crate) struct Site {
     ask_now: bool,
     started: BTreeSet<u64>,
     stop_times: BTreeMap<String, Duration>,
+    /// What is not stopped by itself, by ticket, where it is known.
+    stays: BTreeMap<String, Option<String>>,
     report: Report,
     /// The version of the report that the coordinator has.
     reported: u64,
     /// What was last said of each ticket.
     said: BTreeMap<String, TicketWord>,
     touched: BTreeSet<String>,
-    checks: BTreeMap<u64, (MemberId, Offer)>,
+    /// Checks that go on: their tickets, and which offer they answer by now.
+    checks: BTreeMap<u64, (String, Option<(MemberId, Offer)>)>,
+    /// Nodes are lost that are not known to be dead.
+    lost: bool,
     next_check: u64,
     /// When it was last said that grants are released.
     released_at: Option<Instant>,
@@ -61,7 +66,8 @@ impl Site {
         self.reported = 0;
         self.ask_now = true;
         self.released_at = None;
-        self.checks.clear();
+        // What runs goes on, and may answer another offer: nothing is run twice at the same time.
+        self.checks.values_mut().for_each(|(_, offer)| *offer = None);
     }
 
     /// Forgets promises about grants that are not in force any more.
@@ -93,6 +99,23 @@ impl Member {
             self.site.report.version += 1;
             self.tell_report();
         }
+    }
+
+    pub(crate) fn set_active(&mut self, ticket: String, active: bool) {
+        let report = &mut self.site.report;
+        if if active { report.active.insert(ticket) } else { report.active.remove(&ticket) } {
+            report.version += 1;
+            self.tell_report();
+        }
+    }
+
+    pub(crate) fn set_lost(&mut self, lost: bool) {
+        self.site.lost = lost;
+    }
+
+    pub(crate) fn set_stays(&mut self, ticket: String, what: Option<String>) {
+        let before = self.site.stays.insert(ticket, what.clone());
+        self.site.ask_now |= before != Some(what);
     }
 
     pub(crate) fn set_stop_time(&mut self, ticket: String, stop_time: Duration) {
@@ -275,8 +298,12 @@ impl Member {
     }
 
     /// A lease that had no end because no other site would have taken the ticket gets one when this site learns that another
-    /// site would. It is counted from now, once, and the group is told that this site knows.
+    /// site would. It is counted from now, once, and the group is told that this site knows. As long as there are nodes that
+    /// cannot be told, and may run what needs the ticket, it stays without an end.
     fn take_ends_on(&mut self) {
+        if self.site.lost {
+            return;
+        }
         let now = self.now;
         let mut ends = Vec::new();
         for (name, hold) in grants(&self.table, self.local) {
@@ -322,6 +349,7 @@ impl Member {
             generation: hold.generation,
             finite: !hold.unlimited || self.stored.finite.contains(&hold.generation),
             stop_time: Some(self.stop_time(name)).filter(|stop_time| *stop_time > hold.stop_time),
+            stays: self.site.stays.get(name).cloned(),
             started: self.site.started.contains(&hold.generation),
         });
         let renew = Renew { stamp: self.now, grants: grants.collect() };
@@ -430,23 +458,25 @@ impl Member {
     }
 
     pub(crate) fn on_offer(&mut self, from: MemberId, offer: Offer) {
-        if offer.term != self.stored.term || self.coordinator != Some(from) || self.site.checks.len() >= MAX_CHECKS {
+        if offer.term != self.stored.term || self.coordinator != Some(from) {
             return;
         }
-        let Some(config) = self.config(&offer.ticket) else { return };
-        if self.site.checks.values().any(|(_, known)| known.offer == offer.offer) {
-            return;
+        if let Some((_, known)) = self.site.checks.values_mut().find(|(ticket, _)| *ticket == offer.ticket) {
+            let checking = Message::Checking { term: offer.term, offer: offer.offer };
+            *known = Some((from, offer));
+            return self.send(from, checking);
         }
+        let Some(config) = self.config(&offer.ticket).filter(|_| self.site.checks.len() < MAX_CHECKS) else { return };
         let (handler, lag) = (config.handler.clone(), config.lag.clone());
         self.site.next_check += 1;
         let check = self.site.next_check;
         let ticket = offer.ticket.clone();
-        self.site.checks.insert(check, (from, offer));
+        self.site.checks.insert(check, (ticket.clone(), Some((from, offer))));
         self.out.push(Effect::Check(Check { check, ticket, handler, lag, expires: None }));
     }
 
     pub(crate) fn checked(&mut self, check: u64, result: Result<Readiness, String>) {
-        let Some((from, offer)) = self.site.checks.remove(&check) else { return };
+        let Some((_, Some((from, offer)))) = self.site.checks.remove(&check) else { return };
         let answer = result.map(|readiness| Acceptance { stop_time: self.stop_time(&offer.ticket), readiness });
         // A lease that follows is counted from now.
         let answer = Answer { term: offer.term, offer: offer.offer, stamp: self.now, answer };

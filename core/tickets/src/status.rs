@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A group as one member sees it; the coordinator sees most.
+/// A group as one member sees it, with the eyes of the coordinator where it can be asked: that one sees most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The group's name.
@@ -21,18 +21,25 @@ pub struct Status {
     pub version: u64,
     /// Digest of its configuration.
     pub config: u64,
-    /// Who tells this.
+    /// The member that was asked, whoever else it had to ask.
     pub local: MemberId,
     /// Who coordinates, as far as is known.
     pub coordinator: Option<MemberId>,
     /// Epoch and number of the term.
     pub term: (u32, u32),
+    /// False before all members were heard once: only then it can decide.
+    #[serde(default = "yes")]
+    pub begun: bool,
     /// The number of log entries that a majority has.
     pub committed: u64,
     /// The members, the teller among them.
     pub members: Vec<MemberStatus>,
     /// The tickets.
     pub tickets: Vec<TicketStatus>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One member as the teller sees it.
@@ -46,9 +53,10 @@ pub struct MemberStatus {
     pub kind: MemberKind,
     /// Where it can be reached.
     pub addresses: Vec<String>,
-    /// How long ago it was heard; zero for the teller, none where it was never heard.
+    /// How long ago it was heard, by the member that was asked or by who coordinates; zero for the one that was asked, none
+    /// where it was never heard.
     pub heard: Option<Duration>,
-    /// Messages that came from it and went to it.
+    /// Messages that came from it to the member that was asked, and went to it from there.
     pub received: u64,
     /// See `received`.
     pub sent: u64,
@@ -58,6 +66,9 @@ pub struct MemberStatus {
     pub config_differs: bool,
     /// It was declared dead by the administrator, and has no vote until it is taken in again.
     pub absent: bool,
+    /// It is new, or has forgotten what it promised, and has no vote until it is taken in.
+    #[serde(default)]
+    pub forgetful: bool,
     /// It decides and records, but starts nothing.
     pub observes: bool,
     /// It takes no ticket.
@@ -78,6 +89,9 @@ pub enum LeaseStatus {
     Lost(Duration),
     /// It was not renewed, and the holder has certainly stopped.
     Ended,
+    /// It was not renewed, and the holder does not stop all by itself: this stays active, and nobody else gets the ticket but by
+    /// force.
+    Stays(String),
     /// The teller does not know.
     Unknown,
 }
@@ -165,10 +179,26 @@ impl Member {
             local: self.local,
             coordinator: self.coordinator,
             term: (self.stored.term.epoch, self.stored.term.number),
+            begun: self.has_begun(),
             committed: self.stored.commit,
             members: group.members.iter().map(|member| self.member_status(member, now)).collect(),
             tickets: group.tickets.iter().map(|config| self.ticket_status(config, now)).collect(),
         }
+    }
+
+    /// What the coordinator sees, as it is from here: who is near, and what came from whom.
+    pub(crate) fn as_seen_here(&self, mut status: Status) -> Status {
+        let own = self.status(self.now);
+        (status.local, status.coordinator) = (self.local, self.coordinator);
+        for member in &mut status.members {
+            let Some(seen) = own.members.iter().find(|own| own.id == member.id) else { continue };
+            // Members that do not coordinate seldom hear each other; of itself the coordinator cannot say when it was heard.
+            let also_heard = member.heard.filter(|_| Some(member.id) != self.coordinator);
+            member.heard = [seen.heard, also_heard].into_iter().flatten().min();
+            (member.received, member.sent, member.malformed) = (seen.received, seen.sent, seen.malformed);
+            member.config_differs |= seen.config_differs;
+        }
+        status
     }
 
     fn member_status(&self, member: &MemberEntry, now: Instant) -> MemberStatus {
@@ -183,8 +213,9 @@ impl Member {
             received: peer.received,
             sent: peer.sent,
             malformed: peer.malformed,
-            config_differs: peer.config_differs,
+            config_differs: if member.id == self.local { self.own_config_differs() } else { peer.config_differs },
             absent: self.table.absent.contains(&member.id),
+            forgetful: self.is_forgetful(member.id),
             observes: self.table.observers.contains(&member.id),
             disclaims: self.table.disclaimed.contains(&member.id),
         }
@@ -230,6 +261,10 @@ impl Member {
         if hold.unlimited {
             return LeaseStatus::Unlimited;
         }
+        let ends = self.backed_at(hold).map(|at| at + config.expire);
+        if let (Some(what), Some(ends)) = (&hold.stays, ends) {
+            return if now < ends { LeaseStatus::Ends(ends.since(now)) } else { LeaseStatus::Stays(what.clone()) };
+        }
         if let (Some(at), Some(free_at)) = (self.backed_at(hold), self.free_at(Some(config), hold)) {
             let ends = at + config.expire;
             return if now < ends {
@@ -268,8 +303,18 @@ impl Status {
         text += &match self.coordinator {
             None if self.protocol == Protocol::Booth => String::new(),
             Some(coordinator) => format!(" {} coordinates the group.", self.name_of(coordinator)),
+            None if !self.begun => {
+                " The group has yet to begin: nothing can be decided before all of its members were heard once."
+                    .to_owned()
+            }
             None => " No member coordinates the group now, so that nothing can be decided.".to_owned(),
         };
+        for member in self.members.iter().filter(|member| member.config_differs) {
+            text += &format!(" {} was started with another configuration than the agreed one.", member.name);
+        }
+        for member in self.members.iter().filter(|member| member.forgetful) {
+            text += &format!(" {} has forgotten what it promised, or is new: it has no vote yet.", member.name);
+        }
         for candidate in &ticket.candidates {
             let site = self.name_of(candidate.site);
             text += &match &candidate.obstacle {
@@ -310,6 +355,10 @@ impl Status {
             LeaseStatus::Lost(left) => format!(
                 "Ticket {name} was not renewed by {holder}, which may still be stopping for another {:.1} s.",
                 left.as_secs_f64()
+            ),
+            LeaseStatus::Stays(ref what) => format!(
+                "Ticket {name} was not renewed by {holder}, which does not stop all of it by itself: {what}. Nobody else gets it \
+                 but by force."
             ),
             LeaseStatus::Ended => format!("Ticket {name} was not renewed by {holder}, which has certainly stopped."),
             LeaseStatus::None | LeaseStatus::Unknown => {

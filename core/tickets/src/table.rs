@@ -1,7 +1,7 @@
 //! What the log says: the table of tickets. A pure function of the entries, the same at every member.
 
 use crate::config::{Group, MemberId, TicketMode};
-use crate::log::{Command, Entry, Position};
+use crate::log::{Command, Entry, Position, RequestId};
 use hakudo_base::UnixTime;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// How many of the last events of a ticket are kept in the table.
 const HISTORY: usize = 16;
+
+/// So many of the last requests of each member are remembered: more than it repeats at any time.
+const CARRIED_OUT: usize = 64;
 
 /// Why a ticket goes to a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +61,8 @@ pub(crate) struct Hold {
     pub(crate) stop_time: Duration,
     /// The lease has no end.
     pub(crate) unlimited: bool,
+    /// What the holder does not stop by itself: no time is long enough.
+    pub(crate) stays: Option<String>,
     /// Why it was granted.
     pub(crate) cause: Cause,
     /// Who had it before, where it was moved and has not started yet: there it goes back.
@@ -179,6 +184,8 @@ impl Ticket {
 pub(crate) struct Table {
     /// None before the group agreed to one.
     pub(crate) group: Option<Group>,
+    /// By which memory each member votes. Who comes with another one has forgotten what it promised.
+    pub(crate) memories: BTreeMap<MemberId, u64>,
     /// Members without a vote, since they were declared dead.
     pub(crate) absent: BTreeSet<MemberId>,
     /// Sites that take no ticket at all.
@@ -186,9 +193,36 @@ pub(crate) struct Table {
     /// Sites that only observe.
     pub(crate) observers: BTreeSet<MemberId>,
     pub(crate) tickets: BTreeMap<String, Ticket>,
+    /// Requests that were carried out, or begun, so that nobody does it again who hears them once more: by who was asked, oldest
+    /// first.
+    carried_out: BTreeMap<MemberId, Vec<CarriedOut>>,
+}
+
+/// A request that was carried out, or begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CarriedOut {
+    request: RequestId,
+    /// The grant that it made, or ended.
+    pub(crate) generation: u64,
 }
 
 impl Table {
+    /// What became of a request, where it is remembered.
+    pub(crate) fn carried_out(&self, request: RequestId) -> Option<&CarriedOut> {
+        self.carried_out.get(&request.from)?.iter().find(|known| known.request == request)
+    }
+
+    fn carry_out(&mut self, request: RequestId, generation: u64) {
+        let of_it = self.carried_out.entry(request.from).or_default();
+        if of_it.iter().any(|known| known.request == request) {
+            return;
+        }
+        if of_it.len() >= CARRIED_OUT {
+            of_it.remove(0);
+        }
+        of_it.push(CarriedOut { request, generation });
+    }
+
     /// The ticket that is held by this grant, and the grant.
     pub(crate) fn held_by(&self, generation: u64) -> Option<(&String, &Ticket)> {
         self.tickets.iter().find(|(_, ticket)| ticket.grant(generation).is_some())
@@ -215,11 +249,19 @@ impl Table {
     /// proposed, does nothing.
     pub(crate) fn apply(&mut self, index: u64, entry: &Entry) {
         let generation = Self::generation(Position { term: entry.term, index });
-        let note = |what| History { index, what, who: entry.who.clone(), at: entry.at };
+        let author = &entry.author;
+        let note = |what| History { index, what, who: author.who.clone(), at: author.at };
+        if let Some(request) = author.request {
+            let held = entry.command.ticket().and_then(|ticket| self.tickets.get(ticket)?.hold.as_ref());
+            let granted = matches!(entry.command, Command::Grant { .. });
+            self.carry_out(request, if granted { generation } else { held.map_or(0, |hold| hold.generation) });
+        }
         match &entry.command {
             Command::Office => {}
             Command::Configure(group) => self.configure(group),
-            Command::TakeOver { absent } => {
+            Command::Welcome { memories } => self.memories.extend(memories),
+            Command::TakeOver { absent, by: (member, memory) } => {
+                self.memories.insert(*member, *memory);
                 self.absent.extend(absent);
                 for ticket in self.tickets.values_mut() {
                     if let Some(hold) = ticket.hold.take_if(|hold| absent.contains(&hold.site)) {
@@ -244,6 +286,7 @@ impl Table {
                         expire: *expire,
                         stop_time: *stop_time,
                         unlimited: manual,
+                        stays: None,
                         cause: *cause,
                         from: t.moving.as_ref().map(|moving| moving.from),
                     });
@@ -274,7 +317,7 @@ impl Table {
             Command::Attribute { ticket, site, name, value } => self.change(ticket, |t| {
                 let key = (*site, name.clone());
                 match value {
-                    Some(value) => t.attributes.insert(key, Attribute { value: value.clone(), set: entry.at }),
+                    Some(value) => t.attributes.insert(key, Attribute { value: value.clone(), set: author.at }),
                     None => t.attributes.remove(&key),
                 };
             }),
@@ -290,6 +333,9 @@ impl Table {
             Command::Limited { ticket, generation } => self.hold(ticket, *generation, |hold| hold.unlimited = false),
             Command::StopTime { ticket, generation, stop_time } => {
                 self.hold(ticket, *generation, |hold| hold.stop_time = hold.stop_time.max(*stop_time));
+            }
+            Command::Stays { ticket, generation, what } => {
+                self.hold(ticket, *generation, |hold| hold.stays.clone_from(what));
             }
             Command::Started { ticket, generation } => self.hold(ticket, *generation, |hold| hold.from = None),
             Command::WouldGrant { ticket, site, cause } => self.change(ticket, |t| {
@@ -339,6 +385,8 @@ impl Table {
             ticket.disclaimed.retain(|site| group.member(*site).is_some());
             ticket.failures.retain(|site, _| group.member(*site).is_some());
         }
+        self.memories.retain(|member, _| group.member(*member).is_some());
+        self.carried_out.retain(|member, _| group.member(*member).is_some());
         self.absent.retain(|member| group.member(*member).is_some());
         self.disclaimed.retain(|site| group.member(*site).is_some());
         self.observers.retain(|site| group.member(*site).is_some());

@@ -9,12 +9,12 @@
 use crate::config::{MemberId, PrerequisiteWhen, TicketConfig, TicketMode};
 use crate::core_types::{Effect, Event, Readiness};
 use crate::drift;
-use crate::log::Command;
+use crate::log::{Author, Command, Term};
 use crate::member::Member;
 use crate::message::{Acceptance, Answer, Message, Offer};
 use crate::office::Accepted;
 use crate::table::{Cause, Hold, Ticket};
-use hakudo_base::{Instant, UnixTime};
+use hakudo_base::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -154,10 +154,20 @@ impl Member {
             let matched = self.office.as_ref().and_then(|office| office.followers.get(member)).map(|f| f.matched);
             self.is_heard(*member) && matched.is_some_and(|matched| matched >= self.applied)
         };
+        let memory = |member: &MemberId| Some(self.office.as_ref()?.followers.get(member)?.memory);
+        let forgetful = |member: &MemberId| {
+            let present = !self.table.absent.contains(member) && *member != self.local;
+            present && self.table.memories.get(member).copied() != memory(member)
+        };
+        let members = self.group().members.iter().map(|member| member.id);
+        let forgetful: Vec<MemberId> = members.filter(forgetful).filter(|member| self.is_heard(*member)).collect();
+        let new = forgetful.iter().copied().find(caught_up).and_then(|member| Some((member, memory(&member)?)));
         let back = self.table.absent.iter().copied().find(caught_up);
-        if let Some(member) = back {
+        if let Some(welcome) = new {
+            self.decide(Command::Welcome { memories: BTreeMap::from([welcome]) });
+        } else if let Some(member) = back {
             self.decide(Command::Readmit { member });
-        } else if !self.table.absent.is_empty() {
+        } else if !forgetful.is_empty() || !self.table.absent.is_empty() {
             self.look_again(self.now + self.heartbeat * 4);
         }
     }
@@ -185,9 +195,10 @@ impl Member {
 
     // ---- time ------------------------------------------------------------------------------------------------------
 
-    /// When whoever holds a ticket has certainly stopped, if its lease is not renewed any more; none if it has no end.
+    /// When whoever holds a ticket has certainly stopped, if its lease is not renewed any more; none if it has no end, or not all
+    /// is stopped at its end.
     pub(crate) fn free_at(&self, config: Option<&TicketConfig>, hold: &Hold) -> Option<Instant> {
-        if hold.unlimited {
+        if hold.unlimited || hold.stays.is_some() {
             return None;
         }
         let wait = TicketConfig::bound(hold.expire, hold.stop_time);
@@ -358,8 +369,12 @@ impl Member {
         });
         let mut reasons = Vec::new();
         for site in sites {
+            let beside = self.runs_beside(name, site).filter(|_| purpose == Purpose::Grant);
             if let Some(Obstacle(reason)) = self.obstacle(site, name, ticket, config, Ask::Group) {
                 reasons.push((site, reason));
+            } else if let Some(other) = beside {
+                reasons
+                    .push((site, format!("member {other} has not stopped yet, or has not looked whether it runs it")));
             } else if self.table.observers.contains(&site) {
                 self.record_observer(name, site, cause);
                 reasons.push((site, "it only observes".to_owned()));
@@ -511,6 +526,29 @@ impl Member {
         self.look_again(now + heartbeat * 2);
     }
 
+    /// A site is still looking whether it can.
+    pub(crate) fn on_checking(&mut self, from: MemberId, term: Term, offer: u64) {
+        let now = self.now;
+        let Some(office) = self.office.as_mut().filter(|_| term == self.stored.term) else { return };
+        let offered = office.duties.values_mut().filter_map(|duty| duty.offered.as_mut());
+        for offered in offered.filter(|offered| offered.offer == offer && offered.site == from) {
+            offered.since = now;
+        }
+    }
+
+    /// Another site than this one where the ticket's services are active, or may be because nobody of it has looked since the
+    /// group came to decide on the ticket. Only sites that are heard can say so.
+    pub(crate) fn runs_beside(&self, name: &str, site: MemberId) -> Option<MemberId> {
+        let office = self.office.as_ref()?;
+        let new = self.table.tickets.get(name).is_some_and(|ticket| ticket.last.is_none());
+        let may_run = |other: &MemberId| {
+            let report = office.followers.get(other).and_then(|follower| follower.report.as_ref());
+            report.map_or(new, |(_, report)| report.active.contains(name))
+        };
+        let others = self.group().sites().map(|other| other.id).filter(|other| *other != site && self.is_heard(*other));
+        others.into_iter().find(may_run)
+    }
+
     /// A site will not take a ticket now.
     fn declined(&mut self, name: &str, site: MemberId, reason: String) {
         let now = self.now;
@@ -566,12 +604,15 @@ impl Member {
             }
             Purpose::Move => {
                 let Some(hold) = ticket.hold.as_ref().filter(|hold| hold.site != from) else { return };
-                let (who, at) = self.ask_author(&name);
+                let author = match Ask::of(offered.cause) {
+                    Ask::Administrator => self.ask_author(&name, from),
+                    Ask::Group => Author::default(),
+                };
                 let (generation, cause) = (hold.generation, offered.cause);
                 if let Some(duty) = self.duty(&name) {
                     duty.offered = None;
                 }
-                self.propose(&who, at, Command::Move { ticket: name, generation, to: from, cause });
+                self.propose(author, Command::Move { ticket: name, generation, to: from, cause });
             }
             Purpose::Grant => {
                 let accepted = Accepted { instance, stamp: answer.stamp, proposed: self.now };
@@ -590,8 +631,9 @@ impl Member {
         accepted: Accepted,
     ) {
         let free = match &ticket.hold {
+            _ if offered.cause == Cause::Force => true,
+            _ if self.runs_beside(name, offered.site).is_some() => false,
             None => true,
-            Some(_) if offered.cause == Cause::Force => true,
             Some(hold) => self.free_at(Some(config), hold).is_some_and(|free_at| self.now >= free_at),
         };
         if let Some(duty) = self.duty(name) {
@@ -600,13 +642,13 @@ impl Member {
         if !free {
             return;
         }
-        let (who, at) = match Ask::of(offered.cause) {
-            Ask::Administrator => self.ask_author(name),
-            Ask::Group => (String::new(), UnixTime::default()),
+        let author = match Ask::of(offered.cause) {
+            Ask::Administrator => self.ask_author(name, offered.site),
+            Ask::Group => Author::default(),
         };
         let stop_time = config.stop_time.unwrap_or(acceptance.stop_time);
         let (site, expire, cause) = (offered.site, config.expire, offered.cause);
-        self.propose(&who, at, Command::Grant { ticket: name.to_owned(), site, expire, stop_time, cause });
+        self.propose(author, Command::Grant { ticket: name.to_owned(), site, expire, stop_time, cause });
         if let Some(office) = &mut self.office {
             office.accepted.insert(name.to_owned(), accepted);
         }

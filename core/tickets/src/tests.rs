@@ -18,7 +18,7 @@ fn state() -> Vec<u8> {
     let mut effects = Vec::new();
     let now = Instant::from_millis(60_000);
     member.handle(now, Input::Timer, &mut effects);
-    let voted = Packet::new(7, (0, 0), Message::PreVoted { term: Term { epoch: 0, number: 1 }, granted: true });
+    let voted = Packet::new((7, 8), (0, 0), Message::PreVoted { term: Term { epoch: 0, number: 1 }, granted: true });
     member.handle(now, Input::Done(1), &mut effects);
     member.handle(now, Input::Received { from: MemberId(2), message: voted.encode() }, &mut effects);
     let state = effects.iter().rev().find_map(|effect| match effect {
@@ -39,7 +39,7 @@ fn messages() -> Vec<Vec<u8>> {
         Message::Appended(Appended { term, round: 4, agrees: true, index: 9 }),
         Message::Released { generation: 3, failed: false },
     ];
-    messages.into_iter().map(|message| Packet::new(7, (0, 0), message).encode()).collect()
+    messages.into_iter().map(|message| Packet::new((7, 8), (0, 0), message).encode()).collect()
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Tickets {
                 return Ok(());
             }
         };
-        self.enter(setup, &own)
+        self.enter(setup, &own, config.watchdog.is_some())
     }
 
     fn setup_from_cib(&self, reading: Reading, own: &Own) -> Result<Setup> {
@@ -109,7 +109,7 @@ impl Tickets {
         setup::from_reading(reading, own, self.copy.clone())
     }
 
-    fn enter(&mut self, setup: Setup, own: &Own) -> Result<()> {
+    fn enter(&mut self, setup: Setup, own: &Own, watchdog: bool) -> Result<()> {
         let Setup { local, group, wire, config } = setup;
         ensure!(group.is_site(local), "{} is an arbitrator of the group, and no site", group.name_of(local));
         let mut booth = None;
@@ -139,6 +139,7 @@ impl Tickets {
             local: local.0,
             group,
             stop_time_ms: own.stop_time_ms.clone(),
+            watchdog,
             booth,
         }))));
         Ok(())

@@ -42,6 +42,7 @@ fn site() -> Cluster {
         local: BoothSetup::member_id(address(1)).0,
         group,
         stop_time_ms: BTreeMap::new(),
+        watchdog: false,
         booth: Some(Box::new(booth)),
     };
     let mut cluster = Cluster::settled(2);

@@ -62,7 +62,9 @@ impl Controller {
         }
         if outlook.lost.take_if(|asked| *asked == token).is_some() {
             if let Ok(transition) = result {
-                let longest = longest_way(transition).max(self.speaker.outlook.start_time) + ENDING_A_START;
+                let longest = longest_way(transition).max(self.speaker.outlook.start_time)
+                    + ENDING_A_START
+                    + self.time_of_fencing(transition);
                 let setup = self.speaker.setup.iter();
                 let names = setup.clone().flat_map(|setup| &setup.group.tickets).map(|ticket| ticket.name.clone());
                 let names: BTreeSet<String> = names.chain(transition.tickets.keys().cloned()).collect();
@@ -74,6 +76,10 @@ impl Controller {
                 };
                 let all: Vec<_> = names.into_iter().map(|name| (stop_time_of(&name), name)).collect();
                 for (stop_time, ticket) in all {
+                    let used = transition.tickets.get(&ticket);
+                    self.warn_of_short_time(&ticket, longest, used.is_some());
+                    let what = used.and_then(|used| used.stays.clone());
+                    self.tell_member(MemberInput::Stays { ticket: ticket.clone(), what }, effects);
                     self.tell_member(MemberInput::StopTime { ticket, stop_time }, effects);
                 }
             }
@@ -82,25 +88,61 @@ impl Controller {
         false
     }
 
+    /// Where a stop fails and no watchdog resets the node, fencing must end it.
+    fn time_of_fencing(&self, transition: &Transition) -> Duration {
+        let watchdog = self.speaker.setup.as_ref().is_some_and(|setup| setup.watchdog);
+        let stops = transition.synapses.iter().any(|synapse| matches!(synapse.action.task.as_str(), "stop" | "demote"));
+        if watchdog || !stops || !self.replica.options().fencing {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(transition.fencing_timeout_ms)
+    }
+
+    /// What is configured is what the group counts on: it must not be less than what the timeouts of the agents allow.
+    fn warn_of_short_time(&mut self, ticket: &str, longest: Duration, used: bool) {
+        let about = format!("stop-time of ticket {ticket}");
+        let setup = self.speaker.setup.as_ref();
+        let own = setup.and_then(|setup| setup.stop_time_ms.get(ticket)).map(|ms| Duration::from_millis(*ms));
+        let agreed = setup.and_then(|setup| setup.group.ticket(ticket)).and_then(|ticket| ticket.stop_time);
+        match agreed.or(own).filter(|configured| used && *configured < longest) {
+            Some(configured) => {
+                let text = format!(
+                    "stopping all that needs ticket {ticket} may take {:.1} s by the timeouts of its agents and of fencing, and \
+                     the group was promised {:.1} s: another site may start it before it has stopped here",
+                    longest.as_secs_f64(),
+                    configured.as_secs_f64()
+                );
+                self.alert(&about, hakudo_base::Severity::Warning, text);
+            }
+            None => self.no_alert(&about),
+        }
+    }
+
     /// What a plan that will be carried out says of tickets.
     pub(crate) fn look_at_tickets(&mut self, transition: &Transition, effects: &mut Vec<Effect>) {
         // What nobody has looked for, or a lost node may run, may be active.
-        let looks = |synapse: &hakudo_scheduler::Synapse| {
-            let action = &synapse.action;
-            let once = action.attributes.get("CRM_meta_interval").is_none_or(|interval| interval == "0");
-            action.task == "stonith" || action.task == "monitor" && once
+        let probes = |synapse: &hakudo_scheduler::Synapse| {
+            let once = synapse.action.attributes.get("CRM_meta_interval").is_none_or(|interval| interval == "0");
+            synapse.action.task == "monitor" && once
         };
-        let all_is_known = !transition.synapses.iter().any(looks) && self.rivals().is_empty();
+        let probing = transition.synapses.iter().any(probes);
+        let fencing = transition.synapses.iter().any(|synapse| synapse.action.task == "stonith");
+        let all_is_known = !probing && !fencing && self.rivals().is_empty();
         let uses = &transition.tickets;
         let is_active = |ticket: &str| match uses.get(ticket) {
             Some(used) => used.active,
             None => self.runs_without_its_constraint(ticket),
         };
-        let tickets = self.replica.status.tickets.keys();
-        let active: BTreeSet<String> = tickets.filter(|ticket| is_active(ticket)).cloned().collect();
+        let all = self.tickets_of_group();
+        let active: BTreeSet<String> = all.iter().filter(|ticket| is_active(ticket)).cloned().collect();
         self.say_guards(transition, |ticket| !all_is_known || active.contains(ticket));
         if !self.speaker.speaks() {
             return;
+        }
+        for ticket in all {
+            // What a lost node may run is in it where it ran there; that it cannot be fenced keeps nobody else from a ticket.
+            let active = probing || active.contains(&ticket);
+            self.tell_member(MemberInput::Active { ticket, active }, effects);
         }
         let settled = transition.synapses.is_empty();
         let states = self.replica.status.tickets.iter();
@@ -136,6 +178,14 @@ impl Controller {
         if settled {
             self.ask_what_if(effects);
         }
+    }
+
+    /// Their names.
+    fn tickets_of_group(&self) -> Vec<String> {
+        let setup = self.speaker.setup.iter();
+        let configured = setup.flat_map(|setup| &setup.group.tickets).map(|ticket| ticket.name.clone());
+        let known = self.replica.status.tickets.keys().cloned();
+        configured.chain(known).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn say_able(&mut self, tickets: impl IntoIterator<Item = (String, Result<(), String>)>, effects: &mut Vec<Effect>) {

@@ -47,6 +47,8 @@ pub(crate) struct Speaker {
     words: BTreeMap<String, TicketWord>,
     /// Which nodes know until when a new grant lasts.
     told: BTreeMap<(String, u64), BTreeSet<NodeId>>,
+    /// The member was told that nodes are lost.
+    lost: bool,
     pub(crate) outlook: super::outlook::Outlook,
 }
 
@@ -116,6 +118,7 @@ impl Controller {
             (_, false) if self.speaker.speaks() => self.silence(effects),
             _ => {}
         }
+        self.tell_of_lost_nodes(effects);
         while let Some(seq) = self.next_gate_passed() {
             self.tell_member(MemberInput::Done(seq), effects);
         }
@@ -131,6 +134,7 @@ impl Controller {
                 self.speaker.member = Some(member);
                 self.no_alert("tickets");
                 effects.push(Effect::Tickets(TicketEffect::Speak(true)));
+                self.tell_of_lost_nodes(effects);
                 for (ticket, lease) in self.known_leases() {
                     self.tell_speaker_of_lease(&ticket, lease, effects);
                 }
@@ -146,6 +150,14 @@ impl Controller {
                 let text = format!("this cluster takes no part in the ticket group: {error}");
                 self.alert("tickets", hakudo_base::Severity::Error, text);
             }
+        }
+    }
+
+    /// Nodes that are lost and not known to be dead do not hear what the group says.
+    fn tell_of_lost_nodes(&mut self, effects: &mut Vec<Effect>) {
+        let lost = !self.rivals().is_empty();
+        if self.speaker.speaks() && std::mem::replace(&mut self.speaker.lost, lost) != lost {
+            self.tell_member(MemberInput::Lost(lost), effects);
         }
     }
 

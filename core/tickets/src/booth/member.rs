@@ -10,6 +10,7 @@ use super::wire::{Leader, Outcome as Said, SiteId};
 use crate::attribute::check_group_attribute_name;
 use crate::config::{Group, MAX_NAME, MAX_VALUE, MemberId};
 use crate::core_types::{Check, Effect, Event, Holding, Input, StartError, TicketWord, WhyNot};
+use crate::drift;
 use crate::request::{Outcome, Refusal, Reply, Request, RequestEnvelope};
 use hakudo_base::Instant;
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,8 @@ pub struct BoothMember {
     /// A site's messages wait for a confirmation.
     confirms: bool,
     silent: bool,
+    /// An arbitrator that finds nothing stored may have promised a ticket: until then it says nothing to the others.
+    keeps_still_until: Option<Instant>,
     sequence: u64,
     /// Writes under way: our number, and the engine's.
     writes: VecDeque<(u64, u64)>,
@@ -120,6 +123,9 @@ impl BoothMember {
         now: Now,
     ) -> Result<Self, StartError> {
         let config = setup.config().map_err(|error| StartError::Booth(error.to_string()))?;
+        let remembers = stored.is_some() || group.is_site(BoothSetup::member_id(setup.local));
+        let longest = setup.file.tickets.iter().map(|ticket| ticket.expire + ticket.acquire_after).max();
+        let keeps_still_until = longest.filter(|_| !remembers).map(|longest| now.monotonic + drift::lengthen(longest));
         let stored = match stored {
             None => Stored::default(),
             Some(bytes) => {
@@ -135,6 +141,7 @@ impl BoothMember {
             local,
             started: false,
             silent: false,
+            keeps_still_until,
             sequence: 0,
             writes: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -160,7 +167,7 @@ impl BoothMember {
         if self.silent {
             None
         } else if self.started {
-            self.engine.deadline()
+            self.engine.deadline().into_iter().chain(self.keeps_still_until).min()
         } else {
             Some(Instant::default())
         }
@@ -169,6 +176,9 @@ impl BoothMember {
     /// Takes an input at a moment; what is to be done is added to `wanted`.
     pub fn handle(&mut self, now: Now, told: Told, wanted: &mut Vec<Wanted>) {
         if self.silent {
+            return;
+        }
+        if self.keeps_still(now, wanted) && matches!(told, Told::Input(Input::Received { .. })) {
             return;
         }
         let input = match told {
@@ -186,6 +196,15 @@ impl BoothMember {
             },
         };
         self.tell(now, input, wanted);
+    }
+
+    /// True while what an earlier life may have promised is waited for; the end of that is stored, so that a restart does not
+    /// wait once more.
+    fn keeps_still(&mut self, now: Now, wanted: &mut Vec<Wanted>) -> bool {
+        if self.keeps_still_until.take_if(|until| *until <= now.monotonic).is_some() {
+            self.carry_out(engine::Effect::Persist(0, Stored::default()), wanted);
+        }
+        self.keeps_still_until.is_some()
     }
 
     fn translated(&mut self, input: Input) -> Option<engine::Input> {
@@ -211,7 +230,11 @@ impl BoothMember {
             Input::KnownLease { ticket, generation, until: Some(until) } => {
                 engine::Input::KnownLease { ticket, grant: u32::try_from(generation).ok()?, until }
             }
+            // boothd's members have no word for them.
             Input::KnownLease { .. }
+            | Input::Active { .. }
+            | Input::Stays { .. }
+            | Input::Lost(_)
             | Input::Started { .. }
             | Input::Done(_)
             | Input::Request { .. }
@@ -392,7 +415,9 @@ impl BoothMember {
             }
             Request::Disclaim { .. } => return unknown("disclaiming tickets"),
             Request::Observe { .. } => return unknown("drills"),
-            Request::Configure { .. } => return unknown("a common configuration: change the file at each member"),
+            Request::Adopt { .. } | Request::Configure { .. } => {
+                return unknown("a common configuration: change the file at each member");
+            }
             Request::TakeOver { .. } => return unknown("going on with fewer members"),
         }))
     }

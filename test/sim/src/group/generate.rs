@@ -2,8 +2,14 @@
 
 use super::script::{Act, Script};
 use hakudo_base::Random;
-use hakudo_tickets::{Group, MemberEntry, MemberId, MemberKind, Request, TicketConfig, TicketMode};
+use hakudo_tickets::{
+    Comparison, Group, Handler, LagRule, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Request,
+    TicketConfig, TicketMode,
+};
 use std::time::Duration;
+
+/// The attribute that says whether a site's data may be used.
+pub(super) const FRESH: &str = "fresh";
 
 /// The history of a seed.
 pub fn script(seed: u64) -> Script {
@@ -22,6 +28,11 @@ pub fn script(seed: u64) -> Script {
     for _ in 0..random.between(3, 36) {
         let at = random.between(1000, heal_at);
         trouble(&mut random, &group, at, heal_at, &mut attribute, &mut acts);
+    }
+    match random.below(6) {
+        0 if group.members.len() > 2 => replace(&mut random, &group, heal_at, &mut acts),
+        1 => take_over(&mut random, &group, heal_at, &mut acts),
+        _ => {}
     }
     acts.sort_by_key(|(at, _)| *at);
     Script { seed, group, acts, heal_at, end: heal_at, stop_ms, settles: true }
@@ -56,6 +67,21 @@ fn ticket(random: &mut Random, number: u64, sites: u64) -> TicketConfig {
     if random.percent(15) {
         ticket.mode = TicketMode::Manual;
     }
+    if random.percent(20) {
+        ticket.weights = (1..=sites).map(|id| (MemberId(id as u32), random.below(100) as i64 - 50)).collect();
+    }
+    if random.percent(15) {
+        let program = Handler { path: "/bin/lag".to_owned(), arguments: Vec::new() };
+        ticket.lag = Some(LagRule { at_most: Duration::from_secs(5), program });
+    }
+    if random.percent(10) {
+        ticket.prerequisites = vec![Prerequisite {
+            when: PrerequisiteWhen::Auto,
+            attribute: FRESH.to_owned(),
+            comparison: Comparison::Ne,
+            value: "no".to_owned(),
+        }];
+    }
     if random.percent(25) {
         ticket.preferred = Some(MemberId(random.between(1, sites) as u32));
         ticket.fail_back = random.percent(50).then(|| Duration::from_millis(random.between(500, 20_000)));
@@ -72,7 +98,7 @@ fn trouble(random: &mut Random, group: &Group, at: u64, heal_at: u64, attribute:
     let member = any(random, &members);
     let site = any(random, &sites);
     let ticket = random.choose(&group.tickets).map(|ticket| ticket.name.clone()).unwrap_or_default();
-    match random.below(20) {
+    match random.below(23) {
         0..=2 => isolate(random, &members, member, at, until, acts),
         3..=4 => {
             let other = any(random, &members);
@@ -137,11 +163,51 @@ fn trouble(random: &mut Random, group: &Group, at: u64, heal_at: u64, attribute:
             }
             acts.push((at, Act::Ask { at: member, request: Request::Configure { group: Box::new(group) } }));
         }
+        19 => acts.push((at, Act::StoreHangs { member, ms: until - at })),
+        20 => {
+            for (at, value) in [(at, "no"), (until.min(heal_at), "yes")] {
+                let (ticket, name, value) = (ticket.clone(), FRESH.to_owned(), Some(value.to_owned()));
+                acts.push((at, Act::Ask { at: member, request: Request::Attribute { ticket, site, name, value } }));
+            }
+        }
+        21 => {
+            // Another arbitrator is taken out of the group, and comes back.
+            let arbitrators = group.members.iter().filter(|member| member.kind == MemberKind::Arbitrator);
+            let arbitrators: Vec<MemberId> = arbitrators.map(|member| member.id).collect();
+            let Some(out) = random.choose(&arbitrators).copied() else { return };
+            let mut less = group.clone();
+            less.members.retain(|member| member.id != out);
+            for (at, group) in [(at, less), (until.min(heal_at), group.clone())] {
+                acts.push((at, Act::Ask { at: site, request: Request::Configure { group: Box::new(group) } }));
+            }
+        }
         _ => {
             acts.push((at, Act::Ask { at: site, request: Request::Observe { site, on: true } }));
             acts.push((until.min(heal_at), Act::Ask { at: site, request: Request::Observe { site, on: false } }));
         }
     }
+}
+
+/// A member's disk is lost, and what takes its place begins with nothing. Once in a history: of two such, the rest might be no
+/// majority any more, and only an administrator could go on.
+fn replace(random: &mut Random, group: &Group, heal_at: u64, acts: &mut Vec<(u64, Act)>) {
+    let Some(member) = random.choose(&group.members).map(|member| member.id) else { return };
+    let at = random.between(1000, heal_at);
+    acts.push((at, Act::Replaced(member)));
+    acts.push((at + random.between(100, 20_000), Act::PowerBack(member)));
+}
+
+/// The administrator goes on with some members, and makes sure that the others are down.
+fn take_over(random: &mut Random, group: &Group, heal_at: u64, acts: &mut Vec<(u64, Act)>) {
+    let Some(at) = random.choose(&group.members).map(|member| member.id) else { return };
+    let all = group.members.iter().map(|member| member.id);
+    let members: Vec<MemberId> = all.filter(|member| *member == at || random.percent(20)).collect();
+    let begun = random.between(8000, heal_at.max(9000));
+    for other in group.members.iter().map(|member| member.id).filter(|other| !members.contains(other)) {
+        acts.push((begun, Act::PowerLoss(other)));
+        acts.push((begun + random.between(20_000, 60_000), Act::PowerBack(other)));
+    }
+    acts.push((begun + random.between(0, 15_000), Act::Ask { at, request: Request::TakeOver { members } }));
 }
 
 /// Cuts a member from all others, or lets it speak and not hear, or hear and not speak.

@@ -5,8 +5,8 @@ use super::Rule;
 /// A deliberate fault, made where the simulator stands between the core and the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutation {
-    /// A member that is started again knows nothing: neither its vote nor its log.
-    VotesForgotten,
+    /// A member that is started again finds an old copy of what it stored, with neither its last vote nor the end of its log.
+    OldCopyRestored,
     /// A member that is started again says that it acked nobody for a long time.
     AckForgotten,
     /// Sites say that they need no time to stop.
@@ -36,7 +36,7 @@ pub enum Mutation {
 impl Mutation {
     /// All of them.
     pub const ALL: [Mutation; 13] = [
-        Mutation::VotesForgotten,
+        Mutation::OldCopyRestored,
         Mutation::AckForgotten,
         Mutation::StopTimeDenied,
         Mutation::LeaseFromAnswer,
@@ -54,7 +54,7 @@ impl Mutation {
     /// The rules that it breaks.
     pub fn breaks(self) -> &'static [Rule] {
         match self {
-            Mutation::VotesForgotten | Mutation::StoreLies => &[Rule::OneHolder, Rule::NothingLost],
+            Mutation::OldCopyRestored | Mutation::StoreLies => &[Rule::OneHolder, Rule::NothingLost],
             Mutation::AckForgotten
             | Mutation::StopTimeDenied
             | Mutation::LeaseFromAnswer

@@ -24,6 +24,8 @@ pub enum Act {
     PowerLoss(MemberId),
     /// It has power again.
     PowerBack(MemberId),
+    /// A member loses power for good: what has power again in its place finds nothing stored.
+    Replaced(MemberId),
     /// Another node speaks for a site; or an arbitrator's process is started anew.
     NewSpeaker {
         /// Whose.

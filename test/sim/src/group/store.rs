@@ -1,9 +1,16 @@
 //! Where a member's state is kept: a disk, or the nodes of a site.
 
+use std::collections::VecDeque;
+
+/// So many states ago is the copy from which a mutation restores.
+const OLD: usize = 12;
+
 /// The stored state, and what is on its way there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     stored: Option<Vec<u8>>,
+    /// Some of the states before it, oldest first.
+    before: VecDeque<Vec<u8>>,
     /// Number, and the state for one that stores and does not only confirm.
     pending: Vec<(u64, Option<Vec<u8>>)>,
 }
@@ -39,10 +46,21 @@ impl Store {
         *self = Self::default();
     }
 
+    /// Somebody brought an old copy back.
+    pub(crate) fn restore_old(&mut self) {
+        self.stored = self.before.pop_front().or_else(|| self.stored.take());
+        self.before.clear();
+    }
+
     fn lose(&mut self, done: impl Fn(u64) -> bool) {
         for (seq, state) in std::mem::take(&mut self.pending) {
             match state {
-                Some(state) if done(seq) => self.stored = Some(state),
+                Some(state) if done(seq) => {
+                    self.before.extend(self.stored.replace(state));
+                    if self.before.len() > OLD {
+                        self.before.pop_front();
+                    }
+                }
                 _ if done(seq) => {}
                 state => self.pending.push((seq, state)),
             }

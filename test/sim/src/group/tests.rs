@@ -60,6 +60,10 @@ fn ask(at: MemberId, request: Request) -> Act {
     Act::Ask { at, request }
 }
 
+fn grant_at(at: MemberId, site: MemberId, force: bool) -> Act {
+    ask(at, Request::Grant { ticket: "t".to_owned(), site, force })
+}
+
 /// Cuts both ways, from one second to another.
 fn cut(from: u64, to: u64, pairs: &[(MemberId, MemberId)]) -> Vec<(u64, Act)> {
     let both = pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
@@ -123,6 +127,33 @@ fn a_hung_speaker_loses_the_ticket_and_its_cluster_stops_by_itself() {
     let acts = vec![(20, Act::Pause { member: A, ms: 60_000 })];
     let outcome = same(&story(true, |_| {}, 120, acts), &[(19, &[1]), (40, &[2]), (119, &[2])]);
     assert!(outcome.margin.is_some());
+}
+
+#[test]
+fn a_node_process_that_is_killed_for_good_ends_its_lease_all_the_same() {
+    let acts = vec![(20, Act::Pause { member: A, ms: 1_000_000 })];
+    same(&story(true, |_| {}, 300, acts), &[(19, &[1]), (40, &[2]), (299, &[2])]);
+}
+
+#[test]
+fn a_clock_that_steps_at_a_restart_moves_nothing() {
+    let again = |second, member| (second, Act::NewSpeaker { member, ghost_ms: 0 });
+    // Each process has a clock that begins anywhere.
+    let acts = vec![again(20, A), again(25, W), again(30, B), again(35, A)];
+    let outcome = same(&story(true, |_| {}, 90, acts), &[(19, &[1]), (50, &[1]), (89, &[1])]);
+    assert_eq!(outcome.services.len(), 1);
+}
+
+#[test]
+fn a_grant_elsewhere_after_a_revoke_waits_for_the_stop() {
+    let revoke = ask(A, Request::Revoke { ticket: "t".to_owned(), force: false });
+    let mut script = story(true, |_| {}, 90, vec![(20, revoke), (21, grant_at(B, B, false))]);
+    script.stop_ms = 8000;
+    for seed in 1..=5 {
+        let script = Script { seed, ..script.clone() };
+        let outcome = same(&script, &[(19, &[1]), (60, &[2]), (89, &[2])]);
+        assert!(outcome.margin.is_some());
+    }
 }
 
 #[test]
@@ -209,8 +240,12 @@ fn services_that_fail_everywhere_do_not_bounce() {
 #[test]
 fn a_planned_move_interrupts_for_as_long_as_stop_and_start_take() {
     let acts = vec![(20, ask(B, Request::Move { ticket: "t".to_owned(), to: B, dry_run: false }))];
-    let outcome = same(&story(true, |_| {}, 60, acts), &[(19, &[1]), (25, &[2]), (59, &[2])]);
-    assert!(outcome.margin.is_some_and(|margin| margin < 500_000), "{:?}", outcome.margin);
+    let script = story(true, |_| {}, 60, acts);
+    let margin = |seed| same(&Script { seed, ..script.clone() }, &[(19, &[1]), (25, &[2]), (59, &[2])]).margin;
+    let mut margins: Vec<Option<u64>> = (1..=10).map(margin).collect();
+    margins.sort_unstable();
+    // A store takes up to 400 ms one time in twenty.
+    assert!(margins[0].is_some() && margins[7].is_some_and(|margin| margin < 500_000), "{margins:?}");
 }
 
 #[test]
@@ -253,7 +288,50 @@ fn a_ticket_that_was_moved_long_ago_stays_when_who_coordinates_is_cut_off_for_a_
 
 #[test]
 fn a_grant_waits_for_no_site_that_is_not_heard() {
-    same(&story(true, |_| {}, 30, vec![(1, Act::PowerLoss(B))]), &[(6, &[1]), (29, &[1])]);
+    let revoke = ask(A, Request::Revoke { ticket: "t".to_owned(), force: false });
+    let acts = vec![(10, revoke), (12, Act::PowerLoss(B)), (30, grant_at(A, A, false))];
+    same(&story(true, |_| {}, 60, acts), &[(9, &[1]), (29, &[]), (33, &[1]), (59, &[1])]);
+}
+
+#[test]
+fn a_group_begins_when_all_its_members_are_there() {
+    let acts = vec![(0, Act::PowerLoss(W)), (30, Act::PowerBack(W)), (40, grant_at(A, A, false))];
+    same(&story(true, |_| {}, 60, acts), &[(29, &[]), (44, &[1]), (59, &[1])]);
+    // Or the administrator says that it is to begin without them.
+    let take_over = ask(A, Request::TakeOver { members: vec![A] });
+    let acts = vec![(0, Act::PowerLoss(W)), (20, take_over), (25, Act::PowerBack(B)), (50, Act::PowerBack(W))];
+    let mut acts = [acts, vec![(35, grant_at(B, B, false))], cut(70, 100, &[(A, B), (B, W)])].concat();
+    acts.sort_by_key(|(at, _)| *at);
+    same(&story(true, |_| {}, 120, acts), &[(19, &[]), (40, &[2]), (69, &[2]), (95, &[1])]);
+}
+
+/// B hears nothing of the grant to A, which A and W have stored. Then W is replaced, and A is cut off.
+fn replaced_witness(back: u64) -> Vec<(u64, Act)> {
+    let mut acts = cut(7, 20, &[(A, B), (B, W)]);
+    acts.extend(cut(20, 60, &[(A, B), (A, W)]));
+    acts.extend([(8, grant_at(A, A, false)), (19, Act::Replaced(W)), (back, Act::PowerBack(W))]);
+    acts.push((21, grant_at(B, B, false)));
+    acts.sort_by_key(|(at, _)| *at);
+    acts
+}
+
+#[test]
+fn a_replaced_arbitrator_elects_nobody_who_does_not_know_what_the_old_one_knew() {
+    let mut script = story(true, |_| {}, 100, replaced_witness(20));
+    script.acts.retain(|(at, _)| *at != 2000);
+    same(&script, &[(6, &[]), (19, &[1]), (45, &[]), (90, &[1])]);
+}
+
+#[test]
+fn a_replaced_arbitrator_has_a_vote_again_once_the_others_have_taken_it_in() {
+    let acts = vec![(20, Act::Replaced(W)), (25, Act::PowerBack(W)), (40, Act::PowerLoss(A))];
+    same(&story(true, |_| {}, 100, acts), &[(19, &[1]), (39, &[1]), (60, &[2]), (99, &[2])]);
+}
+
+#[test]
+fn a_site_that_was_made_anew_is_taken_in_and_may_have_the_ticket_again() {
+    let acts = vec![(20, Act::Replaced(A)), (60, Act::PowerBack(A)), (80, Act::PowerLoss(B))];
+    same(&story(true, |_| {}, 120, acts), &[(19, &[1]), (40, &[2]), (79, &[2]), (100, &[1])]);
 }
 
 #[test]

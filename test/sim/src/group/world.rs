@@ -5,6 +5,7 @@ mod end;
 use super::check::Checker;
 use super::clock::Clock;
 use super::cluster::{Cluster, Next};
+use super::generate::FRESH;
 use super::guard::Executor;
 use super::queue::Queued;
 use super::script::{Act, Script};
@@ -63,6 +64,7 @@ pub(super) enum Event {
     HasStopped { site: usize, ticket: String, version: u64 },
     HasStarted { site: usize, ticket: String, version: u64 },
     GhostEnds { member: usize, run: u64 },
+    LooksAtServices { site: usize, ticket: String },
 }
 
 pub(crate) struct World {
@@ -214,8 +216,8 @@ impl World {
             Some(Mutation::AckForgotten) => now.saturating_sub(Duration::from_secs(3600)),
             _ => now,
         };
-        if self.mutation == Some(Mutation::VotesForgotten) {
-            self.places[member].store.forget();
+        if self.mutation == Some(Mutation::OldCopyRestored) {
+            self.places[member].store.restore_old();
         }
         let place = &self.places[member];
         let seed = self.random.next_u64();
@@ -254,12 +256,23 @@ impl World {
     fn tell_abilities(&mut self, member: usize, run: u64) {
         let stop = if self.mutation == Some(Mutation::StopTimeDenied) { 0 } else { self.script.stop_ms };
         let tickets: Vec<String> = self.script.group.tickets.iter().map(|ticket| ticket.name.clone()).collect();
+        for ticket in &tickets {
+            self.tell_activity(member, ticket);
+        }
         for ticket in tickets {
             let stop_time = Duration::from_millis(stop);
             self.feed(member, run, Input::StopTime { ticket: ticket.clone(), stop_time });
             let able = self.places[member].cluster.able.get(&ticket).copied().unwrap_or(true);
             let able = if able { Ok(()) } else { Err("its services fail".to_owned()) };
             self.feed(member, run, Input::Able { ticket, able });
+        }
+    }
+
+    /// The site tells its speaker whether services are active.
+    fn tell_activity(&mut self, member: usize, ticket: &str) {
+        let active = self.places[member].cluster.service(ticket).active;
+        if let Some(run) = self.places[member].process.as_ref().map(|process| process.run) {
+            self.feed(member, run, Input::Active { ticket: ticket.to_owned(), active });
         }
     }
 
@@ -320,7 +333,9 @@ impl World {
                 let result = if self.places[member].cluster.handler_fails {
                     Err("its handler failed".to_owned())
                 } else {
-                    Ok(Readiness { lag: check.lag.map(|_| Duration::ZERO) })
+                    let late = !self.healed && self.random.percent(30);
+                    let lag = Duration::from_secs(if late { 60 } else { 0 });
+                    Ok(Readiness { lag: check.lag.map(|_| lag) })
                 };
                 let delay = self.random.below(100 * MS);
                 self.after(delay, Event::Checked { member, run, check: check.check, result });
@@ -437,6 +452,7 @@ impl World {
         self.tell_executor(site, ticket, until.map(|until| (until, stop_time)));
         if fresh {
             self.checker.begins(now, ticket, id);
+            self.after(MS, Event::LooksAtServices { site, ticket: ticket.to_owned() });
             self.reach("services began");
             self.note(|| format!("{id}: services of {ticket} begin"));
         }
@@ -505,6 +521,7 @@ impl World {
             return self.at(until, Event::HasStopped { site, ticket, version });
         }
         self.tell_executor(site, &ticket, None);
+        self.tell_activity(site, &ticket);
         let owes = self.places[site].cluster.service(&ticket).owes;
         let run = self.places[site].process.as_ref().map(|process| process.run);
         if let (Some(generation), Some(run)) = (owes, run) {
@@ -590,6 +607,7 @@ impl World {
                     self.feed(site, run, Input::Started { ticket, generation });
                 }
             }
+            Event::LooksAtServices { site, ticket } => self.tell_activity(site, &ticket),
             Event::GhostEnds { member, run } => {
                 if self.places[member].ghost.as_ref().is_some_and(|ghost| ghost.run == run) {
                     self.places[member].ghost = None;
@@ -606,6 +624,13 @@ impl World {
             Act::Mend { from, to } => _ = self.cut.remove(&(from, to)),
             Act::Network { loss, doubled, delay_ms } => self.network = (loss, doubled, delay_ms),
             Act::PowerLoss(id) => self.lose_power(id),
+            Act::Replaced(id) => {
+                self.lose_power(id);
+                if let Some(member) = self.index(id) {
+                    self.reach("replaced");
+                    self.places[member].store.forget();
+                }
+            }
             Act::PowerBack(id) => {
                 let Some(member) = self.index(id).filter(|member| !self.places[*member].powered) else { return };
                 self.places[member].powered = true;
@@ -677,6 +702,9 @@ impl World {
 
     fn ask(&mut self, at: MemberId, request: Request) {
         let Some(member) = self.index(at) else { return };
+        if let Request::TakeOver { members } = &request {
+            self.make_sure_of(members);
+        }
         let Some(process) = self.places[member].process.as_mut() else { return };
         process.next_request += 1;
         let (run, id) = (process.run, process.next_request);
@@ -686,6 +714,16 @@ impl World {
         }
         let request = RequestEnvelope { who: "admin".to_owned(), at: UnixTime::from_millis(self.now as i64), request };
         self.feed(member, run, Input::Request { id, request });
+    }
+
+    /// Who orders a takeover has made sure that nothing runs at the others, and knows that what they alone knew is lost.
+    fn make_sure_of(&mut self, members: &[MemberId]) {
+        let others: Vec<MemberId> =
+            self.places.iter().map(|place| place.id).filter(|id| !members.contains(id)).collect();
+        others.into_iter().for_each(|other| self.lose_power(other));
+        self.kept.clear();
+        self.granted.clear();
+        self.reach("taken over");
     }
 
     fn replied(&mut self, member: usize, run: u64, id: u64, reply: &Reply) {
@@ -707,7 +745,7 @@ impl World {
 
     fn acknowledged(&mut self, request: &Request, answer: &Answer) {
         match (request, answer) {
-            (Request::Attribute { ticket, site, name, value: Some(value) }, _) => {
+            (Request::Attribute { ticket, site, name, value: Some(value) }, _) if name != FRESH => {
                 self.kept.insert((ticket.clone(), *site, name.clone(), value.clone()));
             }
             (Request::Grant { ticket, .. }, Answer::Granted { generation, .. }) => {
@@ -718,15 +756,13 @@ impl World {
             _ => {}
         }
     }
-
-    // ---- the end ---------------------------------------------------------------------------------------------------
 }
 
 /// The member whose process an event is for.
 fn concerns(event: &Event) -> Option<usize> {
     match event {
         Event::Wake { member, .. } | Event::Stored { member, .. } | Event::Checked { member, .. } => Some(*member),
-        Event::Deliver { to, .. } => Some(*to),
+        Event::Deliver { to, .. } | Event::LooksAtServices { site: to, .. } => Some(*to),
         _ => None,
     }
 }

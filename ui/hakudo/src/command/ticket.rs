@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Check(ticket_check::Check),
     /// Make a key pair for this member, and print the public key; or print that of a pair that is there
     Key(ticket_key::Key),
+    /// Make the group go by the configuration of the member that is asked
+    Configure(Configure),
     /// The last resort when most members are lost for good: go on with these alone
     TakeOver(TakeOver),
 }
@@ -179,6 +181,16 @@ pub(crate) enum OnOff {
     Off,
 }
 
+/// Arguments of `configure`.
+#[derive(Debug, Args)]
+pub(crate) struct Configure {
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    shown: Shown,
+}
+
 /// Arguments of `take-over`.
 #[derive(Debug, Args)]
 pub(crate) struct TakeOver {
@@ -303,9 +315,11 @@ impl Group {
             Did::Granted { site, generation } => ("granted", Some(*site), Some(*generation), None),
             Did::Moved { to, interruption } => ("moved", Some(*to), None, *interruption),
             Did::Would(_) => ("would", None, None, None),
+            Did::Differences(_) => ("differences", None, None, None),
         };
         let steps = match did {
             Did::Would(steps) => steps.iter().map(|step| self.in_names(&step.to_string())).collect(),
+            Did::Differences(differences) => differences.iter().map(|line| self.in_names(line)).collect(),
             _ => steps,
         };
         Done {
@@ -338,6 +352,10 @@ impl Group {
                 let steps: Vec<String> = steps.iter().map(|step| self.in_names(&step.to_string())).collect();
                 format!("this would happen: {}", steps.join("; "))
             }
+            Did::Differences(differences) if differences.is_empty() => {
+                "the group goes by the configuration of this member already".to_owned()
+            }
+            Did::Differences(differences) => self.in_names(&differences.join("\n")),
             Did::Status(_) => String::new(),
         }
     }
@@ -434,6 +452,9 @@ fn ask_group(command: &Command, group: &mut Group, world: &mut World) -> Outcome
         Command::Drill(Switch { state, site, shown }) => {
             let site = group.member(site.as_deref())?;
             group.does(Ask::Observe { site, on: *state == OnOff::On }, *shown, world)
+        }
+        Command::Configure(Configure { dry_run, shown }) => {
+            group.does(Ask::Adopt { dry_run: *dry_run }, *shown, world)
         }
         Command::TakeOver(TakeOver { members, shown, .. }) => {
             let members = members.iter().map(|name| group.member(Some(name))).collect::<Result<_, _>>()?;

@@ -28,6 +28,9 @@ fn lease(lease: &LeaseStatus) -> String {
         LeaseStatus::Unlimited => "without end".to_owned(),
         LeaseStatus::Ends(time) => format!("for {} unless it is renewed", seconds(*time)),
         LeaseStatus::Lost(time) => format!("not renewed: nobody else gets it for {}", seconds(*time)),
+        LeaseStatus::Stays(what) => {
+            format!("not renewed, and not all is stopped by itself ({what}): nobody else gets it but by force")
+        }
         LeaseStatus::Ended => "not renewed, and certainly stopped".to_owned(),
         LeaseStatus::Unknown => "until when is not known here".to_owned(),
     }
@@ -67,6 +70,7 @@ fn notes(member: &MemberStatus) -> impl Iterator<Item = &'static str> {
         (member.disclaims, "takes no tickets"),
         (member.observes, "only observes"),
         (member.absent, "declared dead"),
+        (member.forgetful, "has forgotten what it promised, or is new: it has no vote yet"),
         (member.config_differs, "was started with another configuration"),
     ];
     all.into_iter().filter_map(|(is, note)| is.then_some(note))
@@ -118,11 +122,12 @@ struct Member {
 
 pub(crate) fn explain(group: &Group, ticket: &TicketStatus) -> Explanation {
     let status = &group.status;
-    let (lease, left) = match ticket.lease {
+    let (lease, left) = match &ticket.lease {
         LeaseStatus::None => ("none", None),
         LeaseStatus::Unlimited => ("unlimited", None),
-        LeaseStatus::Ends(left) => ("ends", Some(left)),
-        LeaseStatus::Lost(left) => ("lost", Some(left)),
+        LeaseStatus::Ends(left) => ("ends", Some(*left)),
+        LeaseStatus::Lost(left) => ("lost", Some(*left)),
+        LeaseStatus::Stays(_) => ("stays", None),
         LeaseStatus::Ended => ("ended", None),
         LeaseStatus::Unknown => ("unknown", None),
     };

@@ -300,6 +300,7 @@ fn group() -> hakudo_tickets::Status {
         malformed: 0,
         config_differs: false,
         absent: false,
+        forgetful: false,
         observes: false,
         disclaims: false,
     };
@@ -327,6 +328,7 @@ fn group() -> hakudo_tickets::Status {
         local: MemberId(1),
         coordinator: Some(MemberId(1)),
         term: (0, 1),
+        begun: true,
         committed: 1,
         members: vec![
             member(1, "192.0.2.1", MemberKind::Site),

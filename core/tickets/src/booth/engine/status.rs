@@ -20,6 +20,7 @@ impl Engine {
             local: MemberId(self.context.config.local.0),
             coordinator: None,
             term: (0, self.tickets.values().map(|ticket| ticket.term).max().unwrap_or(0)),
+            begun: true,
             committed: 0,
             members: self.member_statuses(now),
             tickets: self.tickets_in_order().map(|ticket| self.ticket_status(ticket, now)).collect(),
@@ -46,6 +47,7 @@ impl Engine {
                 malformed: counters.receive_errors + counters.not_authentic + counters.invalid,
                 config_differs: false,
                 absent: false,
+                forgetful: false,
                 observes: false,
                 disclaims: false,
             }

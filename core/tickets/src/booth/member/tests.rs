@@ -49,7 +49,9 @@ fn make(index: usize, stored: Option<&[u8]>, now: Now) -> BoothMember {
 impl World {
     fn new() -> Self {
         let now = Now { monotonic: Instant::from_millis(5000), calendar: UnixTime::from_seconds(1_795_000_000) };
-        let members = (0..3).map(|index| make(index, None, now)).collect();
+        let mut nothing_promised = MARK.to_vec();
+        nothing_promised.extend(postcard::to_stdvec(&Stored::default()).unwrap());
+        let members = (0..3).map(|index| make(index, Some(&nothing_promised), now)).collect();
         let mut world = Self {
             now,
             members,
@@ -193,6 +195,27 @@ fn a_speaker_that_is_not_confirmed_says_nothing() {
     world.unsure.clear();
     world.run(5000);
     assert_eq!(world.holdings(0).last().map(|(_, held)| *held), Some(true));
+}
+
+#[test]
+fn an_arbitrator_that_has_lost_its_memory_keeps_still_for_a_lease() {
+    let mut world = World::new();
+    world.members[2] = make(2, None, world.now);
+    world.begin(2);
+    world.dead = vec![0];
+    let site = BoothSetup::member_id(address(1));
+    let grant = Request::Grant { ticket: "T".into(), site, force: true };
+    world.ask(1, 1, grant.clone());
+    world.run(10_000);
+    assert!(world.holdings(1).iter().all(|(_, held)| !held), "it may have promised the ticket to the other site");
+    world.run(1_000);
+    world.ask(1, 2, grant);
+    world.run(2_000);
+    assert_eq!(world.holdings(1).last().map(|(_, held)| *held), Some(true));
+    // It is stored that this is over.
+    world.dead.push(1);
+    world.members[2] = make(2, world.disks[2].as_deref(), world.now);
+    assert_eq!(world.members[2].keeps_still_until, None);
 }
 
 #[test]

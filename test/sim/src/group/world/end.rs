@@ -1,6 +1,7 @@
 //! The end of a story: all is mended, and then the group must come to rest.
 
 use super::super::Rule;
+use super::super::generate::FRESH;
 use super::super::script::Act;
 use super::{Event, MS, World};
 use hakudo_tickets::{LeaseStatus, MemberId, MemberKind, Request, Status, TicketMode};
@@ -27,6 +28,12 @@ impl World {
             let sites: Vec<MemberId> =
                 self.places.iter().filter(|p| p.kind == MemberKind::Site).map(|p| p.id).collect();
             for site in sites {
+                for ticket in
+                    self.script.group.tickets.clone().into_iter().filter(|ticket| !ticket.prerequisites.is_empty())
+                {
+                    let (ticket, name, value) = (ticket.name, FRESH.to_owned(), Some("yes".to_owned()));
+                    self.ask(site, Request::Attribute { ticket, site, name, value });
+                }
                 self.ask(site, Request::Disclaim { site, ticket: None, on: false });
                 self.ask(site, Request::Observe { site, on: false });
                 for ticket in self.script.group.tickets.clone() {

@@ -1,0 +1,439 @@
+//! Two sites and an arbitrator that hear each other at once, but for what a test takes away.
+
+use crate::config::tests::group;
+use crate::core_types::{Check, Holding, Input, Readiness};
+use crate::message::{Message, Packet};
+use crate::request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
+use crate::status::{LeaseStatus, Status, TicketStatus};
+use crate::{Effect, Event, Group, Member, MemberId, TicketConfig};
+use hakudo_base::{Instant, UnixTime};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+const A: u32 = 1;
+const B: u32 = 2;
+const W: u32 = 3;
+
+/// Which messages are lost.
+type Lost = Box<dyn Fn(u32, u32, &Message) -> bool>;
+
+struct World {
+    now: Instant,
+    members: BTreeMap<u32, Member>,
+    stored: BTreeMap<u32, Vec<u8>>,
+    on_way: VecDeque<(u32, u32, Vec<u8>)>,
+    lost: Lost,
+    /// Members whose processes are gone.
+    dead: BTreeSet<u32>,
+    /// Checks that are not answered at once.
+    slow_checks: bool,
+    checks: Vec<(u32, Check)>,
+    replies: Vec<(u32, u64, Reply)>,
+    events: Vec<(u32, Event)>,
+    held: BTreeMap<u32, Holding>,
+    requests: u64,
+}
+
+fn file() -> Group {
+    let mut ticket = TicketConfig::new("t");
+    (ticket.expire, ticket.timeout, ticket.retries) = (Duration::from_secs(10), Duration::from_secs(1), 3);
+    group(vec![ticket])
+}
+
+impl World {
+    /// A group that has begun.
+    fn new() -> Self {
+        let mut world = Self {
+            now: Instant::from_millis(100_000),
+            members: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            on_way: VecDeque::new(),
+            lost: Box::new(|_, _, _| false),
+            dead: BTreeSet::new(),
+            slow_checks: false,
+            checks: Vec::new(),
+            replies: Vec::new(),
+            events: Vec::new(),
+            held: BTreeMap::new(),
+            requests: 0,
+        };
+        [A, B, W].into_iter().for_each(|id| world.start(id, file()));
+        world.pass(15);
+        world
+    }
+
+    fn start(&mut self, id: u32, group: Group) {
+        let stored = self.stored.get(&id).map(Vec::as_slice);
+        let member = Member::new(MemberId(id), group, u64::from(id) + self.now.as_millis(), stored, self.now).unwrap();
+        self.members.insert(id, member);
+        self.dead.remove(&id);
+        if id != W {
+            self.tell(id, Input::Active { ticket: "t".into(), active: false });
+            self.tell(id, Input::Able { ticket: "t".into(), able: Ok(()) });
+            self.tell(id, Input::StopTime { ticket: "t".into(), stop_time: Duration::from_secs(1) });
+        }
+        self.tell(id, Input::Timer);
+    }
+
+    fn tell(&mut self, id: u32, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            if self.dead.contains(&id) {
+                return;
+            }
+            let mut effects = Vec::new();
+            self.members.get_mut(&id).unwrap().handle(self.now, input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Send { to, message } => self.on_way.push_back((id, to.0, message)),
+                    Effect::Persist { seq, state } => {
+                        self.stored.insert(id, state);
+                        inputs.push_back(Input::Done(seq));
+                    }
+                    Effect::Confirm { seq } => inputs.push_back(Input::Done(seq)),
+                    Effect::Check(check) if self.slow_checks => self.checks.push((id, check)),
+                    Effect::Check(check) => {
+                        inputs.push_back(Input::Checked { check: check.check, result: Ok(Readiness::default()) });
+                    }
+                    Effect::Ticket(word) => {
+                        let ticket_is_t = word.ticket == "t";
+                        let (ticket, generation) = (word.ticket, word.generation);
+                        if matches!(word.holding, Holding::NotHeld(_)) {
+                            inputs.push_back(Input::Active { ticket: ticket.clone(), active: false });
+                            inputs.push_back(Input::Stopped { ticket, generation });
+                        } else {
+                            inputs.push_back(Input::Started { ticket, generation });
+                        }
+                        if ticket_is_t {
+                            self.held.insert(id, word.holding);
+                        }
+                    }
+                    Effect::Reply { id: request, reply } => self.replies.push((id, request, reply)),
+                    Effect::Event(event) => self.events.push((id, event)),
+                    Effect::Lease { .. } | Effect::WouldHold { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Lets seconds pass.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds * 50 {
+            self.now += Duration::from_millis(20);
+            for (from, to, bytes) in std::mem::take(&mut self.on_way) {
+                let message = Packet::decode(&bytes).unwrap().message;
+                if self.members.contains_key(&to) && !(self.lost)(from, to, &message) {
+                    self.tell(to, Input::Received { from: MemberId(from), message: bytes });
+                }
+            }
+            for id in self.members.keys().copied().collect::<Vec<_>>() {
+                if self.members[&id].deadline().is_some_and(|at| at <= self.now) {
+                    self.tell(id, Input::Timer);
+                }
+            }
+        }
+    }
+
+    /// Nothing gets from or to this member.
+    fn cut_off(&mut self, member: u32) {
+        self.lost = Box::new(move |from, to, _| from == member || to == member);
+    }
+
+    fn ask(&mut self, at: u32, request: Request) -> u64 {
+        self.requests += 1;
+        let request = RequestEnvelope { who: "admin".into(), at: UnixTime::default(), request };
+        self.tell(at, Input::Request { id: self.requests, request });
+        self.requests
+    }
+
+    fn grant(&mut self, at: u32, site: u32, force: bool) -> u64 {
+        self.ask(at, Request::Grant { ticket: "t".into(), site: MemberId(site), force })
+    }
+
+    fn answer(&self, request: u64) -> Option<&Reply> {
+        self.replies.iter().find(|(_, id, reply)| *id == request && reply.is_final()).map(|(_, _, reply)| reply)
+    }
+
+    fn coordinator(&self) -> u32 {
+        let mut all = self.members.iter().filter(|(id, member)| member.is_coordinator() && !self.dead.contains(*id));
+        *all.next().expect("somebody coordinates").0
+    }
+
+    fn status(&self) -> Status {
+        self.members[&self.coordinator()].status(self.now)
+    }
+
+    fn ticket(&self) -> TicketStatus {
+        self.status().tickets[0].clone()
+    }
+
+    fn holds(&self, site: u32) -> bool {
+        matches!(self.held.get(&site), Some(Holding::Held { .. }))
+    }
+
+    fn explain(&self) -> String {
+        self.status().explain("t").unwrap()
+    }
+}
+
+#[test]
+fn a_takeover_is_answered_once_it_is_stored() {
+    let mut member = Member::new(MemberId(A), file(), 1, None, Instant::ZERO).unwrap();
+    let now = Instant::from_millis(5000);
+    let request = Request::TakeOver { members: vec![MemberId(A)] };
+    let request = RequestEnvelope { who: "admin".into(), at: UnixTime::default(), request };
+    let mut inputs = VecDeque::from([Input::Request { id: 7, request }]);
+    let (mut done, mut waiting) = (Vec::new(), 0);
+    while let Some(input) = inputs.pop_front() {
+        let mut effects = Vec::new();
+        member.handle(now, input, &mut effects);
+        let replies = effects.iter().filter(|effect| matches!(effect, Effect::Reply { .. }));
+        done.extend(replies.cloned());
+        assert!(done.is_empty() || waiting > 0, "answered before anything was stored: {done:?}");
+        for effect in effects {
+            if let Effect::Persist { seq, .. } | Effect::Confirm { seq } = effect {
+                waiting += 1;
+                inputs.push_back(Input::Done(seq));
+            }
+        }
+    }
+    assert_eq!(done, [Effect::Reply { id: 7, reply: Reply::Done(Outcome::Done) }]);
+}
+
+#[test]
+fn what_an_earlier_coordinator_did_is_not_done_again() {
+    let mut world = World::new();
+    let first = world.coordinator();
+    let (holder, asked) = if first == B { (A, W) } else { (B, if first == A { W } else { A }) };
+    world.grant(holder, holder, false);
+    world.pass(2);
+    assert!(world.holds(holder));
+    // What the coordinator answers is lost, and it dies.
+    world.lost =
+        Box::new(move |from, to, message| (from, to) == (first, asked) && matches!(message, Message::Told { .. }));
+    let revoked = world.ask(asked, Request::Revoke { ticket: "t".into(), force: false });
+    world.pass(1);
+    assert!(!world.holds(holder) && world.answer(revoked).is_none());
+    world.dead.insert(first);
+    // The other one of the two that are left coordinates, and hears of the new grant first.
+    world.lost = Box::new(move |from, _, message| {
+        from == asked && matches!(message, Message::PreVote { .. } | Message::Vote { .. } | Message::Ask { .. })
+    });
+    // Long before whoever asks gives up.
+    while !world.members[&holder].is_coordinator() {
+        world.pass(1);
+    }
+    world.pass(1);
+    let granted = world.grant(holder, holder, false);
+    world.pass(1);
+    assert!(matches!(world.answer(granted), Some(Reply::Done(Outcome::Granted { .. }))), "{:?}", world.replies);
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(3);
+    assert_eq!(world.answer(revoked), Some(&Reply::Done(Outcome::Done)));
+    assert!(world.holds(holder), "it was granted after it was revoked: {}", world.explain());
+}
+
+#[test]
+fn a_ticket_is_not_granted_beside_what_still_runs_elsewhere() {
+    let mut world = World::new();
+    world.tell(A, Input::Active { ticket: "t".into(), active: true });
+    let granted = world.grant(B, B, false);
+    world.pass(5);
+    assert!(!world.holds(B) && world.answer(granted).is_none());
+    let waits = Reply::Progress(Progress::Stopping { site: MemberId(A) });
+    assert!(world.replies.contains(&(B, granted, waits)), "{:?}", world.replies);
+    world.tell(A, Input::Active { ticket: "t".into(), active: false });
+    world.pass(3);
+    assert!(world.holds(B) && matches!(world.answer(granted), Some(Reply::Done(Outcome::Granted { .. }))));
+}
+
+#[test]
+fn checks_that_take_long_run_once() {
+    let mut world = World::new();
+    world.slow_checks = true;
+    let granted = world.grant(A, B, false);
+    // Longer than the patience of the ticket, and with another coordinator on the way.
+    world.pass(6);
+    let first = world.coordinator();
+    if first != B {
+        world.dead.insert(first);
+    }
+    world.pass(20);
+    assert_eq!(world.checks.len(), 1, "{:?}", world.checks);
+    if first != A {
+        assert_eq!(world.answer(granted), None, "{:?}", world.replies);
+    }
+    let (site, check) = world.checks.remove(0);
+    assert_eq!(site, B);
+    world.tell(B, Input::Checked { check: check.check, result: Ok(Readiness::default()) });
+    world.pass(3);
+    if first != A {
+        assert!(matches!(world.answer(granted), Some(Reply::Done(Outcome::Granted { .. }))), "{:?}", world.replies);
+        assert!(world.holds(B));
+    }
+}
+
+fn disclaim(site: u32, on: bool) -> Request {
+    Request::Disclaim { site: MemberId(site), ticket: None, on }
+}
+
+#[test]
+fn a_lease_gets_no_end_as_long_as_a_node_is_lost_that_could_not_hear_of_it() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.ask(B, disclaim(B, true));
+    world.pass(3);
+    assert_eq!(world.ticket().lease, LeaseStatus::Unlimited);
+    world.tell(A, Input::Lost(true));
+    world.ask(B, disclaim(B, false));
+    world.pass(5);
+    assert_eq!(world.ticket().lease, LeaseStatus::Unlimited);
+    world.cut_off(A);
+    world.pass(60);
+    assert!(!world.holds(B), "{}", world.explain());
+    world.lost = Box::new(|_, _, _| false);
+    world.tell(A, Input::Lost(false));
+    world.pass(5);
+    assert!(matches!(world.ticket().lease, LeaseStatus::Ends(_)), "{}", world.explain());
+    world.cut_off(A);
+    world.pass(60);
+    assert!(world.holds(B), "{}", world.explain());
+}
+
+#[test]
+fn nobody_takes_over_by_itself_what_the_holder_does_not_stop() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    world.tell(A, Input::Stays { ticket: "t".into(), what: Some("web is not managed".into()) });
+    world.pass(3);
+    world.cut_off(A);
+    world.pass(60);
+    assert!(!world.holds(B));
+    let told = world.explain();
+    assert!(
+        told.contains("does not stop all of it by itself: web is not managed. Nobody else gets it but by force."),
+        "{told}"
+    );
+    let refused = world.grant(B, B, false);
+    world.pass(3);
+    assert!(
+        matches!(world.answer(refused), Some(Reply::Refused(Refusal::AlreadyGranted { .. }))),
+        "{:?}",
+        world.replies
+    );
+    world.grant(B, B, true);
+    world.pass(3);
+    assert!(world.holds(B));
+    // Where it is stopped again, a loss moves the ticket as ever.
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(5);
+    world.tell(B, Input::Stays { ticket: "t".into(), what: None });
+    world.cut_off(B);
+    world.pass(60);
+    assert!(world.holds(A), "{}", world.explain());
+}
+
+#[test]
+fn a_changed_file_is_noticed_and_becomes_what_the_group_goes_by() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    let mut changed = file();
+    changed.tickets[0].expire = Duration::from_secs(20);
+    changed.tickets.push(TicketConfig::new("more"));
+    world.events.clear();
+    world.start(B, changed.clone());
+    world.pass(3);
+    let notice = Event::ConfigDiffers { member: MemberId(B) };
+    assert!(world.events.contains(&(B, notice.clone())), "{:?}", world.events);
+    assert!(world.explain().contains("osaka was started with another configuration"), "{}", world.explain());
+    let shown = world.ask(B, Request::Adopt { dry_run: true });
+    let differences = ["ticket t: expire is 10s, and becomes 20s", "ticket more is added"].map(str::to_owned);
+    assert_eq!(world.answer(shown), Some(&Reply::Done(Outcome::Differences(differences.to_vec()))));
+    let adopted = world.ask(B, Request::Adopt { dry_run: false });
+    world.pass(2);
+    assert_eq!(world.answer(adopted), Some(&Reply::Done(Outcome::Done)));
+    let status = world.status();
+    let known: Vec<(&str, Duration)> = status.tickets.iter().map(|t| (t.name.as_str(), t.expire)).collect();
+    assert_eq!(known, [("t", Duration::from_secs(20)), ("more", Duration::from_secs(600))]);
+    assert!(world.holds(A));
+    // Now the files of the others are the old ones, and they say so.
+    assert!(world.events.contains(&(A, Event::ConfigDiffers { member: MemberId(A) })), "{:?}", world.events);
+    world.start(A, changed.clone());
+    world.pass(3);
+    let again = world.ask(A, Request::Adopt { dry_run: false });
+    assert_eq!(world.answer(again), Some(&Reply::Done(Outcome::Differences(Vec::new()))));
+}
+
+#[test]
+fn an_arbitrator_is_replaced_by_another_one_in_one_step() {
+    const NEW: u32 = 4;
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    let mut changed = file();
+    (changed.members[2].id, changed.members[2].name) = (MemberId(NEW), "judge".into());
+    world.dead.insert(W);
+    world.start(A, changed.clone());
+    world.start(B, changed.clone());
+    world.start(NEW, changed.clone());
+    world.pass(15);
+    let adopted = world.ask(A, Request::Adopt { dry_run: false });
+    world.pass(10);
+    assert_eq!(world.answer(adopted), Some(&Reply::Done(Outcome::Done)), "{:?}", world.replies);
+    assert!(world.events.iter().any(|(_, event)| *event == Event::Welcomed { member: MemberId(NEW) }));
+    world.cut_off(A);
+    world.pass(60);
+    assert!(world.holds(B), "{}", world.explain());
+    // Who votes is not taken away two at a time.
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(15);
+    let mut less = changed;
+    less.members.truncate(1);
+    let (removed, at) = (less.members[0].id.0, world.coordinator());
+    let refused = world.ask(at, Request::Configure { group: Box::new(less) });
+    world.pass(3);
+    assert_eq!(world.answer(refused), Some(&Reply::Refused(Refusal::OneMemberAtATime)), "{removed}");
+}
+
+#[test]
+fn a_manual_ticket_taken_by_force_is_given_up_by_whoever_had_it_once_he_hears_of_it() {
+    let mut world = World::new();
+    let mut manual = file();
+    manual.tickets[0].mode = crate::TicketMode::Manual;
+    world.ask(A, Request::Configure { group: Box::new(manual) });
+    world.pass(2);
+    world.grant(A, A, false);
+    world.pass(2);
+    world.cut_off(A);
+    world.pass(60);
+    assert!(world.holds(A), "nobody but the administrator takes it away");
+    let refused = world.grant(B, B, false);
+    world.pass(2);
+    assert!(matches!(world.answer(refused), Some(Reply::Refused(Refusal::AlreadyGranted { .. }))));
+    world.grant(B, B, true);
+    world.pass(3);
+    assert!(world.holds(B));
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(5);
+    assert!(!world.holds(A) && world.holds(B));
+    let history = world.ticket().history;
+    let forced = |what: &crate::Happened| matches!(what, crate::Happened::Granted { cause: crate::Cause::Force, .. });
+    assert!(history.last().is_some_and(|last| forced(&last.what) && last.who == "admin"), "{history:?}");
+}
+
+#[test]
+fn a_file_with_another_unit_or_length_changes_no_lease() {
+    let mut world = World::new();
+    let mut other = file();
+    other.tickets.push(TicketConfig { expire: Duration::from_millis(2500), ..TicketConfig::new("more") });
+    other.tickets[0].expire = Duration::from_secs(10_000);
+    world.start(B, other);
+    world.pass(10);
+    world.grant(A, A, false);
+    world.pass(3);
+    world.cut_off(A);
+    world.pass(25);
+    assert!(world.holds(B), "all go by what was agreed: {}", world.explain());
+}
