@@ -453,9 +453,7 @@ fn ask_group(command: &Command, group: &mut Group, world: &mut World) -> Outcome
             let site = group.member(site.as_deref())?;
             group.does(Ask::Observe { site, on: *state == OnOff::On }, *shown, world)
         }
-        Command::Configure(Configure { dry_run, shown }) => {
-            group.does(Ask::Adopt { dry_run: *dry_run }, *shown, world)
-        }
+        Command::Configure(Configure { dry_run, shown }) => group.does(Ask::Adopt { dry_run: *dry_run }, *shown, world),
         Command::TakeOver(TakeOver { members, shown, .. }) => {
             let members = members.iter().map(|name| group.member(Some(name))).collect::<Result<_, _>>()?;
             group.does(Ask::TakeOver { members }, *shown, world)
