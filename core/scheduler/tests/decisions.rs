@@ -372,3 +372,20 @@ fn a_side_that_goes_on_without_quorum_takes_nothing_from_what_may_run_on_the_oth
         "#]],
     );
 }
+
+/// The members of a group are on a node that this side cannot reach, and has no quorum to fence: there is nothing to do, also
+/// not for the points before and after them.
+#[test]
+fn a_plan_of_points_alone_is_empty() {
+    let cluster = Cluster {
+        resources: r#"<group id="g"><primitive id="one" class="ocf" provider="pacemaker" type="Dummy"/></group>"#,
+        options: "<nvpair id='o-p' name='enable-startup-probes' value='false'/>",
+        histories: vec![("b", "one ocf:pacemaker:Dummy start 0")],
+        lost: vec!["b"],
+        without_quorum: true,
+        ..Cluster::default()
+    };
+    let plan = cluster.plan();
+    let steps: Vec<&str> = plan.transition.synapses.iter().map(|synapse| synapse.action.key.as_str()).collect();
+    assert!(steps.is_empty(), "{steps:?}");
+}

@@ -176,11 +176,24 @@ impl Member {
         }
         self.set_election_timer();
         if self.is_founding() && self.founder() != Some(self.local) {
-            return;
+            return self.greet();
         }
         let term = self.next_term();
         self.stand(true, |last| Message::PreVote { term, last });
         self.count_votes();
+    }
+
+    /// Asks all others for what none of them grants, so that everybody can say who is heard: the one who asks them to begin may
+    /// be the one who is missing.
+    fn greet(&mut self) {
+        // Often enough for nobody to count as silent in between.
+        self.election_at = self.now + self.election_timeout() / 3;
+        let (term, last) = (self.stored.term, self.stored.log.last());
+        for voter in self.voters.clone() {
+            if voter != self.local {
+                self.send(voter, Message::PreVote { term, last });
+            }
+        }
     }
 
     /// Who asks the others to begin: as all must be there, one of them is enough. An arbitrator, if there is one: it stays where

@@ -293,6 +293,7 @@ impl Member {
         let configs = self.digests;
         let timeout = self.silence();
         let now = self.now;
+        let is_told = self.tells_who_is_heard(from);
         let peer = self.peers.entry(from).or_default();
         let Some(packet) = Packet::decode(bytes) else {
             peer.malformed += 1;
@@ -307,7 +308,9 @@ impl Member {
         }
         peer.heard = Some(now);
         if !std::mem::replace(&mut peer.is_heard, true) {
-            self.out.push(Effect::Event(Event::Heard { member: from }));
+            if is_told {
+                self.out.push(Effect::Event(Event::Heard { member: from }));
+            }
             self.tend_now = true;
         }
         let (own, agreed) = configs;
@@ -358,13 +361,24 @@ impl Member {
 
     fn notice_silence(&mut self) {
         let timeout = self.silence();
-        for (id, peer) in &mut self.peers {
-            if peer.is_heard && peer.heard.is_none_or(|heard| self.now.since(heard) > timeout) {
+        let fell_silent = |peer: &Peer| peer.is_heard && peer.heard.is_none_or(|heard| self.now.since(heard) > timeout);
+        let silent: Vec<MemberId> =
+            self.peers.iter().filter(|(_, peer)| fell_silent(peer)).map(|(member, _)| *member).collect();
+        for member in silent {
+            if let Some(peer) = self.peers.get_mut(&member) {
                 peer.is_heard = false;
-                self.tend_now = true;
-                self.out.push(Effect::Event(Event::Silent { member: *id }));
+            }
+            self.tend_now = true;
+            if self.tells_who_is_heard(member) {
+                self.out.push(Effect::Event(Event::Silent { member }));
             }
         }
+    }
+
+    /// Members that do not coordinate say nothing to each other once the group has begun: no news is no news then.
+    fn tells_who_is_heard(&self, member: MemberId) -> bool {
+        let follows_another = self.coordinator.is_some_and(|coordinator| coordinator != member);
+        self.office.is_some() || !self.has_begun() || !follows_another
     }
 
     /// Silence of the coordinator after which others stand for election.

@@ -177,23 +177,25 @@ fn a_ticket_is_granted_and_its_service_starts() {
     sites.check(
         A,
         expect![[r#"
-        [ticket-group] arbitrator is heard
-        [ticket-group] arbitrator coordinates the group
-        [ticket-group] ticket "T" is granted to a: granted by the administrator
-        n1 answers client 2: Tickets { answer: Done(Granted { site: MemberId(1), generation: 4 }) }
-        [ticket-granted] ticket T is granted to this cluster
-        [action-start] web start on n1 begins
-        n1 runs web start n1: 0
-        [action-done] web start on n1 is done
-    "#]],
+            [ticket-group] arbitrator is heard
+            [ticket-group] b is heard
+            [ticket-group] arbitrator coordinates the group
+            [ticket-group] ticket "T" is granted to a: granted by the administrator
+            n1 answers client 2: Tickets { answer: Done(Granted { site: MemberId(1), generation: 4 }) }
+            [ticket-granted] ticket T is granted to this cluster
+            [action-start] web start on n1 begins
+            n1 runs web start n1: 0
+            [action-done] web start on n1 is done
+        "#]],
     );
     sites.check(
         B,
         expect![[r#"
-        [ticket-group] arbitrator is heard
-        [ticket-group] arbitrator coordinates the group
-        [ticket-group] ticket "T" is granted to a: granted by the administrator
-    "#]],
+            [ticket-group] arbitrator is heard
+            [ticket-group] a is heard
+            [ticket-group] arbitrator coordinates the group
+            [ticket-group] ticket "T" is granted to a: granted by the administrator
+        "#]],
     );
     sites.pass(Duration::from_secs(60));
     assert!(sites.runs(A), "the lease is renewed");
@@ -224,35 +226,37 @@ fn the_other_site_takes_over_after_the_lost_one_has_stopped() {
     sites.check(
         A,
         expect![[r#"
-        [ticket-group] arbitrator is heard
-        [ticket-group] arbitrator coordinates the group
-        [ticket-group] ticket "T" is granted to a: granted by the administrator
-        n1 answers client 2: Tickets { answer: Done(Granted { site: MemberId(1), generation: 4 }) }
-        [ticket-granted] ticket T is granted to this cluster
-        [action-start] web start on n1 begins
-        n1 runs web start n1: 0
-        [action-done] web start on n1 is done
-        [ticket-group] no member is heard that coordinates the group
-        [ticket-group] arbitrator is not heard any more
-        [ticket-lost] ticket T is lost: its lease ended on n2 without being renewed
-        [action-start] web stop on n1 begins
-        n1 runs web stop n1: 0
-        [ticket-group] the lease of ticket "T" ended without being renewed
-        [action-done] web stop on n1 is done
-    "#]],
+            [ticket-group] arbitrator is heard
+            [ticket-group] b is heard
+            [ticket-group] arbitrator coordinates the group
+            [ticket-group] ticket "T" is granted to a: granted by the administrator
+            n1 answers client 2: Tickets { answer: Done(Granted { site: MemberId(1), generation: 4 }) }
+            [ticket-granted] ticket T is granted to this cluster
+            [action-start] web start on n1 begins
+            n1 runs web start n1: 0
+            [action-done] web start on n1 is done
+            [ticket-group] no member is heard that coordinates the group
+            [ticket-group] arbitrator is not heard any more
+            [ticket-lost] ticket T is lost: its lease ended on n2 without being renewed
+            [action-start] web stop on n1 begins
+            n1 runs web stop n1: 0
+            [ticket-group] the lease of ticket "T" ended without being renewed
+            [action-done] web stop on n1 is done
+        "#]],
     );
     sites.check(
         B,
         expect![[r#"
-        [ticket-group] arbitrator is heard
-        [ticket-group] arbitrator coordinates the group
-        [ticket-group] ticket "T" is granted to a: granted by the administrator
-        [ticket-group] ticket "T" is granted to b: the last holder was lost
-        [ticket-granted] ticket T is granted to this cluster
-        [action-start] web start on n1 begins
-        n1 runs web start n1: 0
-        [action-done] web start on n1 is done
-    "#]],
+            [ticket-group] arbitrator is heard
+            [ticket-group] a is heard
+            [ticket-group] arbitrator coordinates the group
+            [ticket-group] ticket "T" is granted to a: granted by the administrator
+            [ticket-group] ticket "T" is granted to b: the last holder was lost
+            [ticket-granted] ticket T is granted to this cluster
+            [action-start] web start on n1 begins
+            n1 runs web start n1: 0
+            [action-done] web start on n1 is done
+        "#]],
     );
     sites.cut.clear();
     sites.pass(Duration::from_secs(10));
@@ -272,21 +276,22 @@ fn a_site_goes_on_when_its_speaker_dies() {
     sites.check(
         A,
         expect![[r#"
-        [ticket-group] arbitrator is heard
-        [ticket-group] arbitrator coordinates the group
-        [ticket-group] ticket "T" is granted to a: granted by the administrator
-        n1 answers client 2: Tickets { answer: Done(Granted { site: MemberId(1), generation: 4 }) }
-        [ticket-granted] ticket T is granted to this cluster
-        [action-start] web start on n1 begins
-        n1 runs web start n1: 0
-        [action-done] web start on n1 is done
-        n2 speaks for the site
-        [action-start] web start on n2 begins
-        n2 runs web start n2: 0
-        [action-done] web start on n2 is done
-        [ticket-group] arbitrator is heard
-        [ticket-group] arbitrator coordinates the group
-    "#]],
+            [ticket-group] arbitrator is heard
+            [ticket-group] b is heard
+            [ticket-group] arbitrator coordinates the group
+            [ticket-group] ticket "T" is granted to a: granted by the administrator
+            n1 answers client 2: Tickets { answer: Done(Granted { site: MemberId(1), generation: 4 }) }
+            [ticket-granted] ticket T is granted to this cluster
+            [action-start] web start on n1 begins
+            n1 runs web start n1: 0
+            [action-done] web start on n1 is done
+            n2 speaks for the site
+            [action-start] web start on n2 begins
+            n2 runs web start n2: 0
+            [action-done] web start on n2 is done
+            [ticket-group] arbitrator is heard
+            [ticket-group] arbitrator coordinates the group
+        "#]],
     );
 }
 
@@ -361,7 +366,7 @@ fn who_asks_for_a_move_may_hear_of_its_steps() {
         n2 answers client 2: Tickets { answer: Progress(Stopping { site: MemberId(1) }) }
         n2 answers client 2: Tickets { answer: Progress(Stopped { site: MemberId(1) }) }
         n2 answers client 2: Tickets { answer: Progress(Starting { site: MemberId(2) }) }
-        n2 answers client 2: Tickets { answer: Done(Moved { to: MemberId(2), interruption: Some(380ms) }) }
+        n2 answers client 2: Tickets { answer: Done(Moved { to: MemberId(2), interruption: Some(200ms) }) }
         n2 answers client 3: Tickets { answer: Done(Moved { to: MemberId(1), interruption: Some(200ms) }) }
     "#]]
     .assert_eq(&answers);

@@ -41,8 +41,19 @@ impl Planner {
         // The graph is the largest part of a plan: what no later step looks at makes room for it.
         self.relations = BTreeMap::new();
         self.orderings = Vec::new();
+        if !self.for_inspection() && included.iter().all(|action| self.is_mere_point(*action)) {
+            // Points that nothing real comes before or after are no work. Pacemaker's plan has those of a group whose members
+            // cannot be reached, again and again.
+            included.clear();
+        }
         transition.synapses = (0u32..).zip(included).map(|(id, action)| self.synapse(id, action)).collect();
         transition
+    }
+
+    /// Nothing is done for it, and nothing is known by it.
+    fn is_mere_point(&self, action: ActionIndex) -> bool {
+        let subject = self.action(action);
+        subject.is(ActionFlags::PSEUDO) && subject.task != Task::Fence
     }
 
     /// Clones sum up what their instances do, and tell them about each other.
