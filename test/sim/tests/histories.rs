@@ -209,3 +209,12 @@ fn a_side_without_quorum_stops_also_what_something_on_a_lost_node_needs() {
          network delay 100 200 loss 0 twice 0\nat 3445 cut n3 n2\nat 3672 split n1 n2 n3\nheal 7560\n",
     );
 }
+
+#[test]
+fn a_side_without_quorum_does_not_wait_for_the_notifications_of_a_lost_node_either() {
+    check(
+        "seed 90145\nvotes 1 1\nlinks 1\nfencing each\ngroup r1 of 3\n\
+         promotable r2 migration-threshold=2 clone-max=1 interleave=true notify=true\norder r1 r2\n\
+         network delay 100 200 loss 0 twice 0\nat 4261 cut n2 n1\nheal 8335\n",
+    );
+}

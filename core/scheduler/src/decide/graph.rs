@@ -222,15 +222,18 @@ impl Planner {
     /// can make sure of those before there is quorum again. To Pacemaker the stop of what they ran comes first, and so what
     /// that needs runs on here.
     fn is_left_to_others(&self, first: ActionIndex, then: ActionIndex) -> bool {
-        let goes_down = |action: ActionIndex| {
-            let subject = self.action(action);
-            let down = matches!(subject.task.of_primitive(), Task::Stop | Task::Demote);
-            down && subject.key.notify.is_none()
-        };
+        let goes_down = |action: ActionIndex| matches!(self.task_behind(action), Task::Stop | Task::Demote);
         goes_down(first)
             && goes_down(then)
+            && self.action(then).key.notify.is_none()
             && !self.action(first).is(ActionFlags::RUNNABLE)
             && self.is_out_of_reach(first)
+    }
+
+    /// The task of primitives that an action stands for, or that a notification is about.
+    fn task_behind(&self, action: ActionIndex) -> Task {
+        let subject = self.action(action);
+        if subject.key.notify.is_some() { subject.key.task.of_primitive() } else { subject.task.of_primitive() }
     }
 
     /// It would have to be done where nobody is, all of it, and this side of the cluster stops for lack of quorum.
@@ -243,7 +246,7 @@ impl Planner {
             return false;
         }
         let subject = self.action(action);
-        let (Some(resource), task) = (subject.resource, subject.task.of_primitive()) else { return false };
+        let (Some(resource), task) = (subject.resource, self.task_behind(action)) else { return false };
         let (mut unseen, mut any) = (vec![resource], false);
         while let Some(resource) = unseen.pop() {
             unseen.extend(&self.resource(resource).children);
