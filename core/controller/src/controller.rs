@@ -114,7 +114,10 @@ impl Controller {
         }
         match input {
             Input::Timer => self.timer(effects),
-            Input::Clock(time) => self.clock = (self.now, time),
+            Input::Clock(time) => {
+                self.clock = (self.now, time);
+                self.clock_was_set();
+            }
             Input::Nodes(nodes) => {
                 self.names = nodes;
                 self.changed();

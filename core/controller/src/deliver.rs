@@ -61,8 +61,9 @@ impl Controller {
                 self.hear_ticket_refused(node, number, reason, effects);
             }
             Command::ReadOptions { time } => {
-                self.replica.read_options(time);
-                self.think_again("rules make other cluster options");
+                if self.replica.read_options(time) {
+                    self.think_again("rules make other cluster options");
+                }
             }
             Command::OnDisk { generation, failed } => self.on_disk(from, generation, failed, effects),
             Command::Planned { transition, actions, took_ms } => {

@@ -311,6 +311,7 @@ impl Controller {
     pub(crate) fn lead_timer(&mut self) {
         if self.leader.look_again.is_some_and(|at| at <= self.now) && self.leader.walk.is_none() {
             self.leader.look_again = None;
+            self.tell_the_time();
             // Time alone makes no new plan of an old one: a circle is not walked once more because of it.
             let rounds = std::mem::take(&mut self.leader.rounds);
             self.think_again("it was time to look again");
@@ -332,6 +333,20 @@ impl Controller {
     fn tell_of_old_options(&mut self) {
         if self.leads() && self.synced && self.options_last_until().is_some_and(|until| until <= self.now) {
             self.leader.options_told = self.replica.options().until;
+            self.tell_the_time();
+        }
+    }
+
+    /// The clock shows another time, or summer time.
+    pub(crate) fn clock_was_set(&mut self) {
+        self.leader.options_told = None;
+        self.tell_the_time();
+    }
+
+    /// What rules make of the cluster options is read again by all members: some rules do not say when they will mean something
+    /// else.
+    fn tell_the_time(&mut self) {
+        if self.leads() && self.synced {
             let time = self.wall_time();
             self.say(Command::ReadOptions { time });
         }

@@ -61,10 +61,12 @@ impl Replica {
         &self.options
     }
 
-    /// Reads the options as rules make them at `now`. All members do so at the same place in the total order.
-    pub(crate) fn read_options(&mut self, now: WallTime) {
+    /// Reads the options as rules make them at `now`; true where they are others. All members do so at the same place in the
+    /// total order.
+    pub(crate) fn read_options(&mut self, now: WallTime) -> bool {
         self.read_at = now;
-        self.options = Options::read(&self.configuration, now);
+        let options = Options::read(&self.configuration, now);
+        std::mem::replace(&mut self.options, options.clone()) != options
     }
 
     /// Configuration and status as one document.
@@ -171,7 +173,8 @@ impl Replica {
         root.set("update-user", user);
         self.configuration = document;
         self.generation += 1;
-        self.read_at = WallTime { time: UnixTime::from_seconds(time), ..self.read_at };
+        // The clock of who asked for the change may be behind that of the leader, by which the options were read.
+        self.read_at.time = self.read_at.time.max(UnixTime::from_seconds(time));
         self.look_at_configuration();
         Ok(true)
     }

@@ -144,8 +144,8 @@ impl Member {
     // ---- electing --------------------------------------------------------------------------------------------------
 
     pub(crate) fn set_election_timer(&mut self) {
-        if self.is_founding() {
-            // There is nobody to be let go first.
+        if self.is_founding() && self.candidacy.as_ref().is_none_or(|candidacy| candidacy.pre) {
+            // There is nobody to be let go first; but votes are stored by all before they are given.
             self.election_at = self.now + self.heartbeat * 2;
             return;
         }
@@ -231,9 +231,9 @@ impl Member {
             self.stored.term = self.next_term();
             self.stored.voted_for = Some(self.local);
             self.dirty = true;
-            self.set_election_timer();
             let term = self.stored.term;
             self.stand(false, |last| Message::Vote { term, last });
+            self.set_election_timer();
             self.count_votes();
         } else {
             // A lease that an earlier coordinator renewed was backed by a majority; one of it voted here. So none was backed
@@ -334,7 +334,10 @@ impl Member {
         }
         let all: BTreeSet<MemberId> = group.members.iter().map(|member| member.id).collect();
         let absent = all.into_iter().filter(|member| !members.contains(member)).collect();
-        self.stored.term = Term { epoch: self.stored.term.epoch.saturating_add(1), number: 1 };
+        // Where both sides of a split are told to go on alone, one of them has the later term, and the other gives in when
+        // they meet.
+        let number = u32::try_from(self.random.between(1, 1 << 31)).unwrap_or(1);
+        self.stored.term = Term { epoch: self.stored.term.epoch.saturating_add(1), number };
         self.stored.voted_for = Some(self.local);
         self.propose(author, Command::TakeOver { absent, by: (self.local, self.stored.memory) });
         let at = self.stored.log.last();

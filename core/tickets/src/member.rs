@@ -526,6 +526,7 @@ impl Member {
                 Command::TakeOver { absent: more, by: (member, memory) } => {
                     absent.extend(more);
                     memories.insert(*member, *memory);
+                    memories.retain(|member, _| !more.contains(member));
                 }
                 Command::Welcome { memories: more } => {
                     for (member, memory) in more {

@@ -17,7 +17,7 @@ pub const MAX_MESSAGE: usize = 16 << 20;
 /// About how many bytes of entries go into one message, so that it fits a datagram if none of them is larger.
 pub(crate) const ENTRY_BYTES: usize = 1000;
 /// The version of this protocol.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What is inside a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,4 +202,6 @@ pub(crate) struct Report {
     pub(crate) able: BTreeMap<String, Result<(), String>>,
     /// Tickets of which something may be active there.
     pub(crate) active: BTreeSet<String>,
+    /// Tickets of which it is known whether something is active there.
+    pub(crate) looked: BTreeSet<String>,
 }

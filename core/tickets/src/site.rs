@@ -103,7 +103,8 @@ impl Member {
 
     pub(crate) fn set_active(&mut self, ticket: String, active: bool) {
         let report = &mut self.site.report;
-        if if active { report.active.insert(ticket) } else { report.active.remove(&ticket) } {
+        let first = report.looked.insert(ticket.clone());
+        if first | if active { report.active.insert(ticket) } else { report.active.remove(&ticket) } {
             report.version += 1;
             self.tell_report();
         }
@@ -272,13 +273,16 @@ impl Member {
 
     // ---- leases ----------------------------------------------------------------------------------------------------
 
-    /// The grants whose leases this site wants to be renewed, and how often.
+    /// The grants whose leases this site wants to be renewed, or of which the group does not know yet how they can be stopped, and
+    /// how often. The latter also where the ticket is on its way: it is given away only after this site has stopped.
     fn wanted_leases(&self) -> Vec<(String, Hold, Duration)> {
         let wanted = grants(&self.table, self.local).filter_map(|(name, hold)| {
             let config = self.config(name)?;
             let goes_on = self.table.tickets.get(name).is_some_and(|ticket| ticket.may_go_on());
             let released = self.stored.released.contains(&hold.generation);
-            (goes_on && !released).then(|| (name.clone(), hold.clone(), config.renewal()))
+            let stays = self.site.stays.get(name).is_some_and(|what| *what != hold.stays);
+            let untold = stays || self.stop_time(name) > hold.stop_time;
+            ((goes_on || untold) && !released).then(|| (name.clone(), hold.clone(), config.renewal()))
         });
         wanted.collect()
     }

@@ -262,6 +262,8 @@ impl Table {
             Command::Welcome { memories } => self.memories.extend(memories),
             Command::TakeOver { absent, by: (member, memory) } => {
                 self.memories.insert(*member, *memory);
+                // Whoever was left out is taken in anew, with what it remembers then.
+                self.memories.retain(|member, _| !absent.contains(member));
                 self.absent.extend(absent);
                 for ticket in self.tickets.values_mut() {
                     if let Some(hold) = ticket.hold.take_if(|hold| absent.contains(&hold.site)) {

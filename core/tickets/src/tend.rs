@@ -155,19 +155,18 @@ impl Member {
             self.is_heard(*member) && matched.is_some_and(|matched| matched >= self.applied)
         };
         let memory = |member: &MemberId| Some(self.office.as_ref()?.followers.get(member)?.memory);
-        let forgetful = |member: &MemberId| {
-            let present = !self.table.absent.contains(member) && *member != self.local;
-            present && self.table.memories.get(member).copied() != memory(member)
-        };
+        // Also one that was declared dead and lives: it gets a vote only once it is known what it remembers.
+        let forgetful =
+            |member: &MemberId| *member != self.local && self.table.memories.get(member).copied() != memory(member);
         let members = self.group().members.iter().map(|member| member.id);
-        let forgetful: Vec<MemberId> = members.filter(forgetful).filter(|member| self.is_heard(*member)).collect();
-        let new = forgetful.iter().copied().find(caught_up).and_then(|member| Some((member, memory(&member)?)));
-        let back = self.table.absent.iter().copied().find(caught_up);
+        let unknown: Vec<MemberId> = members.filter(forgetful).filter(|member| self.is_heard(*member)).collect();
+        let new = unknown.iter().copied().find(caught_up).and_then(|member| Some((member, memory(&member)?)));
+        let back = self.table.absent.iter().copied().find(|member| caught_up(member) && !forgetful(member));
         if let Some(welcome) = new {
             self.decide(Command::Welcome { memories: BTreeMap::from([welcome]) });
         } else if let Some(member) = back {
             self.decide(Command::Readmit { member });
-        } else if !forgetful.is_empty() || !self.table.absent.is_empty() {
+        } else if !unknown.is_empty() || !self.table.absent.is_empty() {
             self.look_again(self.now + self.heartbeat * 4);
         }
     }
@@ -543,7 +542,7 @@ impl Member {
         let new = self.table.tickets.get(name).is_some_and(|ticket| ticket.last.is_none());
         let may_run = |other: &MemberId| {
             let report = office.followers.get(other).and_then(|follower| follower.report.as_ref());
-            report.map_or(new, |(_, report)| report.active.contains(name))
+            report.map_or(new, |(_, report)| report.active.contains(name) || (new && !report.looked.contains(name)))
         };
         let others = self.group().sites().map(|other| other.id).filter(|other| *other != site && self.is_heard(*other));
         others.into_iter().find(may_run)

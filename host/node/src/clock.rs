@@ -18,9 +18,9 @@ pub(crate) fn unix_time() -> UnixTime {
     UnixTime::from_millis(time.tv_sec * 1000 + time.tv_nsec / 1_000_000)
 }
 
-/// Now, as the clocks on the wall show it where this machine is.
-pub(crate) fn wall_time() -> WallTime {
+/// Now, as clocks in a zone show it.
+pub(crate) fn wall_time(zone: &TimeZone) -> WallTime {
     let time = unix_time();
     let moment = Timestamp::from_millisecond(time.millis()).unwrap_or_default();
-    WallTime { time, utc_offset: TimeZone::system().to_offset(moment).seconds() }
+    WallTime { time, utc_offset: zone.to_offset(moment).seconds() }
 }

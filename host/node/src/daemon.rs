@@ -20,6 +20,7 @@ use hakudo_base::agent::ExecutorInput;
 use hakudo_base::{NodeId, Severity};
 use hakudo_controller::request::{Event, QuorumOverride, Refusal, RefusalKind, Reply, Request};
 use hakudo_controller::{Controller, Effect, Input, TicketInput};
+use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::mpsc::Sender;
@@ -71,6 +72,8 @@ struct Node {
     looked_at: Option<(u64, hakudo_cib::change::Version)>,
     /// What the calendar clock showed more than the monotonic one when the controller was last told, in milliseconds.
     clock_offset: Option<(i64, i32)>,
+    /// The zone of this machine. It is in files, which are not looked at while the node works.
+    zone: TimeZone,
     /// Held as long as the node runs.
     _lock: File,
 }
@@ -121,6 +124,7 @@ impl Node {
             effects: Vec::new(),
             looked_at: None,
             clock_offset: None,
+            zone: TimeZone::system(),
             _lock: lock,
         };
         let inbox = Inbox {
@@ -189,7 +193,7 @@ impl Node {
     }
 
     fn tell_clock(&mut self) {
-        let wall = clock::wall_time();
+        let wall = clock::wall_time(&self.zone);
         let offset = wall.time.millis() - i64::try_from(clock::now().as_millis()).unwrap_or(i64::MAX);
         let stays = |(known, zone): (i64, i32)| known.abs_diff(offset) <= CLOCK_JUMP_MS && zone == wall.utc_offset;
         if !self.clock_offset.is_some_and(stays) {
@@ -254,6 +258,7 @@ impl Node {
     /// Takes the node list, votes, quorum options and times from the configuration file as it is now.
     fn reload(&mut self) -> Result<()> {
         let config = self.config.reload()?;
+        self.zone = TimeZone::system();
         self.membership.configure(config.membership()?, wire::addresses(&config)?);
         self.links.configure(&config);
         self.tickets.configure(&config)?;

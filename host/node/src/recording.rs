@@ -33,7 +33,7 @@ const KEPT: usize = 4;
 const LONGEST: u32 = 64 << 20;
 
 /// What a recording begins with.
-const MAGIC: &[u8; 8] = b"hakudo\0\x02";
+const MAGIC: &[u8; 8] = b"hakudo\0\x03";
 
 /// Where a recording begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -36,7 +36,12 @@ pub(crate) fn plan(cib: &Document, now: WallTime) -> Result<Plan, Failure> {
     guarded(|| plan_for(cib, now, Purpose::Inspection))
 }
 
-/// The same, with all that was thought of on the way.
+/// How much a cluster in this state would do by itself.
+pub(crate) fn steps_left(cib: &Document, now: WallTime) -> Result<usize, Failure> {
+    guarded(|| plan_for(cib, now, Purpose::Execution).transition.synapses.len())
+}
+
+/// The same as [`plan`], with all that was thought of on the way.
 pub(crate) fn plan_with_considered(cib: &Document, now: WallTime) -> Result<(Plan, Considered), Failure> {
     guarded(|| hakudo_scheduler::plan_with_considered(cib, now, Purpose::Inspection))
 }

@@ -16,7 +16,7 @@ pub(crate) fn wait(source: &Source, seconds: u64, world: &mut World) -> Result<(
         let state = client.cluster()?;
         let cib = input::parse(&client.cib()?, &source.name())?;
         let now = planning::wall_time(jiff::Timestamp::now().as_second(), &world.zone);
-        let left = planning::plan(&cib, now)?.transition.synapses.len();
+        let left = planning::steps_left(&cib, now)?;
         if state.settled && state.actions_left == 0 && left == 0 {
             break;
         }

@@ -2,8 +2,10 @@
 
 use super::cluster::{Cluster, add};
 use super::{check, part};
+use crate::Input;
 use crate::request::{Change, ChangeOperation, Request};
 use expect_test::{Expect, expect};
+use hakudo_base::{UnixTime, WallTime};
 use std::time::Duration;
 
 #[test]
@@ -220,4 +222,47 @@ fn rules_that_choose_options_are_read_by_all_at_the_same_moment() {
     cluster.run();
     let log = cluster.take_log();
     assert!(log.contains("answers client 3: done"), "{log}");
+}
+
+/// Nobody is fenced from 23 to 24 h by the clocks on the wall, where it is 22:13 now in UTC.
+fn late_at_night() -> Cluster {
+    let mut cluster = Cluster::settled(2);
+    let sets = "<crm_config><cluster_property_set id='late' score='5'><rule id='r'>\
+                <date_expression id='e' operation='date_spec'><date_spec id='d' hours='23'/></date_expression></rule>\
+                <nvpair id='off' name='fencing-enabled' value='false'/></cluster_property_set></crm_config>";
+    let operations = vec![ChangeOperation::Modify { xml: sets.to_owned(), create_in: None }];
+    cluster.ask(1, Request::Change(Change { operations, if_version: None, force: false }));
+    cluster.run();
+    cluster
+}
+
+fn may_change_alone(cluster: &mut Cluster) -> bool {
+    cluster.view_as(&[1], &[], true, false);
+    cluster.log.clear();
+    cluster.ask(1, add("A"));
+    cluster.run();
+    let log = cluster.take_log();
+    assert!(log.contains("n2 may be alive") || log.contains(": done"), "{log}");
+    log.contains(": done")
+}
+
+#[test]
+fn options_that_depend_on_the_hour_are_read_again_from_time_to_time() {
+    let mut cluster = late_at_night();
+    assert!(!may_change_alone(&mut cluster));
+    let mut cluster = late_at_night();
+    // The next look is a quarter of an hour after the last one, at the latest.
+    cluster.pass(Duration::from_secs(63 * 60));
+    assert!(may_change_alone(&mut cluster));
+}
+
+#[test]
+fn options_that_depend_on_the_hour_are_read_again_where_the_clocks_are_set() {
+    let mut cluster = late_at_night();
+    let time = UnixTime::from_seconds(1_700_000_000);
+    for node in [1, 2] {
+        cluster.input(node, Input::Clock(WallTime { time, utc_offset: 3600 }));
+    }
+    cluster.run();
+    assert!(may_change_alone(&mut cluster));
 }

@@ -207,6 +207,19 @@ fn the_last_site_takes_over_when_the_administrator_says_that_the_others_are_dead
 }
 
 #[test]
+fn those_left_out_of_a_takeover_come_back_even_where_they_have_forgotten_everything() {
+    let acts = vec![
+        (20, Act::Replaced(A)),
+        (20, Act::Replaced(W)),
+        (60, ask(B, Request::TakeOver { members: vec![B] })),
+        (90, Act::PowerBack(A)),
+        (95, Act::PowerBack(W)),
+        (130, Act::PowerLoss(B)),
+    ];
+    same(&story(true, |_| {}, 190, acts), &[(19, &[1]), (59, &[]), (80, &[2]), (129, &[2]), (165, &[1]), (189, &[1])]);
+}
+
+#[test]
 fn a_manual_ticket_stays_and_goes_by_force_alone() {
     let manual = |ticket: &mut TicketConfig| ticket.mode = TicketMode::Manual;
     let grant = |force| ask(B, Request::Grant { ticket: "t".to_owned(), site: B, force });
