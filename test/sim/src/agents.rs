@@ -131,16 +131,21 @@ impl World {
             return;
         }
         // An order is as good as what was known in the view in which it was given: the next one may be there already, and
-        // its leader learns of what began before. Who is not in that one any more may have been replaced meanwhile.
+        // its leader learns of what began before. Who is not in that one any more may have been replaced meanwhile; and so may
+        // this node, where it does not know yet that the others went on without it.
         let asked = self.checks.order.members_in(node, call.epoch);
         let view = self.checks.order.view_of(node);
-        let is_member =
-            |id| asked.is_none_or(|members| members.contains(id)) && view.is_none_or(|view| view.members.contains(id));
+        let own = self.machines[node].id;
+        let is_member = |other: usize, id| {
+            asked.is_none_or(|members| members.contains(id))
+                && view.is_none_or(|view| view.members.contains(id))
+                && self.checks.order.view_of(other).is_none_or(|view| view.members.contains(&own))
+        };
         let copies: Vec<(usize, Service, bool)> = (0..self.machines.len())
             .filter(|other| *other != node)
             .map(|other| {
                 let machine = &self.machines[other];
-                (other, machine.service(&call.resource), is_member(&machine.id))
+                (other, machine.service(&call.resource), is_member(other, &machine.id))
             })
             .collect();
         let verdict = self.checks.activity.begins(node, &call.resource, promotion, &copies);

@@ -19,7 +19,7 @@ pub fn script(seed: u64) -> Script {
 }
 
 fn setup(random: &mut Random) -> Setup {
-    let size = [1, 2, 2, 2, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 7, 9][random.below(16) as usize];
+    let size = [1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9][random.below(21) as usize];
     let odd_votes = random.percent(10);
     let votes: Vec<u32> = (0..size).map(|_| if odd_votes { random.between(0, 3) as u32 } else { 1 }).collect();
     let votes = if votes.iter().all(|votes| *votes == 0) { vec![1; size] } else { votes };
@@ -44,6 +44,7 @@ fn setup(random: &mut Random) -> Setup {
     setup
 }
 
+/// Options of quorum that go together.
 fn quorum(random: &mut Random, size: usize, odd_votes: bool) -> Vec<String> {
     let mut options: Vec<&str> = Vec::new();
     if size == 2 && !odd_votes && random.percent(75) {
@@ -52,9 +53,18 @@ fn quorum(random: &mut Random, size: usize, odd_votes: bool) -> Vec<String> {
         options.push("wait_for_all");
     }
     if size > 2 && size.is_multiple_of(2) && random.percent(30) {
-        options.push("auto_tie_breaker");
-    } else if size > 2 && !odd_votes && random.percent(10) {
+        options.push(if random.percent(50) { "auto_tie_breaker" } else { "auto_tie_breaker=highest" });
+    } else if size > 2 && !odd_votes && random.percent(12) {
         options.push("last_man_standing");
+        if random.percent(50) {
+            options.push(["last_man_standing_window=500", "last_man_standing_window=3000"][random.below(2) as usize]);
+        }
+    } else if size > 2 && random.percent(8) {
+        options.push("allow_downscale");
+    }
+    // Who waits for all would wait for ever for the vote that nobody has.
+    if options.is_empty() && size > 2 && !odd_votes && random.percent(6) {
+        return vec![format!("expected_votes={}", size + 1)];
     }
     options.into_iter().map(str::to_owned).collect()
 }
@@ -384,6 +394,10 @@ impl Generator<'_> {
             }
             17 => Ask::Confirm(target),
             13 if self.random.percent(30) => Ask::ForceNote,
+            14 if self.random.percent(50) => {
+                let policies = ["stop", "freeze", "demote", "ignore", "fence"];
+                Ask::Option(text("no-quorum-policy"), text(policies[self.random.below(5) as usize]))
+            }
             _ => Ask::Note,
         };
         self.plan(at, Act::Ask(node, ask));

@@ -221,7 +221,10 @@ impl World {
             match effect {
                 ControllerEffect::Broadcast(payload) => inputs.push_back(MembershipInput::Broadcast(payload).into()),
                 ControllerEffect::Fenced(id) => inputs.push_back(MembershipInput::Fenced(id).into()),
-                ControllerEffect::Leave => inputs.push_back(MembershipInput::Leave.into()),
+                ControllerEffect::Leave => {
+                    self.checks.sides.leaves(node);
+                    inputs.push_back(MembershipInput::Leave.into());
+                }
                 ControllerEffect::Persist { token, state } => {
                     self.sites.reach("configuration written");
                     let mut at = self.machines[node].configuration.write(self.now, state, &mut self.random);

@@ -452,8 +452,17 @@ impl World {
         let has = |name: &str| setup.quorum.iter().any(|option| option == name);
         config.quorum.two_node = has("two_node");
         config.quorum.wait_for_all = has("wait_for_all").then_some(true);
-        config.quorum.auto_tie_breaker = has("auto_tie_breaker").then_some(TieBreaker::Lowest);
+        let number = |name: &str| setup.quorum.iter().find_map(|option| option.strip_prefix(name)?.parse::<u32>().ok());
+        config.quorum.expected_votes = number("expected_votes=");
+        config.quorum.auto_tie_breaker = if has("auto_tie_breaker=highest") {
+            Some(TieBreaker::Highest)
+        } else {
+            has("auto_tie_breaker").then_some(TieBreaker::Lowest)
+        };
         config.quorum.last_man_standing = has("last_man_standing");
+        if let Some(ms) = number("last_man_standing_window=") {
+            config.quorum.last_man_standing_window = Duration::from_millis(ms.into());
+        }
         config.quorum.allow_downscale = has("allow_downscale");
         config.link_mode = if self.script.seed.is_multiple_of(2) { LinkMode::Passive } else { LinkMode::Active };
         config

@@ -55,17 +55,23 @@ impl Planner {
         }
     }
 
+    /// Notes by how much a colocation changed what nodes are worth to a resource. Nothing that is added brings a score back from
+    /// infinity: where a colocation did (it may not ban a node altogether), what the node is worth now stands in place of all before it.
     pub(crate) fn note_shares(&mut self, resource: ResourceId, table: &NodeTable, colocation: &Colocation) {
         let share = colocation.share_for(resource);
-        let changes: Vec<_> = table
-            .iter()
-            .filter_map(|(node, entry)| {
-                let before = self.resource(resource).allowed.get(node)?.score;
-                (before != entry.score).then(|| (node, Score(entry.score.0.saturating_sub(before.0))))
-            })
-            .collect();
-        for (node, change) in changes {
-            self.placements.note(resource, node, change, &share);
+        for (node, entry) in table.iter() {
+            let Some(before) = self.model.resource(resource).allowed.get(node).map(|entry| entry.score) else {
+                continue;
+            };
+            if before == entry.score {
+                continue;
+            }
+            let change = Score(entry.score.0.saturating_sub(before.0));
+            if before.plus(change) == entry.score {
+                self.placements.note(resource, node, change, &share);
+            } else {
+                self.placements.note_instead(resource, node, entry.score, &share);
+            }
         }
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Sides {
     before: BTreeMap<usize, BTreeMap<String, Service>>,
     /// Nodes whose process was part of a quorate side that made plans.
     had_quorum: BTreeSet<usize>,
+    /// Nodes whose process has left, and may not have ended yet.
+    left: BTreeSet<usize>,
     /// Primitives by node whose last stop or demotion failed.
     stuck: BTreeSet<(usize, String)>,
 }
@@ -71,6 +73,12 @@ impl Sides {
     pub(crate) fn gone(&mut self, node: usize) {
         self.before.remove(&node);
         self.had_quorum.remove(&node);
+        self.left.remove(&node);
+    }
+
+    /// The node leaves, with nothing left to do: there is no reason to fence it any more, and nothing may be active on it.
+    pub(crate) fn leaves(&mut self, node: usize) {
+        self.left.insert(node);
     }
 
     /// The node is in a view now.
@@ -134,7 +142,8 @@ impl Sides {
         let nodes = cib.section(&["configuration", "nodes"]).into_iter().flat_map(Element::children);
         let maintained: Vec<&str> =
             nodes.filter(|node| is_maintained(cib, node)).filter_map(|node| node.attribute("uname")).collect();
-        if policy == Policy::Fence && self.had_quorum.contains(&leader) && maintained.is_empty() {
+        let has_lost_it = self.had_quorum.contains(&leader) && !self.left.contains(&leader);
+        if policy == Policy::Fence && has_lost_it && maintained.is_empty() {
             return broken(format!("n{} lost quorum and is to be fenced, and is at rest", leader + 1));
         }
         for (node, Resting { name, services }) in side.iter().filter(|(_, node)| !maintained.contains(&node.name)) {
