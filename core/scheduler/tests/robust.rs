@@ -357,10 +357,7 @@ fn the_shares_add_up_where_a_colocation_takes_infinity_back() {
         constraints: r#"
             <rsc_location id="l-a" rsc="g1" node="a" score="-INFINITY"/>
             <rsc_colocation id="k1" rsc="g" with-rsc="c" with-rsc-role="Promoted" score="INFINITY"/>"#,
-        histories: vec![
-            ("a", "c1 ocf:pacemaker:Stateful promote 0"),
-            ("b", "c1 ocf:pacemaker:Stateful start 0"),
-        ],
+        histories: vec![("a", "c1 ocf:pacemaker:Stateful promote 0"), ("b", "c1 ocf:pacemaker:Stateful start 0")],
         attributes: vec![("a", "master-c1", "INFINITY"), ("b", "master-c1", "5")],
         ..Cluster::default()
     };

@@ -4,8 +4,8 @@ use super::Step;
 use super::record::{self, Done, OperationResult};
 use super::status::Status;
 use super::walk::count_failure;
+use crate::model::Model;
 use crate::transition::ResourceRef;
-use hakudo_base::agent::AgentName;
 use hakudo_cib::{Document, Element};
 use thiserror::Error;
 
@@ -50,33 +50,34 @@ pub enum InjectError {
     )]
     Node(String),
     /// No such resource.
-    #[error("there is no primitive '{0}' in the configuration: check the resource of the operation result")]
+    #[error("there is no resource '{0}' that runs an agent: check the resource of the operation result")]
     Resource(String),
 }
 
-/// Puts injections into a document: nodes, tickets, then results of operations. `now` is in seconds since 1970.
+/// Puts injections into a document: nodes, tickets, then results of operations. `model` is what the document means as it is; `now` is in
+/// seconds since 1970.
 ///
 /// # Errors
 /// Where a node or a resource is not there; the document is not returned then.
 pub fn inject(
     document: Document,
     injections: &Injections,
-    start_failure_is_fatal: bool,
+    model: &Model,
     now: i64,
 ) -> Result<(Document, Vec<Step>), InjectError> {
-    let mut injector = Injector { status: Status::new(document), steps: Vec::new(), now, start_failure_is_fatal };
+    let mut injector = Injector { status: Status::new(document), steps: Vec::new(), now, model };
     injector.all(injections)?;
     Ok((injector.status.into_document(), injector.steps))
 }
 
-struct Injector {
+struct Injector<'a> {
     status: Status,
     steps: Vec<Step>,
     now: i64,
-    start_failure_is_fatal: bool,
+    model: &'a Model,
 }
 
-impl Injector {
+impl Injector<'_> {
     fn all(&mut self, injections: &Injections) -> Result<(), InjectError> {
         if let Some(quorum) = &injections.quorum {
             self.status.document_mut().root_mut().set("have-quorum", quorum);
@@ -170,9 +171,9 @@ impl Injector {
 
     fn operation(&mut self, result: &OperationResult) -> Result<(), InjectError> {
         let resource =
-            self.configured_resource(&result.resource).ok_or_else(|| InjectError::Resource(result.resource.clone()))?;
+            self.resource_with_agent(&result.resource).ok_or_else(|| InjectError::Resource(result.resource.clone()))?;
         self.state_of(&result.node)?;
-        let for_good = result.task == "stop" || (result.task == "start" && self.start_failure_is_fatal);
+        let for_good = result.task == "stop" || (result.task == "start" && self.model.options.start_failure_is_fatal);
         count_failure(&mut self.status, &mut self.steps, &result.node, result, for_good, self.now);
         let done = Done {
             task: &result.task,
@@ -194,24 +195,13 @@ impl Injector {
         Ok(())
     }
 
-    /// A primitive of the configuration, by its id or by the name of an instance of it.
-    fn configured_resource(&mut self, name: &str) -> Option<ResourceRef> {
-        let without_number = name.rsplit_once(':').map_or(name, |(id, _)| id);
-        let resources = self.status.document_mut().section(&["configuration", "resources"])?;
-        let primitive = resources
-            .descendants()
-            .filter(|element| element.name() == "primitive")
-            .find(|element| element.id() == name || element.id() == without_number)?;
-        let of = |attribute: &str| primitive.attribute(attribute).map(str::to_owned);
-        let (class, kind) = match (of("class"), of("type"), of("template")) {
-            (Some(class), Some(kind), _) => (class, kind),
-            (_, _, Some(template)) => {
-                let template = resources.children().find(|e| e.name() == "template" && e.id() == template)?;
-                (template.attribute("class")?.to_owned(), template.attribute("type")?.to_owned())
-            }
-            _ => return None,
-        };
-        let agent = AgentName { class, provider: of("provider"), kind };
+    /// A resource that agents are called for: a primitive, an instance of one (also one that no history knows yet), or what a bundle or
+    /// guest node brings along.
+    fn resource_with_agent(&self, name: &str) -> Option<ResourceRef> {
+        let known = self.model.resource_with_id(name).map(|id| self.model.resource(id));
+        let instance =
+            || self.model.resources().map(|(_, it)| it).find(|it| it.config_id == name && it.agent.is_some());
+        let agent = known.or_else(instance)?.agent.clone()?;
         Some(ResourceRef { id: name.to_owned(), long_id: None, agent })
     }
 }

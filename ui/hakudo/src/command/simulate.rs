@@ -265,9 +265,8 @@ impl<'a> Session<'a> {
         let mut model = planning::model(&cib, self.now)?;
         self.status(Stage::Current, &cib, &model, world)?;
         if !injections.is_empty() {
-            let fatal = model.options.start_failure_is_fatal;
             let (changed, steps) =
-                inject(cib, injections, fatal, world.now).map_err(|error| Failure::no_such(error.to_string()))?;
+                inject(cib, injections, &model, world.now).map_err(|error| Failure::no_such(error.to_string()))?;
             cib = changed;
             self.report.modifications(&steps, world)?;
             self.say_date(world)?;
@@ -709,7 +708,7 @@ mod tests {
               * Full List of Resources:
                 * address	(ocf:hakudo:Address):	 Started alpha
                 * web	(ocf:hakudo:Http):	 Started alpha
-            hakudo: there is no primitive 'nothing' in the configuration: check the resource of the operation result
+            hakudo: there is no resource 'nothing' that runs an agent: check the resource of the operation result
             [exit 105]
         "#]],
         );
