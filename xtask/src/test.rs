@@ -89,7 +89,8 @@ pub(crate) fn lab(only: Option<&str>) -> Result<Done> {
         return Ok(Done::Skipped);
     }
     packages::install()?;
-    process::run(&["cargo", "build", "--quiet", "--package", "hakudo", "--package", "hakudo-lab"])?;
+    let packages = ["--package", "hakudo", "--package", "hakudo-arbitrator", "--package", "hakudo-lab"];
+    process::run(&[&["cargo", "build", "--quiet"], packages.as_slice()].concat())?;
     let mut words = vec!["target/debug/hakudo-lab"];
     words.extend(only);
     process::run(&words).map(|()| Done::Wholly)

@@ -21,6 +21,9 @@ pub(crate) struct Clients {
     watching: BTreeMap<u64, u64>,
     /// Who wants this node to leave.
     leaving: BTreeSet<u64>,
+    /// Who wanted a node fenced that took the leader's word with it, being the leader: what was asked for is done once the node is
+    /// known to be dead, whoever fenced it.
+    until_dead: BTreeMap<u64, NodeId>,
 }
 
 /// A change that is in force here and not acknowledged yet.
@@ -43,6 +46,8 @@ struct Waiting {
     client: u64,
     /// It wants to hear of the steps on the way, too.
     progress: bool,
+    /// It wants this node down.
+    fences: Option<NodeId>,
 }
 
 impl Clients {
@@ -51,12 +56,18 @@ impl Clients {
         self.waiting.retain(|_, waiting| waiting.client != client);
         self.changes.remove(&client);
         self.watching.remove(&client);
+        self.until_dead.remove(&client);
         // A node that was asked to leave leaves, whoever waits for it.
     }
 }
 
 fn reply(effects: &mut Vec<Effect>, client: u64, reply: Reply) {
     effects.push(Effect::Reply { client, reply: Box::new(reply) });
+}
+
+fn members_changed(client: u64, effects: &mut Vec<Effect>) {
+    let reason = "the members changed on the way: look whether it was done".to_owned();
+    reply(effects, client, Reply::Unknown { reason });
 }
 
 impl Controller {
@@ -85,7 +96,7 @@ impl Controller {
             }
             Request::Tickets { ask, progress } => {
                 let envelope = RequestEnvelope { who: user, at: self.time(), request: *ask };
-                self.want_of(Waiting { client, progress }, Ok(Command::TicketAsk(Box::new(envelope))))
+                self.want_of(Waiting { client, progress, fences: None }, Ok(Command::TicketAsk(Box::new(envelope))))
             }
             Request::SetAttribute { node, name, value } => {
                 let node = self.find(&node);
@@ -95,7 +106,9 @@ impl Controller {
                 let target = self.find(&node);
                 let known = matches!(&*action, "off" | "reboot" | "on");
                 let target = if known { target } else { Err(no_action(&action)) };
-                self.want(client, target.map(|target| Command::FenceRequest { target, action, user }))
+                let fences = target.as_ref().ok().copied().filter(|_| action != "on");
+                let command = target.map(|target| Command::FenceRequest { target, action, user });
+                self.want_of(Waiting { client, progress: false, fences }, command)
             }
             Request::ConfirmFenced { node } => {
                 let target = self.find(&node);
@@ -129,7 +142,7 @@ impl Controller {
 
     /// Says a command for a client, who is answered once it was carried out.
     fn want(&mut self, client: u64, command: Result<Command, Refusal>) -> Result<Option<Reply>, Refusal> {
-        self.want_of(Waiting { client, progress: false }, command)
+        self.want_of(Waiting { client, progress: false, fences: None }, command)
     }
 
     fn want_of(&mut self, waiting: Waiting, command: Result<Command, Refusal>) -> Result<Option<Reply>, Refusal> {
@@ -144,10 +157,10 @@ impl Controller {
     }
 
     /// Commands of this node that were delivered and left to a leader that leads no longer: nobody will answer.
-    pub(crate) fn leader_gone(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn leader_gone(&mut self, leader: Option<NodeId>, effects: &mut Vec<Effect>) {
         let unheard = self.outbox.numbers();
         let lost: Vec<u64> = self.clients.waiting.keys().copied().filter(|number| !unheard.contains(number)).collect();
-        self.commands_dropped(&lost, effects);
+        self.commands_dropped(&lost, leader, effects);
     }
 
     /// A command was carried out.
@@ -190,14 +203,55 @@ impl Controller {
         waiting.map(|waiting| waiting.client)
     }
 
-    /// Commands of this node will not be carried out here; what became of them elsewhere is not known.
-    pub(crate) fn commands_dropped(&mut self, numbers: &[u64], effects: &mut Vec<Effect>) {
+    /// Commands of this node will not be carried out here; what became of them elsewhere is not known. Who wants the leader down, which
+    /// is lost, needs nobody's word of it: it is dead soon, or why not is known.
+    pub(crate) fn commands_dropped(&mut self, numbers: &[u64], leader: Option<NodeId>, effects: &mut Vec<Effect>) {
         for number in numbers {
-            if let Some(waiting) = self.clients.waiting.remove(number) {
-                let reason = "the members changed on the way: look whether it was done".to_owned();
-                reply(effects, waiting.client, Reply::Unknown { reason });
+            let Some(waiting) = self.clients.waiting.remove(number) else { continue };
+            let is_lost = |target: &NodeId| self.replica.status.unsafe_nodes().any(|(lost, _)| lost == *target);
+            match waiting.fences.filter(|target| leader == Some(*target) && is_lost(target)) {
+                Some(target) => {
+                    self.clients.until_dead.insert(waiting.client, target);
+                }
+                None => members_changed(waiting.client, effects),
             }
         }
+    }
+
+    /// A node is known to be dead, or why it could not be brought about.
+    pub(crate) fn answer_who_waits_for_death(
+        &mut self,
+        node: NodeId,
+        result: Result<(), &str>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (about, others) = std::mem::take(&mut self.clients.until_dead).into_iter().partition(|(_, of)| *of == node);
+        self.clients.until_dead = others;
+        let about: BTreeMap<u64, NodeId> = about;
+        for client in about.into_keys() {
+            let answer = match result {
+                Ok(()) => Reply::Done,
+                Err(reason) => Refusal::new(RefusalKind::Failed, reason).into(),
+            };
+            reply(effects, client, answer);
+        }
+    }
+
+    /// What the members of a view told each other may have brought the word that a node is dead.
+    pub(crate) fn answer_deaths_that_others_knew_of(&mut self, effects: &mut Vec<Effect>) {
+        let lost = |node: NodeId| self.replica.status.unsafe_nodes().any(|(lost, _)| lost == node);
+        let dead: BTreeSet<NodeId> = self.clients.until_dead.values().copied().filter(|node| !lost(*node)).collect();
+        dead.into_iter().for_each(|node| self.answer_who_waits_for_death(node, Ok(()), effects));
+    }
+
+    /// Nodes that are here again are not fenced any more; what became of the wish is not known.
+    pub(crate) fn nobody_waits_for_the_death_of(&mut self, members: &[NodeId], effects: &mut Vec<Effect>) {
+        let returned = |node: &NodeId| members.contains(node);
+        let (about, others) =
+            std::mem::take(&mut self.clients.until_dead).into_iter().partition(|(_, of)| returned(of));
+        self.clients.until_dead = others;
+        let about: BTreeMap<u64, NodeId> = about;
+        about.into_keys().for_each(|client| members_changed(client, effects));
     }
 
     pub(crate) fn hear_change(
@@ -416,7 +470,7 @@ impl Controller {
 
     /// The configuration asks for access control lists, which nobody enforces: who is not above them all may do nothing.
     pub fn has_access_lists(&self) -> bool {
-        hakudo_cib::access::is_asked_for(&self.replica.configuration, self.time())
+        hakudo_cib::access::is_asked_for(&self.replica.configuration, self.wall_time())
     }
 
     /// What this node knows of the cluster. Links and votes are membership's, and filled in by the daemon.

@@ -419,6 +419,8 @@ impl Controller {
         effects.push(Effect::Event(event));
         if failed.is_some() {
             self.alert(&about, Severity::Error, text);
+            let reason = failed.as_deref().unwrap_or_default();
+            self.answer_who_waits_for_death(target, Err(reason), effects);
         } else {
             self.no_alert(&about);
             if action == "on" {
@@ -494,6 +496,7 @@ impl Controller {
         let name = self.name(node);
         self.replica.status.safe(node, &name);
         effects.push(Effect::Fenced(node));
+        self.answer_who_waits_for_death(node, Ok(()), effects);
         if self.take_the_word() {
             self.replica.generation += 1;
             self.changes_wait_for(self.replica.generation);

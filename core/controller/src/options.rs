@@ -2,10 +2,14 @@
 //! obey must not mean one thing here and another there.
 
 use hakudo_base::WallTime;
-use hakudo_cib::{Document, values};
+use hakudo_cib::{Document, Element, values};
 use hakudo_scheduler::cluster_options;
-use hakudo_scheduler::model::NoQuorumPolicy;
+use hakudo_scheduler::model::{ClusterOptions, NoQuorumPolicy};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+
+/// What the scheduler's reader makes of a configuration.
+type Read = (ClusterOptions, Option<i64>);
 
 /// Options of `<crm_config>` with their defaults (Pacemaker Explained: "Cluster Options").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +34,15 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The options at `now`. Where the scheduler's reader panics, the defaults, which stop and fence: the planner meets the same panic
+    /// and says so, and no node may die of a configuration that its fellows have, too.
     pub(crate) fn read(cib: &Document, now: WallTime) -> Self {
-        let (options, until) = cluster_options(cib, now);
+        Self::read_with(cluster_options, cib, now)
+    }
+
+    fn read_with(reader: fn(&Document, WallTime) -> Read, cib: &Document, now: WallTime) -> Self {
+        let read = catch_unwind(AssertUnwindSafe(|| reader(cib, now)));
+        let (options, until) = read.unwrap_or_else(|_| cluster_options(&Document::new(Element::new("cib")), now));
         let text = |name: &str, older: &str| {
             let written = options.written.get(name).or_else(|| options.written.get(older));
             written.map(String::as_str)
@@ -104,6 +115,14 @@ mod tests {
         assert!(!options.fencing && options.start_failure_is_fatal);
         assert_eq!(options.without_quorum, WithoutQuorum::TakesOver);
         assert_eq!(options.until, None);
+    }
+
+    #[test]
+    fn a_reader_that_panics_leaves_the_careful_defaults() {
+        let cib = Document::parse("<cib/>").unwrap();
+        let options = Options::read_with(|_, _| panic!("on purpose"), &cib, WallTime::default());
+        assert_eq!(options, Options::read(&cib, WallTime::default()));
+        assert!(options.fencing && options.without_quorum == WithoutQuorum::Stops);
     }
 
     #[test]

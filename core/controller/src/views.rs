@@ -57,10 +57,11 @@ impl Controller {
                     || !matches!(command, Command::Change { .. } | Command::Ticket(_) | Command::OnDisk { .. }))
                 && (leads || !matches!(command, Command::FenceRun { .. }))
         });
-        self.commands_dropped(&dropped, effects);
+        self.nobody_waits_for_the_death_of(&view.members, effects);
+        self.commands_dropped(&dropped, leader, effects);
         if leader != Some(view.leader()) {
             self.replica.status.fencing.leader_gone();
-            self.leader_gone(effects);
+            self.leader_gone(leader, effects);
         }
         self.disk.holds.retain(|node, _| view.members.contains(node));
         if together {
@@ -321,6 +322,7 @@ impl Controller {
         self.changed();
         self.persist(effects);
         self.answer_changes(effects);
+        self.answer_deaths_that_others_knew_of(effects);
         self.add_missing_nodes();
         self.leases_in_new_view();
         self.think_again("a new view");

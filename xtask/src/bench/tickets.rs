@@ -31,7 +31,7 @@ pub(super) fn run(runs: usize, program: Option<&Path>) -> Result<()> {
     let program = match program {
         Some(program) => program.to_owned(),
         None => {
-            process::run(&["cargo", "build", "--release", "--quiet", "--package", "hakudo"])?;
+            process::run(&["cargo", "build", "--release", "--quiet", "-p", "hakudo", "-p", "hakudo-arbitrator"])?;
             PathBuf::from("target/release/hakudo")
         }
     };

@@ -78,6 +78,30 @@ fn a_node_that_cannot_be_fenced_blocks_recovery_visibly_until_something_changes(
     );
 }
 
+/// The leader is to be fenced and sees to it itself; whoever asked, asked a node that goes on, and wants to know of the death and not of
+/// a change of members.
+#[test]
+fn who_wants_the_leader_fenced_hears_of_its_death() {
+    for (exit, answer) in [(0, "done"), (1, "refused")] {
+        let mut cluster = Cluster::settled(3);
+        cluster.add_fence_device();
+        cluster.hanging.insert("fence1 off n2".to_owned());
+        cluster.ask(2, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
+        cluster.run();
+        cluster.take_log();
+        cluster.plans(&["1 stonith n1 CRM_meta_stonith_action=off"]);
+        cluster.hanging.clear();
+        for node in ["n2", "n3"] {
+            cluster.exit_codes.insert(format!("fence1 off {node}"), exit);
+        }
+        cluster.view(&[2, 3]);
+        cluster.pass(Duration::from_secs(5));
+        let log = cluster.take_log();
+        let answers: Vec<&str> = log.lines().filter(|line| line.contains("answers client")).collect();
+        assert!(matches!(&*answers, [one] if one.contains(answer)), "{log}");
+    }
+}
+
 #[test]
 fn a_person_confirms_what_no_device_can() {
     let mut cluster = Cluster::settled(2);

@@ -83,19 +83,30 @@ pub(crate) fn arbitrate(arguments: &Arbitrator) -> Outcome {
 /// program calls itself.
 const ARBITRATOR: &str = "arbitrator";
 
+/// The program that is nothing but an arbitrator.
+const SMALL: &str = "hakudo-arbitrator";
+
 /// Becomes the arbitrator that is described so, which tells so much (`HAKUDO_LOG` chooses otherwise).
 ///
 /// Reading a command line is done once and takes the code and the memory of every command there is. An arbitrator that went
-/// on behind it would keep these pages for years, and they are more than all that it needs itself. So the process begins
-/// this program anew, with all that was read in one word ([`described`]): its number and its standard error stay.
+/// on behind it would keep these pages for years, and they are more than all that it needs itself. So the process becomes the
+/// small program that lies beside this one, or where there is none begins this one anew, with all that was read in one word
+/// ([`described`]): its number and its standard error stay.
 pub(crate) fn serve(config: &hakudo_arbitrator::Config, usual: &str) -> Outcome {
     use std::os::unix::process::CommandExt;
     let text = serde_json::to_string(config)
         .map_err(|error| Failure::new(Exit::CONFIG, format!("the arbitrator cannot be described: {error}")))?;
-    let mut command = std::env::current_exe()
-        .map(std::process::Command::new)
+    let here = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::ERROR, format!("the place of this program is not known: {error}")))?;
-    command.args([ARBITRATOR, &text]);
+    let small = here.with_file_name(SMALL);
+    let mut command = if small.is_file() {
+        std::process::Command::new(small)
+    } else {
+        let mut anew = std::process::Command::new(here);
+        anew.arg(ARBITRATOR);
+        anew
+    };
+    command.arg(&text);
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }

@@ -6,7 +6,7 @@ use crate::input::Source;
 use crate::output::Format;
 use crate::planning;
 use crate::world::World;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hakudo_base::WallTime;
 use hakudo_cib::Document;
 use hakudo_scheduler::simulate::{Injections, OperationResult, carry_out, inject};
@@ -128,8 +128,8 @@ pub(crate) struct Arguments {
     #[arg(short = 'V', long, action = clap::ArgAction::Count)]
     verbose: u8,
     /// The form of the output
-    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    output_as: Format,
+    #[arg(long, value_enum, default_value_t = Form::Text, value_name = "FORMAT")]
+    output_as: Form,
     /// Write the output to a file
     #[arg(long, value_name = "FILE")]
     output_to: Option<PathBuf>,
@@ -184,6 +184,29 @@ impl Arguments {
     }
 }
 
+/// The form of a simulation's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people, in crm_simulate's words
+    Text,
+    /// For programs: the schema is documented
+    Json,
+    /// For programs made for Pacemaker's tools: the API result of these
+    Xml,
+    /// Nothing: who asks for files only, or for the exit code
+    None,
+}
+
+impl Form {
+    fn format(self) -> Format {
+        match self {
+            Self::Text | Self::None => Format::Text,
+            Self::Json => Format::Json,
+            Self::Xml => Format::Xml,
+        }
+    }
+}
+
 fn operation_result(text: &str) -> Result<OperationResult, Failure> {
     OperationResult::parse(text).map_err(Failure::usage)
 }
@@ -193,7 +216,11 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, world: &mut World) -> 
         let file = std::fs::File::create(file).map_err(|error| cannot_write(file, &error))?;
         world.out = Box::new(std::io::BufWriter::new(file));
     }
-    let mut report = Report::new(arguments.output_as, arguments.quiet, arguments.quiet && arguments.show_scores);
+    if arguments.output_as == Form::None {
+        world.out = Box::new(std::io::sink());
+    }
+    let mut report =
+        Report::new(arguments.output_as.format(), arguments.quiet, arguments.quiet && arguments.show_scores);
     if let Some(folder) = &arguments.profile {
         let timings = profile(arguments, folder, world)?;
         report.timings(&timings, world)?;
@@ -684,6 +711,18 @@ mod tests {
               * Full List of Resources:
                 * address	(ocf:hakudo:Address):	 Started beta
                 * web	(ocf:hakudo:Http):	 FAILED beta
+        "#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_told_where_nothing_is_wanted() {
+        check(&["-S", "-d", "alpha", "--output-as=none"], &expect![[""]]);
+        check(
+            &["-i", "nothing_monitor_10000@alpha=7", "--output-as=none"],
+            &expect![[r#"
+            hakudo: there is no resource 'nothing' that runs an agent: check the resource of the operation result
+            [exit 105]
         "#]],
         );
     }

@@ -8,7 +8,7 @@ use crate::output::{self, Format};
 use crate::planning;
 use crate::world::{World, zone};
 use clap::Args;
-use hakudo_base::{Severity, UnixTime};
+use hakudo_base::Severity;
 use hakudo_cib::{Document, Element, access};
 use hakudo_controller::request::{self, ClusterState, NodeState};
 use hakudo_view::status::{Alert, ClusterStatus, Fencing, FencingState};
@@ -275,7 +275,7 @@ fn status_of(cib: &Document, cluster: Option<&ClusterState>, now: i64) -> Result
     if let Some(cluster) = cluster {
         add_cluster(&mut status, cluster);
     }
-    if access::is_asked_for(cib, UnixTime::from_seconds(now)) {
+    if access::is_asked_for(cib, planning::wall_time(now, &zone())) {
         status.alerts.push(Alert { severity: Severity::Warning, text: access::NOT_ENFORCED.to_owned() });
     }
     Ok(status)
