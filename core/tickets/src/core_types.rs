@@ -413,6 +413,17 @@ pub enum StartError {
     /// The group cannot be served by booth's protocol.
     #[error("{0}")]
     Booth(String),
+    /// The stored state is of another version.
+    #[error(
+        "the stored state of the group is of format {found}, and this version of hakudo reads format {known}: start the version \
+         that wrote it; or remove it, then this member has no vote until the others have taken it in"
+    )]
+    Format {
+        /// Its format.
+        found: u8,
+        /// The one that is read.
+        known: u8,
+    },
     /// The stored state is not one.
     #[error("the stored state of the group is damaged: {0}")]
     Stored(String),

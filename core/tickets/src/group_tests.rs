@@ -43,6 +43,10 @@ fn file() -> Group {
 impl World {
     /// A group that has begun.
     fn new() -> Self {
+        Self::of(file())
+    }
+
+    fn of(group: Group) -> Self {
         let mut world = Self {
             now: Instant::from_millis(100_000),
             members: BTreeMap::new(),
@@ -57,7 +61,7 @@ impl World {
             held: BTreeMap::new(),
             requests: 0,
         };
-        [A, B, W].into_iter().for_each(|id| world.start(id, file()));
+        [A, B, W].into_iter().for_each(|id| world.start(id, group.clone()));
         world.pass(15);
         world
     }
@@ -140,8 +144,12 @@ impl World {
     }
 
     fn ask(&mut self, at: u32, request: Request) -> u64 {
+        self.ask_as("admin", at, request)
+    }
+
+    fn ask_as(&mut self, who: &str, at: u32, request: Request) -> u64 {
         self.requests += 1;
-        let request = RequestEnvelope { who: "admin".into(), at: UnixTime::default(), request };
+        let request = RequestEnvelope { who: who.into(), at: UnixTime::default(), request };
         self.tell(at, Input::Request { id: self.requests, request });
         self.requests
     }

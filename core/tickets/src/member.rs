@@ -616,11 +616,12 @@ impl Member {
 
 impl Stored {
     fn read(bytes: &[u8]) -> Result<Self, StartError> {
+        // Looked at first: what another format means is not known.
+        if let Some(found) = bytes.first().copied().filter(|format| *format != FORMAT) {
+            return Err(StartError::Format { found, known: FORMAT });
+        }
         let (stored, rest) =
             postcard::take_from_bytes::<Stored>(bytes).map_err(|error| StartError::Stored(error.to_string()))?;
-        if stored.format != FORMAT {
-            return Err(StartError::Stored(format!("its format is {} and not {FORMAT}", stored.format)));
-        }
         if !rest.is_empty() {
             return Err(StartError::Stored(format!("{} bytes follow it", rest.len())));
         }
