@@ -12,6 +12,9 @@ use crate::request::Refusal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Who asks so often on behalf of a group that has begun is taken to remember an older one.
+const OLDER: u32 = 3;
+
 impl Member {
     // ---- following -------------------------------------------------------------------------------------------------
 
@@ -261,7 +264,27 @@ impl Member {
         }
     }
 
+    /// A member that has something in its log, and asks again and again while this one knows of nothing, remembers a group that
+    /// the others have no part in. Once or twice is no sign of it: the group may have begun this very moment.
+    fn notice_older_group(&mut self, member: MemberId, last: Position) {
+        if last.index == 0 || !self.is_founding() {
+            self.older.remove(&member);
+            return;
+        }
+        let asked = self.older.entry(member).or_default();
+        *asked = asked.saturating_add(1);
+        if *asked == OLDER {
+            self.out.push(Effect::Event(Event::OlderGroup { member }));
+        }
+    }
+
+    /// True where a member keeps this group from beginning, because it remembers an older one.
+    pub(crate) fn is_of_older_group(&self, member: MemberId) -> bool {
+        self.is_founding() && self.older.get(&member).is_some_and(|asked| *asked >= OLDER)
+    }
+
     pub(crate) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: Position) {
+        self.notice_older_group(from, last);
         let granted = term > self.stored.term && last >= self.stored.log.last() && !self.stays_with_coordinator();
         let term = if granted { term } else { self.stored.term };
         self.promise(from, Message::PreVoted { term, granted });

@@ -312,6 +312,11 @@ pub enum Event {
         /// The member.
         member: MemberId,
     },
+    /// The group cannot begin: this member knows of a group that the others know nothing of.
+    OlderGroup {
+        /// Which.
+        member: MemberId,
+    },
     /// A message could not be understood.
     Malformed {
         /// Who sent it.
@@ -348,6 +353,7 @@ impl Event {
             | Event::Silent { .. }
             | Event::Expired { .. }
             | Event::ConfigDiffers { .. }
+            | Event::OlderGroup { .. }
             | Event::Malformed { .. }
             | Event::TakenOver { .. } => Severity::Warning,
             _ => Severity::Info,
@@ -388,6 +394,12 @@ impl fmt::Display for Event {
                 f,
                 "the configuration that member {member} was started with differs from the one that the group has agreed to, \
                  which counts: hakudo ticket configure --dry-run at that member shows in what"
+            ),
+            Event::OlderGroup { member } => write!(
+                f,
+                "the group cannot begin, because member {member} remembers an older one. To go on with what it remembers: \
+                 hakudo ticket take-over at that member. Where that group is gone: stop that member, remove what it stored, and \
+                 start it again"
             ),
             Event::Malformed { from } => write!(f, "a message of member {from} could not be understood"),
             Event::StorageFailed => f.write_str(

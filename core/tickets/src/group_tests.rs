@@ -445,3 +445,26 @@ fn a_file_with_another_unit_or_length_changes_no_lease() {
     world.pass(25);
     assert!(world.holds(B), "all go by what was agreed: {}", world.explain());
 }
+
+#[test]
+fn who_remembers_an_older_group_and_keeps_this_one_from_beginning_is_named() {
+    let mut world = World::new();
+    [A, B].iter().for_each(|id| _ = world.stored.remove(id));
+    [A, B, W].into_iter().for_each(|id| world.start(id, file()));
+    world.events.clear();
+    world.pass(30);
+    for id in [A, B] {
+        let of_it = world.events.iter().filter(|(at, event)| *at == id && matches!(event, Event::OlderGroup { .. }));
+        assert_eq!(
+            of_it.map(|(_, event)| event.clone()).collect::<Vec<_>>(),
+            [Event::OlderGroup { member: MemberId(W) }]
+        );
+        let told = world.members[&id].status(world.now).explain("t").unwrap();
+        assert!(told.contains("witness remembers an older group"), "{told}");
+    }
+    // What is to be done helps.
+    world.ask(W, Request::TakeOver { members: vec![MemberId(W)] });
+    world.pass(15);
+    assert!(world.status().members.iter().all(|member| !member.older_group && !member.forgetful));
+    assert!(!world.explain().contains("older group"), "{}", world.explain());
+}

@@ -120,6 +120,8 @@ pub struct Member {
     pub(crate) asked: BTreeMap<u64, Asked>,
     /// Takeovers that were ordered here and are not decided yet.
     pub(crate) taking_over: Vec<TakingOver>,
+    /// Where the group has yet to begin: who asked for votes on behalf of one that has, and how often.
+    pub(crate) older: BTreeMap<MemberId, u32>,
     /// Something changed by which tickets might have to move.
     pub(crate) tend_now: bool,
     /// Something is to be stored.
@@ -191,6 +193,7 @@ impl Member {
             site: Site::default(),
             asked: BTreeMap::new(),
             taking_over: Vec::new(),
+            older: BTreeMap::new(),
             tend_now: false,
             dirty: fresh,
             said_differs: false,
