@@ -170,7 +170,7 @@ impl Member {
             }
             return;
         }
-        if self.now < self.election_at || !self.may_vote() {
+        if self.now < self.election_at {
             return;
         }
         if self.coordinator.take().is_some() {
@@ -178,6 +178,9 @@ impl Member {
             self.out.push(Effect::Event(Event::NoCoordinator));
         }
         self.set_election_timer();
+        if !self.may_vote() {
+            return;
+        }
         if self.is_founding() && self.founder() != Some(self.local) {
             return self.greet();
         }

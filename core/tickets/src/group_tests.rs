@@ -447,6 +447,26 @@ fn a_file_with_another_unit_or_length_changes_no_lease() {
 }
 
 #[test]
+fn a_member_without_a_vote_notices_that_nobody_coordinates() {
+    let mut world = World::new();
+    let first = world.coordinator();
+    let (new, rest) = if first == A { (B, W) } else { (A, B + W - first) };
+    // It has forgotten everything, and is not taken in.
+    world.stored.remove(&new);
+    world.lost = Box::new(move |from, _, message| {
+        from == new && matches!(message, Message::Appended(_) | Message::PreVoted { .. })
+    });
+    world.start(new, file());
+    world.pass(5);
+    assert_eq!(world.members[&new].status(world.now).coordinator, Some(MemberId(first)));
+    [first, rest].into_iter().for_each(|member| _ = world.dead.insert(member));
+    world.pass(10);
+    assert_eq!(world.members[&new].status(world.now).coordinator, None);
+    let asked = world.ask(new, Request::Status);
+    assert!(world.answer(asked).is_some(), "who asks waits for a member that is not there");
+}
+
+#[test]
 fn who_remembers_an_older_group_and_keeps_this_one_from_beginning_is_named() {
     let mut world = World::new();
     [A, B].iter().for_each(|id| _ = world.stored.remove(id));

@@ -245,7 +245,8 @@ impl Member {
             return None;
         }
         let own = if self.greeted { None } else { Some(self.now) };
-        let election = (self.office.is_none() && self.may_vote()).then_some(self.election_at);
+        let minds = self.may_vote() || self.coordinator.is_some();
+        let election = (self.office.is_none() && minds).then_some(self.election_at);
         [own, election, self.office_deadline(), self.site_deadline(), self.asked_deadline()].into_iter().flatten().min()
     }
 
