@@ -308,15 +308,20 @@ impl Member {
         });
     }
 
-    /// Who ordered that a ticket goes to a site.
-    pub(crate) fn ask_author(&self, ticket: &str, site: MemberId) -> Author {
+    /// Who ordered that a ticket goes to a site, for this cause.
+    pub(crate) fn ask_author(&self, ticket: &str, site: MemberId, cause: Cause) -> Author {
         let asks = self.office.iter().flat_map(|office| &office.asks);
         let mut of_it = asks.filter(|ask| ask.envelope.request.ticket() == Some(ticket));
-        let to_it = |stage: &Stage| match stage {
-            Stage::Granting(to) | Stage::Checking(to) | Stage::Moving { to, .. } => *to == site,
-            Stage::New | Stage::Committing(..) | Stage::Revoking => false,
+        let ordered = |ask: &Ask| match (&ask.stage, &ask.envelope.request) {
+            (Stage::Granting(to), Request::Grant { force, .. }) => {
+                *to == site && cause == if *force { Cause::Force } else { Cause::Administrator }
+            }
+            (Stage::Checking(to) | Stage::Moving { to, .. }, Request::Move { dry_run: false, .. }) => {
+                *to == site && cause == Cause::Move
+            }
+            _ => false,
         };
-        of_it.find(|ask| to_it(&ask.stage)).map(Ask::author).unwrap_or_default()
+        of_it.find(|ask| ordered(ask)).map(Ask::author).unwrap_or_default()
     }
 
     fn step(&mut self, ask: &mut Ask) -> Step {

@@ -281,6 +281,10 @@ fn checks_that_take_long_run_once() {
     }
 }
 
+fn move_to(site: u32, dry_run: bool) -> Request {
+    Request::Move { ticket: "t".into(), to: MemberId(site), dry_run }
+}
+
 fn disclaim(site: u32, on: bool) -> Request {
     Request::Disclaim { site: MemberId(site), ticket: None, on }
 }
@@ -464,6 +468,26 @@ fn a_member_without_a_vote_notices_that_nobody_coordinates() {
     assert_eq!(world.members[&new].status(world.now).coordinator, None);
     let asked = world.ask(new, Request::Status);
     assert!(world.answer(asked).is_some(), "who asks waits for a member that is not there");
+}
+
+#[test]
+fn who_asked_for_something_else_is_not_named_as_who_ordered_a_grant() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    world.slow_checks = true;
+    world.ask_as("eve", A, move_to(B, true));
+    world.pass(1);
+    world.slow_checks = false;
+    world.grant(A, B, true);
+    world.pass(1);
+    for (site, check) in std::mem::take(&mut world.checks) {
+        world.tell(site, Input::Checked { check: check.check, result: Ok(Readiness::default()) });
+    }
+    world.pass(3);
+    assert!(world.holds(B), "{}", world.explain());
+    let history = world.ticket().history;
+    assert_eq!(history.last().map(|last| last.who.as_str()), Some("admin"), "{history:?}");
 }
 
 #[test]

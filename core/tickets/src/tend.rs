@@ -603,8 +603,14 @@ impl Member {
             }
             Purpose::Move => {
                 let Some(hold) = ticket.hold.as_ref().filter(|hold| hold.site != from) else { return };
+                if self.cannot_leave(&name, hold, Some(from)).is_some() {
+                    if let Some(duty) = self.duty(&name) {
+                        duty.offered = None;
+                    }
+                    return;
+                }
                 let author = match Ask::of(offered.cause) {
-                    Ask::Administrator => self.ask_author(&name, from),
+                    Ask::Administrator => self.ask_author(&name, from, offered.cause),
                     Ask::Group => Author::default(),
                 };
                 let (generation, cause) = (hold.generation, offered.cause);
@@ -639,10 +645,15 @@ impl Member {
             duty.offered = None;
         }
         if !free {
-            return;
+            // It is offered again, but not at once: what is in the way may stay for long.
+            let until = self.now + self.heartbeat * 4;
+            if let Some(duty) = self.duty(name) {
+                duty.declined.insert(offered.site, ("something of it still runs elsewhere".to_owned(), until));
+            }
+            return self.look_again(until);
         }
         let author = match Ask::of(offered.cause) {
-            Ask::Administrator => self.ask_author(name, offered.site),
+            Ask::Administrator => self.ask_author(name, offered.site, offered.cause),
             Ask::Group => Author::default(),
         };
         let stop_time = config.stop_time.unwrap_or(acceptance.stop_time);
