@@ -7,7 +7,9 @@ use crate::request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope
 use crate::status::{LeaseStatus, Status, TicketStatus};
 use crate::{Effect, Event, Group, Member, MemberId, TicketConfig};
 use hakudo_base::{Instant, UnixTime};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 const A: u32 = 1;
@@ -488,6 +490,35 @@ fn who_asked_for_something_else_is_not_named_as_who_ordered_a_grant() {
     assert!(world.holds(B), "{}", world.explain());
     let history = world.ticket().history;
     assert_eq!(history.last().map(|last| last.who.as_str()), Some("admin"), "{history:?}");
+}
+
+#[test]
+fn no_member_has_more_requests_open_than_the_group_remembers() {
+    let mut world = World::new();
+    let at = if world.coordinator() == A { B } else { A };
+    let asked = Rc::new(RefCell::new(BTreeSet::new()));
+    let known = Rc::clone(&asked);
+    let silent = Rc::new(Cell::new(true));
+    let answers_are_lost = Rc::clone(&silent);
+    world.lost = Box::new(move |from, to, message| {
+        if let (Message::Ask { id, .. }, true) = (message, from == at) {
+            known.borrow_mut().insert(*id);
+        }
+        to == at && answers_are_lost.get() && matches!(message, Message::Told { .. })
+    });
+    let request = |number: u32| Request::Attribute {
+        ticket: "t".into(),
+        site: MemberId(A),
+        name: format!("a{number}"),
+        value: Some("v".into()),
+    };
+    let all: Vec<u64> = (0..100).map(|number| world.ask(at, request(number))).collect();
+    world.pass(5);
+    assert!(asked.borrow().len() <= 64, "{} requests may be repeated", asked.borrow().len());
+    silent.set(false);
+    world.pass(5);
+    assert!(all.iter().all(|id| world.answer(*id) == Some(&Reply::Done(Outcome::Done))));
+    assert_eq!(world.ticket().attributes.len(), 100);
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub(crate) struct Candidacy {
 /// A request of somebody at this member.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    /// The shell's number.
+    pub(crate) id: u64,
     pub(crate) request: RequestEnvelope,
     pub(crate) heard: Instant,
     pub(crate) sent: Option<(Instant, MemberId)>,
@@ -117,7 +119,9 @@ pub struct Member {
     pub(crate) candidacy: Option<Candidacy>,
     pub(crate) office: Option<Box<Office>>,
     pub(crate) site: Site,
+    /// By their numbers in this run.
     pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) next_asked: u64,
     /// Takeovers that were ordered here and are not decided yet.
     pub(crate) taking_over: Vec<TakingOver>,
     /// Where the group has yet to begin: who asked for votes on behalf of one that has, and how often.
@@ -192,6 +196,7 @@ impl Member {
             office: None,
             site: Site::default(),
             asked: BTreeMap::new(),
+            next_asked: 0,
             taking_over: Vec::new(),
             older: BTreeMap::new(),
             tend_now: false,
