@@ -517,9 +517,12 @@ impl Member {
                     Err(Refusal::AlreadyThere { ticket: name.to_owned(), site: to })
                 }
                 (Some(_), None) if !ticket.wanted => Err(Refusal::Busy(name.to_owned())),
-                (Some(_), None) => {
+                (Some(hold), None) => {
                     if let Some(reason) = self.why_not_ordered(to, name) {
                         return Err(Refusal::Declined { ticket: name.to_owned(), site: to, reason });
+                    }
+                    if let Some(refusal) = self.cannot_leave(name, hold, Some(to)) {
+                        return Err(refusal);
                     }
                     ask.stage = Stage::Checking(to);
                     ask.progress = Progress::Checking { site: to };
@@ -533,7 +536,10 @@ impl Member {
                     return self.follow_move(ask, name, to);
                 }
                 match &ticket.hold {
-                    Some(_) if ticket.wanted => {
+                    Some(hold) if ticket.wanted => {
+                        if let Some(refusal) = self.cannot_leave(name, hold, Some(to)) {
+                            return Err(refusal);
+                        }
                         self.offer(name, to, Cause::Move, if dry_run { Purpose::DryRun } else { Purpose::Move });
                         Ok(None)
                     }

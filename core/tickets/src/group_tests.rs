@@ -473,6 +473,74 @@ fn a_member_without_a_vote_notices_that_nobody_coordinates() {
 }
 
 #[test]
+fn nothing_is_moved_that_the_holder_does_not_stop() {
+    let mut preferred = file();
+    (preferred.tickets[0].preferred, preferred.tickets[0].fail_back) = (Some(MemberId(B)), Some(Duration::ZERO));
+    for group in [file(), preferred] {
+        let mut world = World::of(file());
+        world.grant(A, A, false);
+        world.pass(3);
+        world.tell(A, Input::Stays { ticket: "t".into(), what: Some("web is not managed".into()) });
+        world.pass(3);
+        for dry_run in [true, false] {
+            let refused = world.ask(B, move_to(B, dry_run));
+            world.pass(3);
+            let reason = Refusal::Stays { ticket: "t".into(), site: MemberId(A), what: "web is not managed".into() };
+            assert_eq!(world.answer(refused), Some(&Reply::Refused(reason)));
+        }
+        // Nor does the group by itself.
+        world.ask(A, Request::Configure { group: Box::new(group) });
+        world.pass(3);
+        world.tell(A, Input::Able { ticket: "t".into(), able: Err("web failed".into()) });
+        world.pass(20);
+        assert!(world.holds(A) && world.ticket().moving.is_none(), "{}", world.explain());
+        world.tell(A, Input::Stays { ticket: "t".into(), what: None });
+        world.pass(5);
+        assert!(world.holds(B), "{}", world.explain());
+    }
+}
+
+#[test]
+fn nothing_is_moved_beside_what_runs_at_a_third_site_and_nobody_asks_all_the_time() {
+    let mut group = file();
+    group.members[2].kind = crate::MemberKind::Site;
+    let mut world = World::of(group);
+    let active = |active| Input::Active { ticket: "t".into(), active };
+    world.tell(W, active(false));
+    world.pass(1);
+    world.grant(A, A, false);
+    world.pass(3);
+    world.tell(W, active(true));
+    world.pass(1);
+    let refused = world.ask(B, move_to(B, false));
+    world.pass(3);
+    let reason = Refusal::RunsElsewhere { ticket: "t".into(), site: MemberId(W) };
+    assert_eq!(world.answer(refused), Some(&Reply::Refused(reason)));
+    assert!(world.holds(A) && world.ticket().moving.is_none(), "{}", world.explain());
+    // It begins to run there while the ticket is on its way.
+    world.tell(W, active(false));
+    world.pass(1);
+    world.slow_checks = true;
+    world.ask(B, move_to(B, false));
+    world.pass(1);
+    world.slow_checks = false;
+    world.tell(W, active(true));
+    let offers = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&offers);
+    world.lost = Box::new(move |_, _, message| {
+        counter.set(counter.get() + u32::from(matches!(message, Message::Offer(_))));
+        false
+    });
+    let (site, check) = world.checks.remove(0);
+    world.tell(site, Input::Checked { check: check.check, result: Ok(Readiness::default()) });
+    world.pass(10);
+    assert!(offers.get() < 20, "{} offers", offers.get());
+    world.tell(W, active(false));
+    world.pass(10);
+    assert!(world.holds(A) || world.holds(B), "{}", world.explain());
+}
+
+#[test]
 fn who_asked_for_something_else_is_not_named_as_who_ordered_a_grant() {
     let mut world = World::new();
     world.grant(A, A, false);
