@@ -294,6 +294,7 @@ impl Member {
     }
 
     pub(crate) fn on_pre_voted(&mut self, from: MemberId, memory: u64, term: Term, granted: bool) {
+        self.reaches(from);
         if !granted {
             // A member that has seen a later term does not follow this one; nobody is disturbed by knowing of it.
             if self.office.is_none() && self.candidacy.is_some() {

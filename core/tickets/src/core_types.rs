@@ -246,6 +246,11 @@ pub enum Event {
     },
     /// This member does not lead any more.
     CoordinatesNoMore,
+    /// This member leaves it to another one, which hears more members, to lead.
+    HandsOver {
+        /// To which.
+        to: MemberId,
+    },
     /// Another member leads.
     Follows {
         /// Which.
@@ -368,6 +373,9 @@ impl fmt::Display for Event {
                 write!(f, "this member coordinates the group in term {epoch}.{number}")
             }
             Event::CoordinatesNoMore => f.write_str("this member coordinates the group no more"),
+            Event::HandsOver { to } => {
+                write!(f, "member {to} hears more members than this one, and is to coordinate the group")
+            }
             Event::Follows { coordinator } => write!(f, "member {coordinator} coordinates the group"),
             Event::NoCoordinator => f.write_str("no member is heard that coordinates the group"),
             Event::Heard { member } => write!(f, "member {member} is heard"),

@@ -452,6 +452,51 @@ fn a_file_with_another_unit_or_length_changes_no_lease() {
     assert!(world.holds(B), "all go by what was agreed: {}", world.explain());
 }
 
+/// Who coordinated from then on, each time that it was somebody else.
+fn coordinators(world: &World) -> Vec<u32> {
+    world.events.iter().filter(|(_, event)| matches!(event, Event::Coordinates { .. })).map(|(id, _)| *id).collect()
+}
+
+/// A group that a site coordinates, and its other site, which holds the ticket.
+fn coordinated_by_a_site() -> (World, u32, u32) {
+    let mut world = World::new();
+    world.dead.insert(W);
+    world.pass(15);
+    let first = world.coordinator();
+    let holder = A + B - first;
+    world.start(W, file());
+    world.grant(holder, holder, false);
+    world.pass(3);
+    assert!(world.holds(holder) && world.coordinator() == first);
+    world.events.clear();
+    (world, first, holder)
+}
+
+#[test]
+fn who_hears_more_members_coordinates() {
+    let (mut world, first, holder) = coordinated_by_a_site();
+    // In one direction, then in both.
+    for both in [false, true] {
+        world.lost =
+            Box::new(move |from, to, _| (from, to) == (first, holder) || both && (from, to) == (holder, first));
+        world.pass(60);
+        assert!(world.holds(holder), "{}", world.explain());
+        assert_eq!(coordinators(&world), [W], "it goes to who hears all, and stays there");
+    }
+    assert!(!world.events.iter().any(|(_, event)| matches!(event, Event::Expired { .. })), "{:?}", world.events);
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(20);
+    assert_eq!(coordinators(&world), [W]);
+}
+
+#[test]
+fn a_member_that_nobody_hears_changes_no_coordinator() {
+    let (mut world, _, holder) = coordinated_by_a_site();
+    world.cut_off(holder);
+    world.pass(40);
+    assert_eq!(coordinators(&world), [0u32; 0]);
+}
+
 #[test]
 fn a_member_without_a_vote_notices_that_nobody_coordinates() {
     let mut world = World::new();

@@ -6,6 +6,7 @@
 
 use crate::config::{Group, GroupError, MemberId, TicketConfig};
 use crate::core_types::{Effect, Event, Input, StartError, TicketWord};
+use crate::hand_over::Looking;
 use crate::log::{Author, Command, Entry, Log, Position, Term};
 use crate::message::{Message, Packet};
 use crate::office::Office;
@@ -117,6 +118,7 @@ pub struct Member {
     pub(crate) last_ack: Instant,
     pub(crate) election_at: Instant,
     pub(crate) candidacy: Option<Candidacy>,
+    pub(crate) looking: Option<Looking>,
     pub(crate) office: Option<Box<Office>>,
     pub(crate) site: Site,
     /// By their numbers in this run.
@@ -193,6 +195,7 @@ impl Member {
             last_ack: now,
             election_at: now,
             candidacy: None,
+            looking: None,
             office: None,
             site: Site::default(),
             asked: BTreeMap::new(),
@@ -351,12 +354,16 @@ impl Member {
             Message::Report(report) => self.on_report(from, instance, report),
             Message::Ask { id, again, request } => self.on_ask(from, instance, id, again, request),
             Message::Told { instance, id, reply } => self.on_told(instance, id, reply),
+            Message::Look { term } => self.on_look(from, term),
+            Message::Reaches { term, reached } => self.on_reaches(from, term, reached),
+            Message::HandOver { term, to } => self.on_hand_over(from, term, to),
         }
     }
 
     /// Does what follows from the state and the time.
     fn advance(&mut self) {
         self.notice_silence();
+        self.mind_hand_over();
         self.mind_election();
         self.apply_committed(true);
         self.tend();

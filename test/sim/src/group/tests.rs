@@ -367,3 +367,15 @@ fn a_ticket_goes_to_no_site_whose_checks_fail() {
     assert_eq!((seen[0].as_slice(), seen[2].as_slice()), (&[1][..], &[2][..]));
     assert!(!seen[1].contains(&2), "{seen:?}");
 }
+
+#[test]
+fn a_cut_between_two_sites_moves_nothing_where_an_arbitrator_hears_both() {
+    // Without the arbitrator for a while, one of the sites coordinates; then it does not hear the other one any more.
+    let mut acts = vec![(10, Act::PowerLoss(W)), (25, Act::PowerBack(W))];
+    acts.extend(cut(40, 80, &[(A, B)]));
+    let script = story(true, |_| {}, 110, acts);
+    for seed in 1..=10 {
+        let outcome = same(&Script { seed, ..script.clone() }, &[(39, &[1]), (55, &[1]), (79, &[1]), (109, &[1])]);
+        assert_eq!(outcome.services.len(), 1, "seed {seed}");
+    }
+}
