@@ -178,7 +178,7 @@ impl Member {
             self.out.push(Effect::Event(Event::NoCoordinator));
         }
         self.set_election_timer();
-        if !self.may_vote() {
+        if !self.may_vote() || !self.knows_epoch() {
             return;
         }
         if self.is_founding() && self.founder() != Some(self.local) {
@@ -187,6 +187,11 @@ impl Member {
         let term = self.next_term();
         self.stand(true, |last| Message::PreVote { term, last });
         self.count_votes();
+    }
+
+    /// False where this member has only heard that a new epoch began: who votes in it stands in a log that it has yet to get.
+    fn knows_epoch(&self) -> bool {
+        self.stored.log.last().term.epoch == self.stored.term.epoch
     }
 
     /// Asks all others for what none of them grants, so that everybody can say who is heard: the one who asks them to begin may
@@ -288,7 +293,8 @@ impl Member {
 
     pub(crate) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: Position) {
         self.notice_older_group(from, last);
-        let granted = term > self.stored.term && last >= self.stored.log.last() && !self.stays_with_coordinator();
+        let current = last >= self.stored.log.last() && last.term.epoch == term.epoch;
+        let granted = term > self.stored.term && current && !self.stays_with_coordinator();
         let term = if granted { term } else { self.stored.term };
         self.promise(from, Message::PreVoted { term, granted });
     }
@@ -317,7 +323,9 @@ impl Member {
         }
         self.enter(term);
         let free = self.stored.voted_for.is_none_or(|voted| voted == from);
-        let granted = term == self.stored.term && free && last >= self.stored.log.last() && self.office.is_none();
+        // Of an older epoch, a log does not say who votes in this one.
+        let current = last >= self.stored.log.last() && last.term.epoch == term.epoch;
+        let granted = term == self.stored.term && free && current && self.office.is_none();
         if granted && self.stored.voted_for.is_none() {
             self.stored.voted_for = Some(from);
             self.dirty = true;

@@ -656,3 +656,26 @@ fn who_remembers_an_older_group_and_keeps_this_one_from_beginning_is_named() {
     assert!(world.status().members.iter().all(|member| !member.older_group && !member.forgetful));
     assert!(!world.explain().contains("older group"), "{}", world.explain());
 }
+
+#[test]
+fn who_has_only_heard_that_the_others_went_on_without_it_coordinates_nothing() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    [A, B].into_iter().for_each(|id| _ = world.dead.insert(id));
+    world.pass(30);
+    let taken_over = world.ask(W, Request::TakeOver { members: vec![MemberId(W)] });
+    world.pass(3);
+    assert_eq!(world.answer(taken_over), Some(&Reply::Done(Outcome::Done)));
+    // A hears who took over, which does not hear A; then both sites hear only each other.
+    world.lost = Box::new(|from, _, _| from == A);
+    world.start(A, file());
+    world.pass(2);
+    world.cut_off(W);
+    world.start(B, file());
+    world.pass(40);
+    assert!(!world.members[&A].is_coordinator() && !world.members[&B].is_coordinator(), "{:?}", world.events);
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(30);
+    assert!(world.holds(A) || world.holds(B), "{}", world.explain());
+}

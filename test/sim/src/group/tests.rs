@@ -379,3 +379,23 @@ fn a_cut_between_two_sites_moves_nothing_where_an_arbitrator_hears_both() {
         assert_eq!(outcome.services.len(), 1, "seed {seed}");
     }
 }
+
+#[test]
+fn sites_that_have_only_heard_of_a_takeover_grant_nothing_by_the_votes_of_before() {
+    let acts = vec![
+        (12, Act::PowerLoss(A)),
+        (12, Act::PowerLoss(B)),
+        (40, ask(W, Request::TakeOver { members: vec![W] })),
+        (60, Act::Cut { from: A, to: W }),
+        (64, Act::PowerBack(A)),
+        (66, Act::Cut { from: W, to: A }),
+        (66, Act::Cut { from: W, to: B }),
+        (66, Act::Cut { from: B, to: W }),
+        (67, Act::PowerBack(B)),
+        (110, Act::Mend { from: A, to: W }),
+        (110, Act::Mend { from: W, to: A }),
+        (110, Act::Mend { from: W, to: B }),
+        (110, Act::Mend { from: B, to: W }),
+    ];
+    same(&story(true, |_| {}, 160, acts), &[(11, &[1]), (63, &[]), (109, &[]), (159, &[1])]);
+}
