@@ -90,7 +90,7 @@ impl Arbitrator {
         let member = Running::start(setup, u64::from_ne_bytes(seed), stored.as_deref(), both_clocks());
         let member = member.map_err(|error| match error.downcast_ref() {
             Some(StartError::Format { .. } | StartError::Stored(_)) => {
-                error.context(storage.file().display().to_string())
+                error.context(format!("{} is of another version, or damaged", storage.file().display()))
             }
             _ => error,
         })?;
