@@ -360,7 +360,12 @@ impl Member {
     /// and this member did not hear of is lost; whoever still lives in the old epoch gives in as soon as it hears of the
     /// new one.
     pub(crate) fn take_over(&mut self, author: Author, members: &[MemberId]) -> Result<Position, Refusal> {
-        let group = self.group();
+        // Who is not part of the newest configuration that it knows has no vote, and could not finish what it began.
+        let newest = self.stored.log.after(self.applied).iter().rev().find_map(|entry| match &entry.command {
+            Command::Configure(group) => Some(group.as_ref()),
+            _ => None,
+        });
+        let group = newest.unwrap_or(self.group());
         if !members.contains(&self.local) || members.iter().any(|member| group.member(*member).is_none()) {
             return Err(Refusal::TakeOverMembers);
         }
