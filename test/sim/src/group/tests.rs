@@ -399,3 +399,24 @@ fn sites_that_have_only_heard_of_a_takeover_grant_nothing_by_the_votes_of_before
     ];
     same(&story(true, |_| {}, 160, acts), &[(11, &[1]), (63, &[]), (109, &[]), (159, &[1])]);
 }
+
+#[test]
+fn histories_have_orders_by_force_and_sites_in_maintenance() {
+    let acts: Vec<Act> = (0..100).flat_map(|seed| generate::script(seed).acts).map(|(_, act)| act).collect();
+    let count = |of: fn(&Request) -> bool| {
+        acts.iter().filter(|act| matches!(act, Act::Ask { request, .. } if of(request))).count()
+    };
+    assert!(count(|request| matches!(request, Request::Grant { force: true, .. })) > 5);
+    assert!(count(|request| matches!(request, Request::Revoke { force: true, .. })) > 3);
+    let maintained = |pair: &[(u64, Act)]| {
+        let disclaims = |act: &Act| match act {
+            Act::Ask { request: Request::Disclaim { site, ticket: None, on: true }, .. } => Some(*site),
+            _ => None,
+        };
+        pair.first()
+            .and_then(|(_, act)| disclaims(act))
+            .is_some_and(|site| pair.iter().any(|(_, act)| *act == Act::PowerLoss(site)))
+    };
+    let maintenance = (0..100).filter(|seed| generate::script(*seed).acts.windows(4).any(maintained)).count();
+    assert!(maintenance > 3, "{maintenance}");
+}
