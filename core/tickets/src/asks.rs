@@ -11,13 +11,15 @@ use crate::log::{Author, Command, Entry, Position, RequestId};
 use crate::member::{Asked, Member, TakingOver};
 use crate::message::Message;
 use crate::request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
-use crate::table::{Cause, Table};
+use crate::table::{CARRIED_OUT, Cause, Table};
 use crate::tend::Purpose;
 use hakudo_base::Instant;
 use std::time::Duration;
 
 /// How many requests the coordinator works on at the same time.
 const MAX_ASKS: usize = 1024;
+/// Numbers from here on are those of questions.
+const QUESTION: u64 = 1 << 63;
 /// How many last answers it remembers.
 const MAX_ANSWERED: usize = 256;
 
@@ -91,7 +93,10 @@ impl Member {
             },
             _ => request,
         };
-        self.asked.insert(id, Asked { request, heard: self.now, sent: None, last: None });
+        // Questions are not remembered by the group, and take no number from what is.
+        let number = if request.request == Request::Status { id | QUESTION } else { self.next_asked };
+        self.next_asked += u64::from(number == self.next_asked);
+        self.asked.insert(number, Asked { id, request, heard: self.now, sent: None, last: None });
     }
 
     /// What is to be asked of the group so that it goes by this member's configuration; or the answer, where nothing is.
@@ -123,23 +128,30 @@ impl Member {
         let coordinator = self.coordinator;
         let mut replies = Vec::new();
         let mut questions = Vec::new();
-        self.asked.retain(|id, asked| {
+        let oldest = self.asked.keys().next().copied().unwrap_or_default();
+        self.asked.retain(|number, asked| {
+            let id = asked.id;
+            // The group might have forgotten the oldest one before it is answered.
+            if *number < QUESTION && *number >= oldest.saturating_add(CARRIED_OUT as u64) {
+                asked.heard = now;
+                return true;
+            }
             if now.since(asked.heard) >= patience {
                 let status = asked.request.request == Request::Status;
-                replies.push((*id, if status { None } else { Some(Reply::Refused(Refusal::NoAnswer)) }));
+                replies.push((id, if status { None } else { Some(Reply::Refused(Refusal::NoAnswer)) }));
                 return false;
             }
             let Some(coordinator) = coordinator else {
                 if asked.last != Some(Progress::NoCoordinator) {
                     asked.last = Some(Progress::NoCoordinator);
-                    replies.push((*id, Some(Reply::Progress(Progress::NoCoordinator))));
+                    replies.push((id, Some(Reply::Progress(Progress::NoCoordinator))));
                 }
                 return true;
             };
             if asked.sent.is_none_or(|(sent, to)| to != coordinator || now.since(sent) >= retry) {
                 let again = asked.sent.is_some();
                 asked.sent = Some((now, coordinator));
-                questions.push(Message::Ask { id: *id, again, request: asked.request.clone() });
+                questions.push(Message::Ask { id: *number, again, request: asked.request.clone() });
             }
             true
         });
@@ -166,17 +178,18 @@ impl Member {
         moments.chain(self.taking_over.iter().map(|taking| taking.since + patience)).min()
     }
 
-    pub(crate) fn on_told(&mut self, instance: u64, id: u64, reply: Reply) {
+    pub(crate) fn on_told(&mut self, instance: u64, number: u64, reply: Reply) {
         if instance != self.instance {
             return;
         }
-        let Some(asked) = self.asked.get_mut(&id) else { return };
+        let Some(asked) = self.asked.get_mut(&number) else { return };
+        let id = asked.id;
         asked.heard = self.now;
         match &reply {
             Reply::Progress(progress) if asked.last.as_ref() == Some(progress) => return,
             Reply::Progress(progress) => asked.last = Some(progress.clone()),
             _ => {
-                self.asked.remove(&id);
+                self.asked.remove(&number);
             }
         }
         let reply = match reply {
@@ -308,15 +321,20 @@ impl Member {
         });
     }
 
-    /// Who ordered that a ticket goes to a site.
-    pub(crate) fn ask_author(&self, ticket: &str, site: MemberId) -> Author {
+    /// Who ordered that a ticket goes to a site, for this cause.
+    pub(crate) fn ask_author(&self, ticket: &str, site: MemberId, cause: Cause) -> Author {
         let asks = self.office.iter().flat_map(|office| &office.asks);
         let mut of_it = asks.filter(|ask| ask.envelope.request.ticket() == Some(ticket));
-        let to_it = |stage: &Stage| match stage {
-            Stage::Granting(to) | Stage::Checking(to) | Stage::Moving { to, .. } => *to == site,
-            Stage::New | Stage::Committing(..) | Stage::Revoking => false,
+        let ordered = |ask: &Ask| match (&ask.stage, &ask.envelope.request) {
+            (Stage::Granting(to), Request::Grant { force, .. }) => {
+                *to == site && cause == if *force { Cause::Force } else { Cause::Administrator }
+            }
+            (Stage::Checking(to) | Stage::Moving { to, .. }, Request::Move { dry_run: false, .. }) => {
+                *to == site && cause == Cause::Move
+            }
+            _ => false,
         };
-        of_it.find(|ask| to_it(&ask.stage)).map(Ask::author).unwrap_or_default()
+        of_it.find(|ask| ordered(ask)).map(Ask::author).unwrap_or_default()
     }
 
     fn step(&mut self, ask: &mut Ask) -> Step {
@@ -499,9 +517,12 @@ impl Member {
                     Err(Refusal::AlreadyThere { ticket: name.to_owned(), site: to })
                 }
                 (Some(_), None) if !ticket.wanted => Err(Refusal::Busy(name.to_owned())),
-                (Some(_), None) => {
+                (Some(hold), None) => {
                     if let Some(reason) = self.why_not_ordered(to, name) {
                         return Err(Refusal::Declined { ticket: name.to_owned(), site: to, reason });
+                    }
+                    if let Some(refusal) = self.cannot_leave(name, hold, Some(to)) {
+                        return Err(refusal);
                     }
                     ask.stage = Stage::Checking(to);
                     ask.progress = Progress::Checking { site: to };
@@ -515,7 +536,10 @@ impl Member {
                     return self.follow_move(ask, name, to);
                 }
                 match &ticket.hold {
-                    Some(_) if ticket.wanted => {
+                    Some(hold) if ticket.wanted => {
+                        if let Some(refusal) = self.cannot_leave(name, hold, Some(to)) {
+                            return Err(refusal);
+                        }
                         self.offer(name, to, Cause::Move, if dry_run { Purpose::DryRun } else { Purpose::Move });
                         Ok(None)
                     }

@@ -12,6 +12,9 @@ use crate::request::Refusal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Who asks so often on behalf of a group that has begun is taken to remember an older one.
+const OLDER: u32 = 3;
+
 impl Member {
     // ---- following -------------------------------------------------------------------------------------------------
 
@@ -167,7 +170,7 @@ impl Member {
             }
             return;
         }
-        if self.now < self.election_at || !self.may_vote() {
+        if self.now < self.election_at {
             return;
         }
         if self.coordinator.take().is_some() {
@@ -175,12 +178,20 @@ impl Member {
             self.out.push(Effect::Event(Event::NoCoordinator));
         }
         self.set_election_timer();
+        if !self.may_vote() || !self.knows_epoch() {
+            return;
+        }
         if self.is_founding() && self.founder() != Some(self.local) {
             return self.greet();
         }
         let term = self.next_term();
         self.stand(true, |last| Message::PreVote { term, last });
         self.count_votes();
+    }
+
+    /// False where this member has only heard that a new epoch began: who votes in it stands in a log that it has yet to get.
+    fn knows_epoch(&self) -> bool {
+        self.stored.log.last().term.epoch == self.stored.term.epoch
     }
 
     /// Asks all others for what none of them grants, so that everybody can say who is heard: the one who asks them to begin may
@@ -261,13 +272,35 @@ impl Member {
         }
     }
 
+    /// A member that has something in its log, and asks again and again while this one knows of nothing, remembers a group that
+    /// the others have no part in. Once or twice is no sign of it: the group may have begun this very moment.
+    fn notice_older_group(&mut self, member: MemberId, last: Position) {
+        if last.index == 0 || !self.is_founding() {
+            self.older.remove(&member);
+            return;
+        }
+        let asked = self.older.entry(member).or_default();
+        *asked = asked.saturating_add(1);
+        if *asked == OLDER {
+            self.out.push(Effect::Event(Event::OlderGroup { member }));
+        }
+    }
+
+    /// True where a member keeps this group from beginning, because it remembers an older one.
+    pub(crate) fn is_of_older_group(&self, member: MemberId) -> bool {
+        self.is_founding() && self.older.get(&member).is_some_and(|asked| *asked >= OLDER)
+    }
+
     pub(crate) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: Position) {
-        let granted = term > self.stored.term && last >= self.stored.log.last() && !self.stays_with_coordinator();
+        self.notice_older_group(from, last);
+        let current = last >= self.stored.log.last() && last.term.epoch == term.epoch;
+        let granted = term > self.stored.term && current && !self.stays_with_coordinator();
         let term = if granted { term } else { self.stored.term };
         self.promise(from, Message::PreVoted { term, granted });
     }
 
     pub(crate) fn on_pre_voted(&mut self, from: MemberId, memory: u64, term: Term, granted: bool) {
+        self.reaches(from);
         if !granted {
             // A member that has seen a later term does not follow this one; nobody is disturbed by knowing of it.
             if self.office.is_none() && self.candidacy.is_some() {
@@ -290,7 +323,9 @@ impl Member {
         }
         self.enter(term);
         let free = self.stored.voted_for.is_none_or(|voted| voted == from);
-        let granted = term == self.stored.term && free && last >= self.stored.log.last() && self.office.is_none();
+        // Of an older epoch, a log does not say who votes in this one.
+        let current = last >= self.stored.log.last() && last.term.epoch == term.epoch;
+        let granted = term == self.stored.term && free && current && self.office.is_none();
         if granted && self.stored.voted_for.is_none() {
             self.stored.voted_for = Some(from);
             self.dirty = true;
@@ -325,7 +360,12 @@ impl Member {
     /// and this member did not hear of is lost; whoever still lives in the old epoch gives in as soon as it hears of the
     /// new one.
     pub(crate) fn take_over(&mut self, author: Author, members: &[MemberId]) -> Result<Position, Refusal> {
-        let group = self.group();
+        // Who is not part of the newest configuration that it knows has no vote, and could not finish what it began.
+        let newest = self.stored.log.after(self.applied).iter().rev().find_map(|entry| match &entry.command {
+            Command::Configure(group) => Some(group.as_ref()),
+            _ => None,
+        });
+        let group = newest.unwrap_or(self.group());
         if !members.contains(&self.local) || members.iter().any(|member| group.member(*member).is_none()) {
             return Err(Refusal::TakeOverMembers);
         }

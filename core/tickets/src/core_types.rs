@@ -246,6 +246,11 @@ pub enum Event {
     },
     /// This member does not lead any more.
     CoordinatesNoMore,
+    /// This member leaves it to another one, which hears more members, to lead.
+    HandsOver {
+        /// To which.
+        to: MemberId,
+    },
     /// Another member leads.
     Follows {
         /// Which.
@@ -312,6 +317,11 @@ pub enum Event {
         /// The member.
         member: MemberId,
     },
+    /// The group cannot begin: this member knows of a group that the others know nothing of.
+    OlderGroup {
+        /// Which.
+        member: MemberId,
+    },
     /// A message could not be understood.
     Malformed {
         /// Who sent it.
@@ -348,6 +358,7 @@ impl Event {
             | Event::Silent { .. }
             | Event::Expired { .. }
             | Event::ConfigDiffers { .. }
+            | Event::OlderGroup { .. }
             | Event::Malformed { .. }
             | Event::TakenOver { .. } => Severity::Warning,
             _ => Severity::Info,
@@ -362,6 +373,9 @@ impl fmt::Display for Event {
                 write!(f, "this member coordinates the group in term {epoch}.{number}")
             }
             Event::CoordinatesNoMore => f.write_str("this member coordinates the group no more"),
+            Event::HandsOver { to } => {
+                write!(f, "member {to} hears more members than this one, and is to coordinate the group")
+            }
             Event::Follows { coordinator } => write!(f, "member {coordinator} coordinates the group"),
             Event::NoCoordinator => f.write_str("no member is heard that coordinates the group"),
             Event::Heard { member } => write!(f, "member {member} is heard"),
@@ -389,6 +403,12 @@ impl fmt::Display for Event {
                 "the configuration that member {member} was started with differs from the one that the group has agreed to, \
                  which counts: hakudo ticket configure --dry-run at that member shows in what"
             ),
+            Event::OlderGroup { member } => write!(
+                f,
+                "the group cannot begin, because member {member} remembers an older one. To go on with what it remembers: \
+                 hakudo ticket take-over at that member. Where that group is gone: stop that member, remove what it stored, and \
+                 start it again"
+            ),
             Event::Malformed { from } => write!(f, "a message of member {from} could not be understood"),
             Event::StorageFailed => f.write_str(
                 "the state of the group could not be stored; this member is silent until it is started again",
@@ -413,6 +433,17 @@ pub enum StartError {
     /// The group cannot be served by booth's protocol.
     #[error("{0}")]
     Booth(String),
+    /// The stored state is of another version.
+    #[error(
+        "the stored state of the group is of format {found}, and this version of hakudo reads format {known}: start the version \
+         that wrote it; or remove it, then this member has no vote until the others have taken it in"
+    )]
+    Format {
+        /// Its format.
+        found: u8,
+        /// The one that is read.
+        known: u8,
+    },
     /// The stored state is not one.
     #[error("the stored state of the group is damaged: {0}")]
     Stored(String),

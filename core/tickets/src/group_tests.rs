@@ -7,7 +7,9 @@ use crate::request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope
 use crate::status::{LeaseStatus, Status, TicketStatus};
 use crate::{Effect, Event, Group, Member, MemberId, TicketConfig};
 use hakudo_base::{Instant, UnixTime};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 const A: u32 = 1;
@@ -43,6 +45,10 @@ fn file() -> Group {
 impl World {
     /// A group that has begun.
     fn new() -> Self {
+        Self::of(file())
+    }
+
+    fn of(group: Group) -> Self {
         let mut world = Self {
             now: Instant::from_millis(100_000),
             members: BTreeMap::new(),
@@ -57,7 +63,7 @@ impl World {
             held: BTreeMap::new(),
             requests: 0,
         };
-        [A, B, W].into_iter().for_each(|id| world.start(id, file()));
+        [A, B, W].into_iter().for_each(|id| world.start(id, group.clone()));
         world.pass(15);
         world
     }
@@ -140,8 +146,12 @@ impl World {
     }
 
     fn ask(&mut self, at: u32, request: Request) -> u64 {
+        self.ask_as("admin", at, request)
+    }
+
+    fn ask_as(&mut self, who: &str, at: u32, request: Request) -> u64 {
         self.requests += 1;
-        let request = RequestEnvelope { who: "admin".into(), at: UnixTime::default(), request };
+        let request = RequestEnvelope { who: who.into(), at: UnixTime::default(), request };
         self.tell(at, Input::Request { id: self.requests, request });
         self.requests
     }
@@ -271,6 +281,10 @@ fn checks_that_take_long_run_once() {
         assert!(matches!(world.answer(granted), Some(Reply::Done(Outcome::Granted { .. }))), "{:?}", world.replies);
         assert!(world.holds(B));
     }
+}
+
+fn move_to(site: u32, dry_run: bool) -> Request {
+    Request::Move { ticket: "t".into(), to: MemberId(site), dry_run }
 }
 
 fn disclaim(site: u32, on: bool) -> Request {
@@ -436,4 +450,232 @@ fn a_file_with_another_unit_or_length_changes_no_lease() {
     world.cut_off(A);
     world.pass(25);
     assert!(world.holds(B), "all go by what was agreed: {}", world.explain());
+}
+
+/// Who coordinated from then on, each time that it was somebody else.
+fn coordinators(world: &World) -> Vec<u32> {
+    world.events.iter().filter(|(_, event)| matches!(event, Event::Coordinates { .. })).map(|(id, _)| *id).collect()
+}
+
+/// A group that a site coordinates, and its other site, which holds the ticket.
+fn coordinated_by_a_site() -> (World, u32, u32) {
+    let mut world = World::new();
+    world.dead.insert(W);
+    world.pass(15);
+    let first = world.coordinator();
+    let holder = A + B - first;
+    world.start(W, file());
+    world.grant(holder, holder, false);
+    world.pass(3);
+    assert!(world.holds(holder) && world.coordinator() == first);
+    world.events.clear();
+    (world, first, holder)
+}
+
+#[test]
+fn who_hears_more_members_coordinates() {
+    let (mut world, first, holder) = coordinated_by_a_site();
+    // In one direction, then in both.
+    for both in [false, true] {
+        world.lost =
+            Box::new(move |from, to, _| (from, to) == (first, holder) || both && (from, to) == (holder, first));
+        world.pass(60);
+        assert!(world.holds(holder), "{}", world.explain());
+        assert_eq!(coordinators(&world), [W], "it goes to who hears all, and stays there");
+    }
+    assert!(!world.events.iter().any(|(_, event)| matches!(event, Event::Expired { .. })), "{:?}", world.events);
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(20);
+    assert_eq!(coordinators(&world), [W]);
+}
+
+#[test]
+fn a_member_that_nobody_hears_changes_no_coordinator() {
+    let (mut world, _, holder) = coordinated_by_a_site();
+    world.cut_off(holder);
+    world.pass(40);
+    assert_eq!(coordinators(&world), [0u32; 0]);
+}
+
+#[test]
+fn a_member_without_a_vote_notices_that_nobody_coordinates() {
+    let mut world = World::new();
+    let first = world.coordinator();
+    let (new, rest) = if first == A { (B, W) } else { (A, B + W - first) };
+    // It has forgotten everything, and is not taken in.
+    world.stored.remove(&new);
+    world.lost = Box::new(move |from, _, message| {
+        from == new && matches!(message, Message::Appended(_) | Message::PreVoted { .. })
+    });
+    world.start(new, file());
+    world.pass(5);
+    assert_eq!(world.members[&new].status(world.now).coordinator, Some(MemberId(first)));
+    [first, rest].into_iter().for_each(|member| _ = world.dead.insert(member));
+    world.pass(10);
+    assert_eq!(world.members[&new].status(world.now).coordinator, None);
+    let asked = world.ask(new, Request::Status);
+    assert!(world.answer(asked).is_some(), "who asks waits for a member that is not there");
+}
+
+#[test]
+fn nothing_is_moved_that_the_holder_does_not_stop() {
+    let mut preferred = file();
+    (preferred.tickets[0].preferred, preferred.tickets[0].fail_back) = (Some(MemberId(B)), Some(Duration::ZERO));
+    for group in [file(), preferred] {
+        let mut world = World::of(file());
+        world.grant(A, A, false);
+        world.pass(3);
+        world.tell(A, Input::Stays { ticket: "t".into(), what: Some("web is not managed".into()) });
+        world.pass(3);
+        for dry_run in [true, false] {
+            let refused = world.ask(B, move_to(B, dry_run));
+            world.pass(3);
+            let reason = Refusal::Stays { ticket: "t".into(), site: MemberId(A), what: "web is not managed".into() };
+            assert_eq!(world.answer(refused), Some(&Reply::Refused(reason)));
+        }
+        // Nor does the group by itself.
+        world.ask(A, Request::Configure { group: Box::new(group) });
+        world.pass(3);
+        world.tell(A, Input::Able { ticket: "t".into(), able: Err("web failed".into()) });
+        world.pass(20);
+        assert!(world.holds(A) && world.ticket().moving.is_none(), "{}", world.explain());
+        world.tell(A, Input::Stays { ticket: "t".into(), what: None });
+        world.pass(5);
+        assert!(world.holds(B), "{}", world.explain());
+    }
+}
+
+#[test]
+fn nothing_is_moved_beside_what_runs_at_a_third_site_and_nobody_asks_all_the_time() {
+    let mut group = file();
+    group.members[2].kind = crate::MemberKind::Site;
+    let mut world = World::of(group);
+    let active = |active| Input::Active { ticket: "t".into(), active };
+    world.tell(W, active(false));
+    world.pass(1);
+    world.grant(A, A, false);
+    world.pass(3);
+    world.tell(W, active(true));
+    world.pass(1);
+    let refused = world.ask(B, move_to(B, false));
+    world.pass(3);
+    let reason = Refusal::RunsElsewhere { ticket: "t".into(), site: MemberId(W) };
+    assert_eq!(world.answer(refused), Some(&Reply::Refused(reason)));
+    assert!(world.holds(A) && world.ticket().moving.is_none(), "{}", world.explain());
+    // It begins to run there while the ticket is on its way.
+    world.tell(W, active(false));
+    world.pass(1);
+    world.slow_checks = true;
+    world.ask(B, move_to(B, false));
+    world.pass(1);
+    world.slow_checks = false;
+    world.tell(W, active(true));
+    let offers = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&offers);
+    world.lost = Box::new(move |_, _, message| {
+        counter.set(counter.get() + u32::from(matches!(message, Message::Offer(_))));
+        false
+    });
+    let (site, check) = world.checks.remove(0);
+    world.tell(site, Input::Checked { check: check.check, result: Ok(Readiness::default()) });
+    world.pass(10);
+    assert!(offers.get() < 20, "{} offers", offers.get());
+    world.tell(W, active(false));
+    world.pass(10);
+    assert!(world.holds(A) || world.holds(B), "{}", world.explain());
+}
+
+#[test]
+fn who_asked_for_something_else_is_not_named_as_who_ordered_a_grant() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    world.slow_checks = true;
+    world.ask_as("eve", A, move_to(B, true));
+    world.pass(1);
+    world.slow_checks = false;
+    world.grant(A, B, true);
+    world.pass(1);
+    for (site, check) in std::mem::take(&mut world.checks) {
+        world.tell(site, Input::Checked { check: check.check, result: Ok(Readiness::default()) });
+    }
+    world.pass(3);
+    assert!(world.holds(B), "{}", world.explain());
+    let history = world.ticket().history;
+    assert_eq!(history.last().map(|last| last.who.as_str()), Some("admin"), "{history:?}");
+}
+
+#[test]
+fn no_member_has_more_requests_open_than_the_group_remembers() {
+    let mut world = World::new();
+    let at = if world.coordinator() == A { B } else { A };
+    let asked = Rc::new(RefCell::new(BTreeSet::new()));
+    let known = Rc::clone(&asked);
+    let silent = Rc::new(Cell::new(true));
+    let answers_are_lost = Rc::clone(&silent);
+    world.lost = Box::new(move |from, to, message| {
+        if let (Message::Ask { id, .. }, true) = (message, from == at) {
+            known.borrow_mut().insert(*id);
+        }
+        to == at && answers_are_lost.get() && matches!(message, Message::Told { .. })
+    });
+    let request = |number: u32| Request::Attribute {
+        ticket: "t".into(),
+        site: MemberId(A),
+        name: format!("a{number}"),
+        value: Some("v".into()),
+    };
+    let all: Vec<u64> = (0..100).map(|number| world.ask(at, request(number))).collect();
+    world.pass(5);
+    assert!(asked.borrow().len() <= 64, "{} requests may be repeated", asked.borrow().len());
+    silent.set(false);
+    world.pass(5);
+    assert!(all.iter().all(|id| world.answer(*id) == Some(&Reply::Done(Outcome::Done))));
+    assert_eq!(world.ticket().attributes.len(), 100);
+}
+
+#[test]
+fn who_remembers_an_older_group_and_keeps_this_one_from_beginning_is_named() {
+    let mut world = World::new();
+    [A, B].iter().for_each(|id| _ = world.stored.remove(id));
+    [A, B, W].into_iter().for_each(|id| world.start(id, file()));
+    world.events.clear();
+    world.pass(30);
+    for id in [A, B] {
+        let of_it = world.events.iter().filter(|(at, event)| *at == id && matches!(event, Event::OlderGroup { .. }));
+        assert_eq!(
+            of_it.map(|(_, event)| event.clone()).collect::<Vec<_>>(),
+            [Event::OlderGroup { member: MemberId(W) }]
+        );
+        let told = world.members[&id].status(world.now).explain("t").unwrap();
+        assert!(told.contains("witness remembers an older group"), "{told}");
+    }
+    // What is to be done helps.
+    world.ask(W, Request::TakeOver { members: vec![MemberId(W)] });
+    world.pass(15);
+    assert!(world.status().members.iter().all(|member| !member.older_group && !member.forgetful));
+    assert!(!world.explain().contains("older group"), "{}", world.explain());
+}
+
+#[test]
+fn who_has_only_heard_that_the_others_went_on_without_it_coordinates_nothing() {
+    let mut world = World::new();
+    world.grant(A, A, false);
+    world.pass(3);
+    [A, B].into_iter().for_each(|id| _ = world.dead.insert(id));
+    world.pass(30);
+    let taken_over = world.ask(W, Request::TakeOver { members: vec![MemberId(W)] });
+    world.pass(3);
+    assert_eq!(world.answer(taken_over), Some(&Reply::Done(Outcome::Done)));
+    // A hears who took over, which does not hear A; then both sites hear only each other.
+    world.lost = Box::new(|from, _, _| from == A);
+    world.start(A, file());
+    world.pass(2);
+    world.cut_off(W);
+    world.start(B, file());
+    world.pass(40);
+    assert!(!world.members[&A].is_coordinator() && !world.members[&B].is_coordinator(), "{:?}", world.events);
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(30);
+    assert!(world.holds(A) || world.holds(B), "{}", world.explain());
 }

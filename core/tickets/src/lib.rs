@@ -10,7 +10,8 @@
 //! What lasts is in one replicated log (`log`, `consensus`): who holds which ticket by which grant, what the administrator
 //! took away, set aside, moved, which sites disclaim, attributes, and the configuration itself. It is Raft: terms, votes and
 //! entries are stored before they are spoken of; a question comes before each election, so that a member that returns
-//! disturbs nobody; voters stay with a coordinator that they hear; a coordinator that does not hear a majority gives up.
+//! disturbs nobody; voters stay with a coordinator that they hear; a coordinator that does not hear a majority gives up, and
+//! one that is heard by fewer members than another leaves it to that one (`hand_over`).
 //! Members are added and removed one at a time. What the entries come to is the `table`, a pure function of them.
 //!
 //! # Leases
@@ -56,6 +57,7 @@ mod consensus;
 mod core_types;
 mod differences;
 mod drift;
+mod hand_over;
 mod log;
 mod member;
 mod message;

@@ -161,7 +161,7 @@ pub(crate) struct RequestId {
     pub(crate) from: MemberId,
     /// Its run.
     pub(crate) instance: u64,
-    /// Its number of the request.
+    /// Its number of the request: the run counts them.
     pub(crate) id: u64,
 }
 

@@ -6,6 +6,7 @@
 
 use crate::config::{Group, GroupError, MemberId, TicketConfig};
 use crate::core_types::{Effect, Event, Input, StartError, TicketWord};
+use crate::hand_over::Looking;
 use crate::log::{Author, Command, Entry, Log, Position, Term};
 use crate::message::{Message, Packet};
 use crate::office::Office;
@@ -62,6 +63,8 @@ pub(crate) struct Candidacy {
 /// A request of somebody at this member.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    /// The shell's number.
+    pub(crate) id: u64,
     pub(crate) request: RequestEnvelope,
     pub(crate) heard: Instant,
     pub(crate) sent: Option<(Instant, MemberId)>,
@@ -115,11 +118,16 @@ pub struct Member {
     pub(crate) last_ack: Instant,
     pub(crate) election_at: Instant,
     pub(crate) candidacy: Option<Candidacy>,
+    pub(crate) looking: Option<Looking>,
     pub(crate) office: Option<Box<Office>>,
     pub(crate) site: Site,
+    /// By their numbers in this run.
     pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) next_asked: u64,
     /// Takeovers that were ordered here and are not decided yet.
     pub(crate) taking_over: Vec<TakingOver>,
+    /// Where the group has yet to begin: who asked for votes on behalf of one that has, and how often.
+    pub(crate) older: BTreeMap<MemberId, u32>,
     /// Something changed by which tickets might have to move.
     pub(crate) tend_now: bool,
     /// Something is to be stored.
@@ -187,10 +195,13 @@ impl Member {
             last_ack: now,
             election_at: now,
             candidacy: None,
+            looking: None,
             office: None,
             site: Site::default(),
             asked: BTreeMap::new(),
+            next_asked: 0,
             taking_over: Vec::new(),
+            older: BTreeMap::new(),
             tend_now: false,
             dirty: fresh,
             said_differs: false,
@@ -242,7 +253,8 @@ impl Member {
             return None;
         }
         let own = if self.greeted { None } else { Some(self.now) };
-        let election = (self.office.is_none() && self.may_vote()).then_some(self.election_at);
+        let minds = self.may_vote() || self.coordinator.is_some();
+        let election = (self.office.is_none() && minds).then_some(self.election_at);
         [own, election, self.office_deadline(), self.site_deadline(), self.asked_deadline()].into_iter().flatten().min()
     }
 
@@ -342,12 +354,16 @@ impl Member {
             Message::Report(report) => self.on_report(from, instance, report),
             Message::Ask { id, again, request } => self.on_ask(from, instance, id, again, request),
             Message::Told { instance, id, reply } => self.on_told(instance, id, reply),
+            Message::Look { term } => self.on_look(from, term),
+            Message::Reaches { term, reached } => self.on_reaches(from, term, reached),
+            Message::HandOver { term, to } => self.on_hand_over(from, term, to),
         }
     }
 
     /// Does what follows from the state and the time.
     fn advance(&mut self) {
         self.notice_silence();
+        self.mind_hand_over();
         self.mind_election();
         self.apply_committed(true);
         self.tend();
@@ -616,11 +632,12 @@ impl Member {
 
 impl Stored {
     fn read(bytes: &[u8]) -> Result<Self, StartError> {
+        // Looked at first: what another format means is not known.
+        if let Some(found) = bytes.first().copied().filter(|format| *format != FORMAT) {
+            return Err(StartError::Format { found, known: FORMAT });
+        }
         let (stored, rest) =
             postcard::take_from_bytes::<Stored>(bytes).map_err(|error| StartError::Stored(error.to_string()))?;
-        if stored.format != FORMAT {
-            return Err(StartError::Stored(format!("its format is {} and not {FORMAT}", stored.format)));
-        }
         if !rest.is_empty() {
             return Err(StartError::Stored(format!("{} bytes follow it", rest.len())));
         }

@@ -3,6 +3,7 @@
 //! In postcard's format. Decoding is bounded by the message's length and refuses what does not fit exactly. Times of the
 //! sender's clock ([`Instant`]) only ever come back to whoever sent them.
 
+use crate::config::MemberId;
 use crate::core_types::Readiness;
 use crate::log::{Entry, Position, Term};
 use crate::request::{Reply, RequestEnvelope};
@@ -102,6 +103,20 @@ pub(crate) enum Message {
         instance: u64,
         id: u64,
         reply: Reply,
+    },
+    /// The coordinator misses somebody: whom do you reach?
+    Look {
+        term: Term,
+    },
+    /// These members answered, the sender and the coordinator among them.
+    Reaches {
+        term: Term,
+        reached: BTreeSet<MemberId>,
+    },
+    /// The coordinator leaves its office to a member that reaches more.
+    HandOver {
+        term: Term,
+        to: MemberId,
     },
 }
 

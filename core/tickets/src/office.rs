@@ -85,6 +85,9 @@ pub(crate) struct Office {
     pub(crate) next_offer: u64,
     pub(crate) tend_at: Option<Instant>,
     first_entry: u64,
+    /// When the others were last asked whom they reach, and what they said.
+    pub(crate) looked_at: Option<Instant>,
+    pub(crate) reached_by: BTreeMap<MemberId, (Instant, BTreeSet<MemberId>)>,
 }
 
 impl Office {
@@ -107,12 +110,19 @@ impl Office {
             next_offer: 1,
             tend_at: None,
             first_entry: last + 1,
+            looked_at: None,
+            reached_by: BTreeMap::new(),
         }
     }
 
     /// Since when this member coordinates.
     pub(crate) fn since(&self) -> Instant {
         self.since
+    }
+
+    /// When a member last acked a round, or this office began.
+    pub(crate) fn heard(&self, member: MemberId) -> Instant {
+        self.followers.get(&member).and_then(|follower| follower.heard).unwrap_or(self.since)
     }
 
     fn follower(&mut self, member: MemberId) -> &mut Follower {

@@ -333,6 +333,29 @@ pub enum Refusal {
     /// An attribute cannot have this name; why.
     #[error("{0}")]
     AttributeName(String),
+    /// The holder would not stop all of it.
+    #[error(
+        "ticket \"{ticket}\" cannot be moved: member {site} does not stop all of it by itself: {what}. Let the cluster stop it \
+         there first, or stop it yourself"
+    )]
+    Stays {
+        /// The ticket.
+        ticket: String,
+        /// The holder.
+        site: MemberId,
+        /// What stays active there, and why.
+        what: String,
+    },
+    /// Something of it is active at a site that does not hold it.
+    #[error(
+        "ticket \"{ticket}\" cannot be moved: member {site}, which does not hold it, runs something of it. Stop it there first"
+    )]
+    RunsElsewhere {
+        /// The ticket.
+        ticket: String,
+        /// That site.
+        site: MemberId,
+    },
 }
 
 impl From<crate::AttributeNameError> for Refusal {

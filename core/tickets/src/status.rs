@@ -69,6 +69,9 @@ pub struct MemberStatus {
     /// It is new, or has forgotten what it promised, and has no vote until it is taken in.
     #[serde(default)]
     pub forgetful: bool,
+    /// The group has yet to begin, and cannot because this member remembers an older one.
+    #[serde(default)]
+    pub older_group: bool,
     /// It decides and records, but starts nothing.
     pub observes: bool,
     /// It takes no ticket.
@@ -216,6 +219,7 @@ impl Member {
             config_differs: if member.id == self.local { self.own_config_differs() } else { peer.config_differs },
             absent: self.table.absent.contains(&member.id),
             forgetful: self.is_forgetful(member.id),
+            older_group: self.is_of_older_group(member.id),
             observes: self.table.observers.contains(&member.id),
             disclaims: self.table.disclaimed.contains(&member.id),
         }
@@ -314,6 +318,13 @@ impl Status {
         }
         for member in self.members.iter().filter(|member| member.forgetful) {
             text += &format!(" {} has forgotten what it promised, or is new: it has no vote yet.", member.name);
+        }
+        for member in self.members.iter().filter(|member| member.older_group) {
+            text += &format!(
+                " {} remembers an older group, so that this one cannot begin: go on with what it remembers (hakudo ticket take-over \
+                 there), or stop it, remove what it stored, and start it again.",
+                member.name
+            );
         }
         for candidate in &ticket.candidates {
             let site = self.name_of(candidate.site);

@@ -11,8 +11,9 @@ use std::time::Duration;
 /// How many of the last events of a ticket are kept in the table.
 const HISTORY: usize = 16;
 
-/// So many of the last requests of each member are remembered: more than it repeats at any time.
-const CARRIED_OUT: usize = 64;
+/// So many of the last requests of each run of a member are remembered. A run counts its requests, and sends none whose number is
+/// not less than that of its oldest open one plus this: what is forgotten is never asked for again.
+pub(crate) const CARRIED_OUT: usize = 64;
 
 /// Why a ticket goes to a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -193,8 +194,8 @@ pub(crate) struct Table {
     /// Sites that only observe.
     pub(crate) observers: BTreeSet<MemberId>,
     pub(crate) tickets: BTreeMap<String, Ticket>,
-    /// Requests that were carried out, or begun, so that nobody does it again who hears them once more: by who was asked, oldest
-    /// first.
+    /// Requests that were carried out, or begun, so that nobody does it again who hears them once more: by who was asked, those
+    /// carried out longest ago first.
     carried_out: BTreeMap<MemberId, Vec<CarriedOut>>,
 }
 
@@ -217,7 +218,12 @@ impl Table {
         if of_it.iter().any(|known| known.request == request) {
             return;
         }
-        if of_it.len() >= CARRIED_OUT {
+        let own = of_it.iter().enumerate().filter(|(_, known)| known.request.instance == request.instance);
+        let (own, oldest) = (own.clone().count(), own.min_by_key(|(_, known)| known.request.id).map(|(at, _)| at));
+        // Of another run only where there is no room: it may live on for a while.
+        if let Some(oldest) = oldest.filter(|_| own >= CARRIED_OUT) {
+            of_it.remove(oldest);
+        } else if of_it.len() >= 2 * CARRIED_OUT {
             of_it.remove(0);
         }
         of_it.push(CarriedOut { request, generation });
@@ -410,5 +416,32 @@ fn set(of: &mut BTreeSet<MemberId>, member: MemberId, on: bool) {
         of.insert(member);
     } else {
         of.remove(&member);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_be_asked_for_is_never_forgotten() {
+        let request = |instance, id| RequestId { from: MemberId(1), instance, id };
+        let mut table = Table::default();
+        // Of another run of the same member, which may live on.
+        table.carry_out(request(7, 3), 30);
+        // The first one is carried out long before others that were asked before it.
+        table.carry_out(request(8, 64), 640);
+        for id in (1..64).rev().chain(65..128) {
+            table.carry_out(request(8, id), id * 10);
+        }
+        for id in 64..128 {
+            assert_eq!(table.carried_out(request(8, id)).map(|known| known.generation), Some(id * 10), "{id}");
+        }
+        assert!(table.carried_out(request(7, 3)).is_some());
+        for run in 100..400 {
+            table.carry_out(request(run, 1), 1);
+        }
+        assert!(table.carried_out.values().all(|known| known.len() <= 2 * CARRIED_OUT));
+        assert!(table.carried_out(request(399, 1)).is_some());
     }
 }

@@ -13,6 +13,7 @@ use crate::log::{Author, Command, Term};
 use crate::member::Member;
 use crate::message::{Acceptance, Answer, Message, Offer};
 use crate::office::Accepted;
+use crate::request::Refusal;
 use crate::table::{Cause, Hold, Ticket};
 use hakudo_base::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -276,22 +277,57 @@ impl Member {
         let obstacle = self.obstacle(moving.to, name, ticket, config, Ask::Administrator);
         if now < give_up && obstacle.is_none() {
             self.look_again(give_up);
-            self.offer(name, moving.to, moving.cause, Purpose::Grant);
+            self.offer_on_its_way(name, moving.to, moving.cause);
         } else if now < give_up + Self::patience(config) && self.is_heard(moving.from) {
             self.look_again(give_up + Self::patience(config));
-            self.offer(name, moving.from, Cause::RollBack, Purpose::Grant);
+            self.offer_on_its_way(name, moving.from, Cause::RollBack);
         } else if config.mode == TicketMode::Automatic {
             self.decide(Command::MoveEnded { ticket: name.to_owned() });
         } else {
             // A manual ticket goes where the administrator said, or back, whichever can first.
             self.look_again(now + self.heartbeat * 4);
             let to = if self.is_heard(moving.to) { moving.to } else { moving.from };
-            self.offer(name, to, moving.cause, Purpose::Grant);
+            self.offer_on_its_way(name, to, moving.cause);
+        }
+    }
+
+    /// Offers a ticket on its way, unless something of it runs at another site: nobody could be granted it then.
+    fn offer_on_its_way(&mut self, name: &str, site: MemberId, cause: Cause) {
+        if self.runs_beside(name, site).is_some() {
+            self.look_again(self.now + self.heartbeat * 4);
+        } else {
+            self.offer(name, site, cause, Purpose::Grant);
+        }
+    }
+
+    /// Why a ticket cannot be moved from its holder: not all would stop, or something of it runs where it was not granted.
+    pub(crate) fn cannot_leave(&self, name: &str, hold: &Hold, to: Option<MemberId>) -> Option<Refusal> {
+        let ticket = name.to_owned();
+        if let Some(what) = hold.stays.clone() {
+            return Some(Refusal::Stays { ticket, site: hold.site, what });
+        }
+        let parties = [Some(hold.site), to];
+        let site = self.active_sites(name).into_iter().find(|site| !parties.contains(&Some(*site)))?;
+        Some(Refusal::RunsElsewhere { ticket, site })
+    }
+
+    /// A move is not even offered where it could not be carried out; the entry or report that changes this looks at it again.
+    fn stay_where_it_is(&mut self, name: &str, holder: MemberId, why: &Refusal, unable: bool) {
+        let Some(duty) = self.duty(name) else { return };
+        duty.offered.take_if(|offered| offered.purpose == Purpose::Move);
+        duty.could_go_back = None;
+        if unable && !std::mem::replace(&mut duty.nobody, true) {
+            let reasons = vec![(holder, why.to_string())];
+            self.out.push(Effect::Event(Event::NobodyCan { ticket: name.to_owned(), reasons }));
         }
     }
 
     /// The holder goes on; perhaps the ticket should be elsewhere.
     fn consider_moving(&mut self, name: &str, ticket: &Ticket, hold: &Hold, config: &TicketConfig) {
+        if let Some(why) = self.cannot_leave(name, hold, None) {
+            let unable = self.reported(hold.site, name).is_some_and(|able| able.is_err());
+            return self.stay_where_it_is(name, hold.site, &why, unable);
+        }
         let Some(office) = &self.office else { return };
         let granted_at = self.duty_of(name).and_then(|duty| duty.granted_at).unwrap_or(office.since());
         let unable = self.reported(hold.site, name).is_some_and(|able| able.is_err());
@@ -548,6 +584,16 @@ impl Member {
         others.into_iter().find(may_run)
     }
 
+    /// The sites that are heard and say that something of the ticket is active there.
+    fn active_sites(&self, name: &str) -> Vec<MemberId> {
+        let Some(office) = &self.office else { return Vec::new() };
+        let runs = |site: &MemberId| {
+            let report = office.followers.get(site).and_then(|follower| follower.report.as_ref());
+            report.is_some_and(|(_, report)| report.active.contains(name))
+        };
+        self.group().sites().map(|site| site.id).filter(|site| self.is_heard(*site) && runs(site)).collect()
+    }
+
     /// A site will not take a ticket now.
     fn declined(&mut self, name: &str, site: MemberId, reason: String) {
         let now = self.now;
@@ -603,8 +649,14 @@ impl Member {
             }
             Purpose::Move => {
                 let Some(hold) = ticket.hold.as_ref().filter(|hold| hold.site != from) else { return };
+                if self.cannot_leave(&name, hold, Some(from)).is_some() {
+                    if let Some(duty) = self.duty(&name) {
+                        duty.offered = None;
+                    }
+                    return;
+                }
                 let author = match Ask::of(offered.cause) {
-                    Ask::Administrator => self.ask_author(&name, from),
+                    Ask::Administrator => self.ask_author(&name, from, offered.cause),
                     Ask::Group => Author::default(),
                 };
                 let (generation, cause) = (hold.generation, offered.cause);
@@ -639,10 +691,15 @@ impl Member {
             duty.offered = None;
         }
         if !free {
-            return;
+            // It is offered again, but not at once: what is in the way may stay for long.
+            let until = self.now + self.heartbeat * 4;
+            if let Some(duty) = self.duty(name) {
+                duty.declined.insert(offered.site, ("something of it still runs elsewhere".to_owned(), until));
+            }
+            return self.look_again(until);
         }
         let author = match Ask::of(offered.cause) {
-            Ask::Administrator => self.ask_author(name, offered.site),
+            Ask::Administrator => self.ask_author(name, offered.site, offered.cause),
             Ask::Group => Author::default(),
         };
         let stop_time = config.stop_time.unwrap_or(acceptance.stop_time);

@@ -55,6 +55,19 @@ fn a_damaged_state_is_an_error() {
     assert_eq!(start(&longer), Err(StartError::Stored("1 bytes follow it".to_owned())));
 }
 
+#[test]
+fn a_state_of_another_format_is_an_error_that_says_so() {
+    let mut other = state();
+    for (format, what) in [(1, "format 1"), (77, "format 77")] {
+        other[0] = format;
+        for state in [&other[..], &[format]] {
+            let started = Member::new(MemberId(1), group(Vec::new()), 1, Some(state), Instant::ZERO).map(|_| ());
+            let why = started.unwrap_err().to_string();
+            assert!(why.contains(what), "{why}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 

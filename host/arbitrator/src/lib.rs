@@ -16,7 +16,7 @@ use hakudo_base::{Instant, Severity, UnixTime};
 use hakudo_link::setup::{self, Own};
 use hakudo_tickets::booth::engine::Now;
 use hakudo_tickets::booth::member::Told;
-use hakudo_tickets::{Effect, Input, Reply, RequestEnvelope};
+use hakudo_tickets::{Effect, Input, Reply, RequestEnvelope, StartError};
 use member::Running;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,7 +87,13 @@ impl Arbitrator {
         let mut seed = [0u8; 8];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).context("no randomness")?;
         let mut pid_file = config.pid_file.as_deref().map(|path| pid_file::PidFile::write(path, &setup)).transpose()?;
-        let member = Running::start(setup, u64::from_ne_bytes(seed), stored.as_deref(), both_clocks())?;
+        let member = Running::start(setup, u64::from_ne_bytes(seed), stored.as_deref(), both_clocks());
+        let member = member.map_err(|error| match error.downcast_ref() {
+            Some(StartError::Format { .. } | StartError::Stored(_)) => {
+                error.context(format!("{} is of another version, or damaged", storage.file().display()))
+            }
+            _ => error,
+        })?;
         let asked = client::serve(&config.socket)?;
         for address in member.listens() {
             tracing::info!("{name}, of the group {}, listens at {address}", member.group().name);

@@ -24,10 +24,15 @@ impl Storage {
         Ok(Self { folder: folder.to_owned(), name, _lock: file })
     }
 
+    /// The file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.join(self.name)
+    }
+
     /// What was stored last. A file that is there and cannot be read stops the start: to begin without it would be to
     /// forget what was promised.
     pub(crate) fn load(&self) -> Result<Option<Vec<u8>>> {
-        let file = self.folder.join(self.name);
+        let file = self.file();
         match fs::read(&file) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -36,7 +41,7 @@ impl Storage {
     }
 
     pub(crate) fn store(&self, state: &[u8]) -> Result<()> {
-        let (file, beside) = (self.folder.join(self.name), self.folder.join(format!("{}.new", self.name)));
+        let (file, beside) = (self.file(), self.folder.join(format!("{}.new", self.name)));
         let write = || -> std::io::Result<()> {
             let mut new = File::create(&beside)?;
             new.write_all(state)?;

@@ -78,8 +78,11 @@ fn it_does_not_begin_without_a_memory_that_is_there() {
     let folder = folder("memory");
     let config = config(&folder);
     std::fs::create_dir_all(&config.state_dir).unwrap();
-    std::fs::write(config.state_dir.join("member"), b"nonsense").unwrap();
-    let error = run(&config).unwrap_err();
-    assert!(format!("{error:#}").contains("damaged"), "{error:#}");
+    let file = config.state_dir.join("member");
+    for (content, why) in [(&b"nonsense"[..], "damaged"), (&[1, 0, 0][..], "is of format 1, and this version")] {
+        std::fs::write(&file, content).unwrap();
+        let error = format!("{:#}", run(&config).unwrap_err());
+        assert!(error.contains(why) && error.contains(&file.display().to_string()), "{error}");
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }

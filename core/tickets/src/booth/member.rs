@@ -6,7 +6,8 @@
 
 use super::config;
 use super::engine::{self, Ask, ClientId, Engine, Now, Stored, Word};
-use super::wire::{Leader, Outcome as Said, SiteId};
+use super::seal;
+use super::wire::{Command, Leader, Outcome as Said, Reason, SiteId};
 use crate::attribute::check_group_attribute_name;
 use crate::config::{Group, MAX_NAME, MAX_VALUE, MemberId};
 use crate::core_types::{Check, Effect, Event, Holding, Input, StartError, TicketWord, WhyNot};
@@ -28,7 +29,7 @@ pub struct BoothSetup {
     /// The address of this member.
     pub local: IpAddr,
     /// The common key.
-    pub key: Option<super::seal::Key>,
+    pub key: Option<seal::Key>,
     /// Seconds that the zone of the machine is ahead of UTC, for times in lists.
     pub utc_offset: i32,
 }
@@ -91,8 +92,11 @@ pub struct BoothMember {
     /// A site's messages wait for a confirmation.
     confirms: bool,
     silent: bool,
-    /// An arbitrator that finds nothing stored may have promised a ticket: until then it says nothing to the others.
+    /// Who finds nothing stored may have promised a ticket. Until then an arbitrator says nothing to the others; a site neither
+    /// votes for who would take over a lost ticket nor asks for votes to do so, but can be granted a ticket: an administrator's
+    /// grant waits for what may have been promised.
     keeps_still_until: Option<Instant>,
+    key: Option<seal::Key>,
     sequence: u64,
     /// Writes under way: our number, and the engine's.
     writes: VecDeque<(u64, u64)>,
@@ -123,9 +127,9 @@ impl BoothMember {
         now: Now,
     ) -> Result<Self, StartError> {
         let config = setup.config().map_err(|error| StartError::Booth(error.to_string()))?;
-        let remembers = stored.is_some() || group.is_site(BoothSetup::member_id(setup.local));
         let longest = setup.file.tickets.iter().map(|ticket| ticket.expire + ticket.acquire_after).max();
-        let keeps_still_until = longest.filter(|_| !remembers).map(|longest| now.monotonic + drift::lengthen(longest));
+        let keeps_still_until =
+            longest.filter(|_| stored.is_none()).map(|longest| now.monotonic + drift::lengthen(longest));
         let stored = match stored {
             None => Stored::default(),
             Some(bytes) => {
@@ -142,6 +146,7 @@ impl BoothMember {
             started: false,
             silent: false,
             keeps_still_until,
+            key: setup.key.clone(),
             sequence: 0,
             writes: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -178,7 +183,10 @@ impl BoothMember {
         if self.silent {
             return;
         }
-        if self.keeps_still(now, wanted) && matches!(told, Told::Input(Input::Received { .. })) {
+        if self.keeps_still(now, wanted)
+            && let Told::Input(Input::Received { message, .. }) = &told
+            && (!self.confirms || self.asks_for_lost_ticket(message))
+        {
             return;
         }
         let input = match told {
@@ -205,6 +213,12 @@ impl BoothMember {
             self.carry_out(engine::Effect::Persist(0, Stored::default()), wanted);
         }
         self.keeps_still_until.is_some()
+    }
+
+    /// True where somebody asks for votes, and not because an administrator wants it.
+    fn asks_for_lost_ticket(&self, message: &[u8]) -> bool {
+        let read = seal::read(message, self.key.as_ref(), false);
+        read.is_ok_and(|message| message.command == Command::RequestVote && message.reason != Reason::Admin)
     }
 
     fn translated(&mut self, input: Input) -> Option<engine::Input> {
@@ -248,6 +262,8 @@ impl BoothMember {
         let mut sent = Vec::new();
         for effect in effects {
             match effect {
+                engine::Effect::Send(_, message)
+                    if self.keeps_still_until.is_some() && self.asks_for_lost_ticket(&message) => {}
                 engine::Effect::Send(to, message) => sent.push(Effect::Send { to: MemberId(to.0), message }),
                 engine::Effect::Answer { client, bytes, last } => wanted.push(Wanted::Answer { client, bytes, last }),
                 other => self.carry_out(other, wanted),

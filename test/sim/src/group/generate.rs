@@ -30,9 +30,18 @@ pub fn script(seed: u64) -> Script {
         trouble(&mut random, &group, at, heal_at, &mut attribute, &mut acts);
     }
     match random.below(6) {
-        0 if group.members.len() > 2 => replace(&mut random, &group, heal_at, &mut acts),
+        0 if group.members.len() > 2 && !acts.iter().any(|(_, act)| removes_a_member(act, &group)) => {
+            replace(&mut random, &group, heal_at, &mut acts)
+        }
         1 => take_over(&mut random, &group, heal_at, &mut acts),
         _ => {}
+    }
+    // Drawn last, so that the histories of older seeds go on as they were.
+    if random.percent(20) {
+        force(&mut random, &group, heal_at, &mut acts);
+    }
+    if random.percent(20) {
+        maintain(&mut random, &group, heal_at, &mut acts);
     }
     acts.sort_by_key(|(at, _)| *at);
     Script { seed, group, acts, heal_at, end: heal_at, stop_ms, settles: true }
@@ -188,8 +197,16 @@ fn trouble(random: &mut Random, group: &Group, at: u64, heal_at: u64, attribute:
     }
 }
 
-/// A member's disk is lost, and what takes its place begins with nothing. Once in a history: of two such, the rest might be no
-/// majority any more, and only an administrator could go on.
+/// Without one of its members, a group may need all of the others.
+fn removes_a_member(act: &Act, group: &Group) -> bool {
+    match act {
+        Act::Ask { request: Request::Configure { group: new }, .. } => new.members.len() < group.members.len(),
+        _ => false,
+    }
+}
+
+/// A member's disk is lost, and what takes its place begins with nothing. Once in a history, and where no member is taken out: of
+/// two such, the rest might be no majority any more, and only an administrator could go on.
 fn replace(random: &mut Random, group: &Group, heal_at: u64, acts: &mut Vec<(u64, Act)>) {
     let Some(member) = random.choose(&group.members).map(|member| member.id) else { return };
     let at = random.between(1000, heal_at);
@@ -208,6 +225,34 @@ fn take_over(random: &mut Random, group: &Group, heal_at: u64, acts: &mut Vec<(u
         acts.push((begun + random.between(20_000, 60_000), Act::PowerBack(other)));
     }
     acts.push((begun + random.between(0, 15_000), Act::Ask { at, request: Request::TakeOver { members } }));
+}
+
+/// The administrator grants or revokes a ticket by force. He has made sure that nothing runs elsewhere: the other sites are without
+/// power then, and get it back only after that.
+fn force(random: &mut Random, group: &Group, heal_at: u64, acts: &mut Vec<(u64, Act)>) {
+    let sites: Vec<MemberId> = group.sites().map(|site| site.id).collect();
+    let Some(site) = random.choose(&sites).copied() else { return };
+    let ticket = random.choose(&group.tickets).map(|ticket| ticket.name.clone()).unwrap_or_default();
+    let at = random.between(8000, heal_at.max(9000));
+    let request = if random.percent(60) {
+        Request::Grant { ticket, site, force: true }
+    } else {
+        Request::Revoke { ticket, force: true }
+    };
+    acts.push((at, Act::Ask { at: site, request }));
+    let others = sites.into_iter().filter(|other| *other != site);
+    acts.extend(others.map(|other| (at + random.between(1000, 60_000), Act::PowerBack(other))));
+}
+
+/// A site says that it takes no tickets, is switched off, and comes back.
+fn maintain(random: &mut Random, group: &Group, heal_at: u64, acts: &mut Vec<(u64, Act)>) {
+    let sites: Vec<MemberId> = group.sites().map(|site| site.id).collect();
+    let Some(site) = random.choose(&sites).copied() else { return };
+    let begun = random.between(5000, heal_at);
+    let (off, back) = (begun + random.between(500, 8000), begun + random.between(10_000, 60_000));
+    let disclaim = |on| Act::Ask { at: site, request: Request::Disclaim { site, ticket: None, on } };
+    acts.extend([(begun, disclaim(true)), (off, Act::PowerLoss(site)), (back, Act::PowerBack(site))]);
+    acts.push((back + random.between(1000, 10_000), disclaim(false)));
 }
 
 /// Cuts a member from all others, or lets it speak and not hear, or hear and not speak.

@@ -31,11 +31,13 @@ pub enum Mutation {
     OffersIgnored,
     /// Answers to requests are dropped.
     RepliesDropped,
+    /// Who orders something by force has not looked whether anything runs elsewhere.
+    NobodyLooked,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 13] = [
+    pub const ALL: [Mutation; 14] = [
         Mutation::OldCopyRestored,
         Mutation::AckForgotten,
         Mutation::StopTimeDenied,
@@ -49,6 +51,7 @@ impl Mutation {
         Mutation::AcknowledgedAtOnce,
         Mutation::OffersIgnored,
         Mutation::RepliesDropped,
+        Mutation::NobodyLooked,
     ];
 
     /// The rules that it breaks.
@@ -62,7 +65,8 @@ impl Mutation {
             | Mutation::GhostsPromise
             | Mutation::ClusterDoesNotEnforce
             | Mutation::GuardSleeps
-            | Mutation::StopLies => &[Rule::OneHolder],
+            | Mutation::StopLies
+            | Mutation::NobodyLooked => &[Rule::OneHolder],
             Mutation::AcknowledgedAtOnce => &[Rule::NothingLost],
             Mutation::OffersIgnored | Mutation::RepliesDropped => &[Rule::Settles],
         }

@@ -367,3 +367,56 @@ fn a_ticket_goes_to_no_site_whose_checks_fail() {
     assert_eq!((seen[0].as_slice(), seen[2].as_slice()), (&[1][..], &[2][..]));
     assert!(!seen[1].contains(&2), "{seen:?}");
 }
+
+#[test]
+fn a_cut_between_two_sites_moves_nothing_where_an_arbitrator_hears_both() {
+    // Without the arbitrator for a while, one of the sites coordinates; then it does not hear the other one any more.
+    let mut acts = vec![(10, Act::PowerLoss(W)), (25, Act::PowerBack(W))];
+    acts.extend(cut(40, 80, &[(A, B)]));
+    let script = story(true, |_| {}, 110, acts);
+    for seed in 1..=10 {
+        let outcome = same(&Script { seed, ..script.clone() }, &[(39, &[1]), (55, &[1]), (79, &[1]), (109, &[1])]);
+        assert_eq!(outcome.services.len(), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn sites_that_have_only_heard_of_a_takeover_grant_nothing_by_the_votes_of_before() {
+    let acts = vec![
+        (12, Act::PowerLoss(A)),
+        (12, Act::PowerLoss(B)),
+        (40, ask(W, Request::TakeOver { members: vec![W] })),
+        (60, Act::Cut { from: A, to: W }),
+        (64, Act::PowerBack(A)),
+        (66, Act::Cut { from: W, to: A }),
+        (66, Act::Cut { from: W, to: B }),
+        (66, Act::Cut { from: B, to: W }),
+        (67, Act::PowerBack(B)),
+        (110, Act::Mend { from: A, to: W }),
+        (110, Act::Mend { from: W, to: A }),
+        (110, Act::Mend { from: W, to: B }),
+        (110, Act::Mend { from: B, to: W }),
+    ];
+    same(&story(true, |_| {}, 160, acts), &[(11, &[1]), (63, &[]), (109, &[]), (159, &[1])]);
+}
+
+#[test]
+fn histories_have_orders_by_force_and_sites_in_maintenance() {
+    let acts: Vec<Act> = (0..100).flat_map(|seed| generate::script(seed).acts).map(|(_, act)| act).collect();
+    let count = |of: fn(&Request) -> bool| {
+        acts.iter().filter(|act| matches!(act, Act::Ask { request, .. } if of(request))).count()
+    };
+    assert!(count(|request| matches!(request, Request::Grant { force: true, .. })) > 5);
+    assert!(count(|request| matches!(request, Request::Revoke { force: true, .. })) > 3);
+    let maintained = |pair: &[(u64, Act)]| {
+        let disclaims = |act: &Act| match act {
+            Act::Ask { request: Request::Disclaim { site, ticket: None, on: true }, .. } => Some(*site),
+            _ => None,
+        };
+        pair.first()
+            .and_then(|(_, act)| disclaims(act))
+            .is_some_and(|site| pair.iter().any(|(_, act)| *act == Act::PowerLoss(site)))
+    };
+    let maintenance = (0..100).filter(|seed| generate::script(*seed).acts.windows(4).any(maintained)).count();
+    assert!(maintenance > 3, "{maintenance}");
+}

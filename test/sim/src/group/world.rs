@@ -1,20 +1,19 @@
 //! The world: members with their clocks, stores and clusters, the network between them, and what happens next.
 
+mod admin;
 mod end;
 
 use super::check::Checker;
 use super::clock::Clock;
 use super::cluster::{Cluster, Next};
-use super::generate::FRESH;
 use super::guard::Executor;
 use super::queue::Queued;
 use super::script::{Act, Script};
 use super::store::Store;
 use super::{Mutation, Outcome, Rule};
-use hakudo_base::{Random, UnixTime};
+use hakudo_base::Random;
 use hakudo_tickets::{
-    Effect, Event as CoreEvent, Holding, Input, Member, MemberId, MemberKind, Outcome as Answer, Readiness, Reply,
-    Request, RequestEnvelope, TicketWord,
+    Effect, Event as CoreEvent, Holding, Input, Member, MemberId, MemberKind, Readiness, Request, TicketWord,
 };
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
@@ -64,6 +63,7 @@ pub(super) enum Event {
     HasStopped { site: usize, ticket: String, version: u64 },
     HasStarted { site: usize, ticket: String, version: u64 },
     GhostEnds { member: usize, run: u64 },
+    PowerBack(MemberId),
     LooksAtServices { site: usize, ticket: String },
 }
 
@@ -80,6 +80,8 @@ pub(crate) struct World {
     runs: u64,
     healed: bool,
     asked: BTreeMap<(u64, u64), Request>,
+    /// Members that were switched off so that an order was safe, until when they are at least, and whom it was given to.
+    off: BTreeMap<MemberId, (u64, usize)>,
     /// Attributes that were acknowledged: ticket, site, name, value.
     kept: BTreeSet<(String, MemberId, String, String)>,
     /// The newest acknowledged grant of each ticket.
@@ -118,6 +120,7 @@ impl World {
             runs: 0,
             healed: false,
             asked: BTreeMap::new(),
+            off: BTreeMap::new(),
             kept: BTreeSet::new(),
             granted: BTreeMap::new(),
             checker: Checker::default(),
@@ -607,6 +610,7 @@ impl World {
                     self.feed(site, run, Input::Started { ticket, generation });
                 }
             }
+            Event::PowerBack(id) => self.act(Act::PowerBack(id)),
             Event::LooksAtServices { site, ticket } => self.tell_activity(site, &ticket),
             Event::GhostEnds { member, run } => {
                 if self.places[member].ghost.as_ref().is_some_and(|ghost| ghost.run == run) {
@@ -631,9 +635,12 @@ impl World {
                     self.places[member].store.forget();
                 }
             }
+            // Whoever ordered something by force waits for the answer before the others may run again.
+            Act::PowerBack(id) if self.is_kept_off(id) => self.after(1000 * MS, Event::PowerBack(id)),
             Act::PowerBack(id) => {
                 let Some(member) = self.index(id).filter(|member| !self.places[*member].powered) else { return };
                 self.places[member].powered = true;
+                self.off.remove(&id);
                 self.start(member);
             }
             Act::NewSpeaker { member, ghost_ms } => self.new_speaker(member, ghost_ms),
@@ -698,63 +705,6 @@ impl World {
             self.places[member].ghost = Some(old);
         }
         self.start(member);
-    }
-
-    fn ask(&mut self, at: MemberId, request: Request) {
-        let Some(member) = self.index(at) else { return };
-        if let Request::TakeOver { members } = &request {
-            self.make_sure_of(members);
-        }
-        let Some(process) = self.places[member].process.as_mut() else { return };
-        process.next_request += 1;
-        let (run, id) = (process.run, process.next_request);
-        self.asked.insert((run, id), request.clone());
-        if self.mutation == Some(Mutation::AcknowledgedAtOnce) {
-            self.acknowledged(&request, &Answer::Done);
-        }
-        let request = RequestEnvelope { who: "admin".to_owned(), at: UnixTime::from_millis(self.now as i64), request };
-        self.feed(member, run, Input::Request { id, request });
-    }
-
-    /// Who orders a takeover has made sure that nothing runs at the others, and knows that what they alone knew is lost.
-    fn make_sure_of(&mut self, members: &[MemberId]) {
-        let others: Vec<MemberId> =
-            self.places.iter().map(|place| place.id).filter(|id| !members.contains(id)).collect();
-        others.into_iter().for_each(|other| self.lose_power(other));
-        self.kept.clear();
-        self.granted.clear();
-        self.reach("taken over");
-    }
-
-    fn replied(&mut self, member: usize, run: u64, id: u64, reply: &Reply) {
-        if self.mutation == Some(Mutation::RepliesDropped) || !reply.is_final() {
-            let place = self.places[member].id;
-            return self.note(|| format!("{place} is told of request {id}: {reply:?}"));
-        }
-        let Some(request) = self.asked.remove(&(run, id)) else { return };
-        let place = self.places[member].id;
-        self.note(|| format!("{place} is told of {request:?}: {reply:?}"));
-        self.reach(match reply {
-            Reply::Done(_) => "request done",
-            _ => "request refused",
-        });
-        if let Reply::Done(answer) = reply {
-            self.acknowledged(&request, answer);
-        }
-    }
-
-    fn acknowledged(&mut self, request: &Request, answer: &Answer) {
-        match (request, answer) {
-            (Request::Attribute { ticket, site, name, value: Some(value) }, _) if name != FRESH => {
-                self.kept.insert((ticket.clone(), *site, name.clone(), value.clone()));
-            }
-            (Request::Grant { ticket, .. }, Answer::Granted { generation, .. }) => {
-                let newest = self.granted.entry(ticket.clone()).or_default();
-                *newest = (*newest).max(*generation);
-            }
-            (Request::Move { .. }, Answer::Moved { .. }) => self.reach("moved"),
-            _ => {}
-        }
     }
 }
 

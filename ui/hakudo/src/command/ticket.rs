@@ -403,7 +403,7 @@ fn exit(refusal: &Refusal) -> Exit {
 
 pub(crate) fn run(command: &Command, global: &Global, world: &mut World) -> Outcome {
     match command {
-        Command::Check(arguments) => ticket_check::run(arguments, world),
+        Command::Check(arguments) => ticket_check::run(arguments, global, world),
         Command::Key(arguments) => ticket_key::run(arguments, world),
         _ => ask_group(command, &mut Group::of(global, world)?, world),
     }

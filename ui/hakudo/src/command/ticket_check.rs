@@ -1,6 +1,9 @@
-//! `hakudo ticket check`: all that is wrong in a booth.conf, shown at its place.
+//! `hakudo ticket check`: all that is wrong in a booth.conf, shown at its place; and, where a node runs, what it says about it.
 
-use super::ticket::{Form, Shown};
+mod running;
+
+use super::ticket::{self, Form, Shown};
+use crate::cli::Global;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output;
 use crate::world::World;
@@ -8,6 +11,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use clap::Args;
 use hakudo_base::Severity;
 use hakudo_link::setup::BOOTH_CONF;
+use hakudo_tickets::MemberKind;
 use hakudo_tickets::booth::config::{self, Problem};
 use serde::Serialize;
 use std::ops::Range;
@@ -55,11 +59,14 @@ fn listed(problem: &Problem) -> Listed<'_> {
 }
 
 /// Shows all problems; the exit code says whether there is an error among them.
-pub(crate) fn run(arguments: &Check, world: &mut World) -> Outcome {
+pub(crate) fn run(arguments: &Check, global: &Global, world: &mut World) -> Outcome {
     let name = arguments.file.display().to_string();
     let bytes = std::fs::read(&arguments.file)
         .map_err(|error| Failure::new(Exit::NO_INPUT, format!("cannot read {name}: {error}")))?;
-    let reading = config::read_bytes(&bytes);
+    let mut reading = config::read_bytes(&bytes);
+    if let Some(group) = &reading.group {
+        reading.problems.extend(against_what_runs(group, global, world));
+    }
     let valid = reading.problems.iter().all(|problem| problem.severity != Severity::Error);
     let exit = if valid { Exit::OK } else { Exit::CONFIG };
     if arguments.shown.output_as == Form::Json {
@@ -78,6 +85,23 @@ pub(crate) fn run(arguments: &Check, world: &mut World) -> Outcome {
     let counted = [plural(errors, "error"), plural(warnings, "warning"), plural(notes, "note")].join(", ");
     writeln!(world.out, "{name}: {counted}")?;
     Ok(exit)
+}
+
+/// Where no node runs here, or it is in no group, there is nothing to compare with.
+fn against_what_runs(file: &config::Group, global: &Global, world: &World) -> Vec<Problem> {
+    let Ok(mut group) = ticket::Group::at(&global.source(world)) else { return Vec::new() };
+    let mut problems = running::differences(file, &group.status);
+    if let Some(cib) = group.cib().ok().and_then(|text| hakudo_cib::Document::parse(&text).ok()) {
+        problems.extend(running::too_short(file, &cib));
+    }
+    problems
+}
+
+fn kind(kind: MemberKind) -> &'static str {
+    match kind {
+        MemberKind::Site => config::Kind::Site.word(),
+        MemberKind::Arbitrator => config::Kind::Arbitrator.word(),
+    }
 }
 
 /// A problem with the line that it is about, and a mark under what is wrong there.

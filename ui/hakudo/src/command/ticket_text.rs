@@ -71,6 +71,10 @@ fn notes(member: &MemberStatus) -> impl Iterator<Item = &'static str> {
         (member.observes, "only observes"),
         (member.absent, "declared dead"),
         (member.forgetful, "has forgotten what it promised, or is new: it has no vote yet"),
+        (
+            member.older_group,
+            "remembers an older group, so that this one cannot begin: hakudo ticket take-over there, or remove what it stored",
+        ),
         (member.config_differs, "was started with another configuration"),
     ];
     all.into_iter().filter_map(|(is, note)| is.then_some(note))

@@ -301,6 +301,7 @@ fn group() -> hakudo_tickets::Status {
         config_differs: false,
         absent: false,
         forgetful: false,
+        older_group: false,
         observes: false,
         disclaims: false,
     };

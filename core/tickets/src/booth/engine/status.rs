@@ -48,6 +48,7 @@ impl Engine {
                 config_differs: false,
                 absent: false,
                 forgetful: false,
+                older_group: false,
                 observes: false,
                 disclaims: false,
             }

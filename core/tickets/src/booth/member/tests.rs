@@ -1,5 +1,6 @@
 //! A group of members that hear each other at once, and what each of them is told.
 
+use super::super::wire::{Body, Flags, Message, Stamp, TicketBody};
 use super::*;
 use crate::booth::config as booth_config;
 use crate::config::{MemberEntry, MemberKind, TicketConfig};
@@ -303,4 +304,52 @@ fn a_new_bound_of_stopping_is_one_word_with_its_end() {
     let [(until, stop_time)] = told(&world)[..] else { panic!("{:?}", world.words) };
     assert_eq!(stop_time, Duration::from_secs(3));
     assert!(until + stop_time <= world.now.monotonic + Duration::from_secs(10));
+}
+
+#[test]
+fn a_site_that_has_lost_its_memory_helps_nobody_to_a_lost_ticket_for_a_lease() {
+    let asked = |reason, stamp: u32| {
+        let message = Message {
+            from: SiteId(BoothSetup::member_id(address(0)).0),
+            command: Command::RequestVote,
+            request: None,
+            flags: Flags { durable: true, ..Flags::default() },
+            reason,
+            outcome: Said::Success,
+            body: Body::Ticket(TicketBody {
+                ticket: "T".into(),
+                leader: Leader::Site(SiteId(BoothSetup::member_id(address(0)).0)),
+                term: stamp,
+                valid_for: 0,
+            }),
+        };
+        seal::write(&message, None, Stamp { seconds: stamp, microseconds: 0 }).unwrap()
+    };
+    let votes = |member: &mut BoothMember, now: Now, bytes: Vec<u8>| {
+        let mut wanted = Vec::new();
+        let from = BoothSetup::member_id(address(0));
+        member.handle(now, Told::Input(Input::Received { from, message: bytes }), &mut wanted);
+        for sequence in 1..100 {
+            member.handle(now, Told::Input(Input::Done(sequence)), &mut wanted);
+        }
+        wanted.iter().any(|wanted| match wanted {
+            Wanted::Effect(Effect::Send { message, .. }) => {
+                seal::read(message, None, false).is_ok_and(|message| message.command == Command::VoteFor)
+            }
+            _ => false,
+        })
+    };
+    let mut now = World::new().now;
+    let mut member = make(1, None, now);
+    member.handle(now, Told::Input(Input::Timer), &mut Vec::new());
+    assert!(!votes(&mut member, now, asked(Reason::TicketLost, 10)), "another site may have its promise");
+    // Who grants as an administrator waits for what may have been promised.
+    assert!(votes(&mut member, now, asked(Reason::Admin, 20)));
+    let mut member = make(1, None, now);
+    member.handle(now, Told::Input(Input::Timer), &mut Vec::new());
+    now.monotonic += Duration::from_secs(11);
+    assert!(votes(&mut member, now, asked(Reason::TicketLost, 30)));
+    let mut member = make(1, Some(&[MARK, &postcard::to_stdvec(&Stored::default()).unwrap()].concat()), now);
+    member.handle(now, Told::Input(Input::Timer), &mut Vec::new());
+    assert!(votes(&mut member, now, asked(Reason::TicketLost, 40)));
 }

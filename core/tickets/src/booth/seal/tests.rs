@@ -82,6 +82,26 @@ fn keys_are_trimmed_only_if_ascii_and_never_none() {
 }
 
 #[test]
+fn keys_with_zero_bytes_are_used_in_their_full_length() {
+    let with_zeros = |at: usize, last: u8| {
+        let mut bytes = vec![0x81; 32];
+        (bytes[at], bytes[31]) = (0, last);
+        Key::from_file(&bytes).unwrap()
+    };
+    for at in [0, 1, 15, 30] {
+        let (one, other) = (with_zeros(at, 5), with_zeros(at, 6));
+        let sealed = write(&heartbeat(), Some(&one), STAMP).unwrap();
+        assert_eq!(read(&sealed, Some(&one), false), Ok(heartbeat()));
+        assert_eq!(
+            read(&sealed, Some(&other), false),
+            Err(WireError::Forged),
+            "what is behind the zero byte {at} counts"
+        );
+        assert!(read(&write(&heartbeat(), None, STAMP).unwrap(), Some(&one), false).is_err());
+    }
+}
+
+#[test]
 fn every_changed_bit_is_noticed() {
     let sealed = write(&heartbeat(), Some(&key()), STAMP).unwrap();
     for bit in 0..sealed.len() * 8 {

@@ -28,16 +28,20 @@ impl World {
             let sites: Vec<MemberId> =
                 self.places.iter().filter(|p| p.kind == MemberKind::Site).map(|p| p.id).collect();
             for site in sites {
+                // Where a site is still kept off, another member is asked.
+                let awake = |place: &&super::Place| place.process.is_some();
+                let own = self.places.iter().filter(awake).find(|place| place.id == site);
+                let Some(at) = own.or_else(|| self.places.iter().find(awake)).map(|place| place.id) else { continue };
                 for ticket in
                     self.script.group.tickets.clone().into_iter().filter(|ticket| !ticket.prerequisites.is_empty())
                 {
                     let (ticket, name, value) = (ticket.name, FRESH.to_owned(), Some("yes".to_owned()));
-                    self.ask(site, Request::Attribute { ticket, site, name, value });
+                    self.ask(at, Request::Attribute { ticket, site, name, value });
                 }
-                self.ask(site, Request::Disclaim { site, ticket: None, on: false });
-                self.ask(site, Request::Observe { site, on: false });
+                self.ask(at, Request::Disclaim { site, ticket: None, on: false });
+                self.ask(at, Request::Observe { site, on: false });
                 for ticket in self.script.group.tickets.clone() {
-                    self.ask(site, Request::Disclaim { site, ticket: Some(ticket.name), on: false });
+                    self.ask(at, Request::Disclaim { site, ticket: Some(ticket.name), on: false });
                 }
             }
             self.after(1000 * MS, Event::Look);

@@ -218,7 +218,7 @@ fn ask_remote(command: Sent, options: &Options, remote: &Remote, world: &mut Wor
             let body = Body::Ticket(ticket_named(String::new()));
             let reply = remote.ask(member, command, Flags::default(), body)?.answer()?;
             if let Body::Text(text) = reply.body {
-                write!(world.out, "{text}")?;
+                write!(world.out, "{}", only_text(&text))?;
             }
             end_of(Conversation::new(command, "", Flags::default()).answer(reply.outcome), world)
         }
@@ -231,6 +231,11 @@ fn ask_remote(command: Sent, options: &Options, remote: &Remote, world: &mut Wor
             None => refuse(Unasked::NoTicket, world),
         },
     }
+}
+
+/// What a terminal shows, without what it obeys: booth's authentication does not cover the text of an answer.
+fn only_text(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '?' } else { c }).collect()
 }
 
 /// What booth's queries of an unknown site end with.
@@ -302,7 +307,7 @@ fn attribute(
     let body = Body::Attribute(AttributeBody { ticket: ticket.clone(), name: name.clone(), value });
     let reply = remote.ask(member, command, Flags::default(), body)?.answer()?;
     if let Body::Text(text) = reply.body {
-        write!(world.out, "{text}")?;
+        write!(world.out, "{}", only_text(&text))?;
     }
     told_of_attribute(command, &ticket, &name, reply.outcome, world)
 }

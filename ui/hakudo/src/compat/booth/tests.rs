@@ -176,6 +176,48 @@ fn an_arbitrator_lists_its_tickets_to_clients() {
     assert!(exit == 1 && said.contains("not authentic"), "{said}");
 }
 
+/// A site that answers one client with these bytes.
+fn answering(group: &Group, bytes: Vec<u8>) -> JoinHandle<()> {
+    let listener = TcpListener::bind(("127.0.0.3", group.port)).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = vec![0; HEADER];
+        stream.read_exact(&mut asked).unwrap();
+        asked.resize(u32::from_be_bytes(asked[24..28].try_into().unwrap()) as usize, 0);
+        stream.read_exact(&mut asked[HEADER..]).unwrap();
+        stream.write_all(&bytes).unwrap();
+    })
+}
+
+#[test]
+fn text_that_is_not_authenticated_is_never_shown() {
+    let group = Group::new("text");
+    let message = Message {
+        from: SiteId::of("127.0.0.3".parse().unwrap()),
+        command: Command::List,
+        request: None,
+        flags: Flags::default(),
+        reason: Reason::JustSo,
+        outcome: Outcome::Success,
+        body: Body::Text("ticket: T, leader: evil\n".into()),
+    };
+    let other = Key::from_file(&[8; 32]).unwrap();
+    for key in [None, Some(&other)] {
+        let site = answering(&group, seal::write(&message, key, Stamp::default()).unwrap());
+        let (exit, out, said) = group.booth("booth list -s 127.0.0.3");
+        site.join().unwrap();
+        assert_eq!((exit, out.as_str()), (1, ""));
+        assert!(said.contains("answer of 127.0.0.3 got an error") && !said.contains("evil"), "{said}");
+    }
+    // booth's trailer does not cover the text behind it: what is shown cannot be more than text.
+    let key = Key::from_file(&[7; 32]).unwrap();
+    let bent = Message { body: Body::Text("ticket: \u{1b}[2JT\u{7}\n".into()), ..message };
+    let site = answering(&group, seal::write(&bent, Some(&key), Stamp::default()).unwrap());
+    let (exit, out, _) = group.booth("booth list -s 127.0.0.3");
+    site.join().unwrap();
+    assert_eq!((exit, out.as_str()), (0, "ticket: ?[2JT?\n"));
+}
+
 #[test]
 fn a_grant_is_asked_for_at_its_site() {
     let group = Group::new("grant");
