@@ -1,6 +1,6 @@
 //! The workplace of one decision: the model, and beside it what is known only while deciding.
 
-use crate::decide::action::{Action, ActionIndex, OpKey, Relation, Task};
+use crate::decide::action::{Action, ActionFlags, ActionIndex, OpKey, Relation, Task};
 use crate::decide::colocation::{Colocation, ColocationIndex};
 use crate::decide::config_changes::DeferredCheck;
 use crate::decide::digest::KnownDigests;
@@ -112,6 +112,20 @@ impl Planner {
     pub(crate) fn action_mut(&mut self, action: ActionIndex) -> &mut Action {
         self.action_changes += 1;
         &mut self.actions[action.index()]
+    }
+
+    /// Takes a flag from an action; where it is not set, nothing changes, and nothing need be looked at again.
+    pub(crate) fn clear_flag(&mut self, action: ActionIndex, flag: ActionFlags) {
+        if self.action(action).is(flag) {
+            self.action_mut(action).flags.clear(flag);
+        }
+    }
+
+    /// Gives an action a flag; where it has it, nothing changes, and nothing need be looked at again.
+    pub(crate) fn set_flag(&mut self, action: ActionIndex, flag: ActionFlags) {
+        if !self.action(action).is(flag) {
+            self.action_mut(action).flags.set(flag);
+        }
     }
 
     /// Notes something that could not be used as it is.

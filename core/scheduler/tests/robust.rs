@@ -46,6 +46,27 @@ fn a_long_chain_of_orderings_is_followed_to_its_end() {
     assert_eq!(started(&chain(3000, blocked)), 0);
 }
 
+/// So many instances of a group of two; how many primitives start, and what was to be said.
+fn instances(count: usize, meta: &str) -> (usize, Vec<String>) {
+    let resources = format!(
+        "<clone id='c'><meta_attributes id='m'><nvpair id='u' name='globally-unique' value='true'/><nvpair id='x' name='clone-max' \
+         value='{count}'/><nvpair id='n' name='clone-node-max' value='{count}'/>{meta}</meta_attributes><group id='g'>\
+         <primitive id='r1' class='ocf' provider='pacemaker' type='Dummy'/><primitive id='r2' class='ocf' provider='pacemaker' \
+         type='Dummy'/></group></clone>"
+    );
+    let plan = Cluster { resources: resources.leak(), ..Cluster::default() }.plan();
+    (started(&plan), plan.problems.iter().map(|problem| problem.message.clone()).collect())
+}
+
+#[test]
+fn many_instances_of_a_group_are_decided() {
+    assert_eq!(instances(2000, ""), (4000, vec![]));
+    let limited = |what: &str, most: usize| (2 * most, vec![format!("{what} can have {most} instances, not 1000000")]);
+    assert_eq!(instances(1_000_000, ""), limited("a clone", 2000));
+    let notify = "<nvpair id='y' name='notify' value='true'/>";
+    assert_eq!(instances(1_000_000, notify), limited("a clone that notifies", 500));
+}
+
 #[test]
 fn a_long_chain_of_colocations_ends_up_on_one_node() {
     let forwards = |at: usize, text: &mut String| {

@@ -164,7 +164,8 @@ impl Planner {
         let mut flags = ActionFlags::OPTIONAL | ActionFlags::RUNNABLE | ActionFlags::PSEUDO;
         let own = self.action(action).task;
         let task = own.of_primitive();
-        for member in self.resource(group).children.clone() {
+        for at in 0..self.resource(group).children.len() {
+            let member = self.resource(group).children[at];
             let Some(member_action) = self.newest_action(member, task, node) else {
                 if !matches!(task, Task::Stop | Task::Demote) {
                     flags.clear(ActionFlags::RUNNABLE);
@@ -174,12 +175,12 @@ impl Planner {
             let member_flags = self.action_flags(member_action, node);
             if flags.has(ActionFlags::OPTIONAL) && !member_flags.has(ActionFlags::OPTIONAL) {
                 flags.clear(ActionFlags::OPTIONAL);
-                self.action_mut(action).flags.clear(ActionFlags::OPTIONAL);
+                self.clear_flag(action, ActionFlags::OPTIONAL);
             }
             let impossible = !member_flags.has(ActionFlags::RUNNABLE) && !self.is_out_of_reach(member_action);
             if task != own && flags.has(ActionFlags::RUNNABLE) && impossible {
                 flags.clear(ActionFlags::RUNNABLE);
-                self.action_mut(action).flags.clear(ActionFlags::RUNNABLE);
+                self.clear_flag(action, ActionFlags::RUNNABLE);
             }
         }
         flags

@@ -381,6 +381,11 @@ impl Planner {
             return changed;
         }
         let task = self.action(then).task;
+        let question = Question { then, node, flags, first: self.action(first).flags, filter, kind };
+        if self.instance_actions.unchanged.is_answered(self.action_changes, &question) {
+            return changed;
+        }
+        let before = self.action_changes;
         for instance in self.instances(then_resource) {
             let Some(action) = self.newest_action(instance, task, node) else { continue };
             if !self.action_flags(action, node).has(ActionFlags::RUNNABLE) {
@@ -394,6 +399,9 @@ impl Planner {
                 }
             }
             changed = changed | change;
+        }
+        if before == self.action_changes && Question::KINDS.contains(&kind) {
+            self.instance_actions.unchanged.note_answered(before, question);
         }
         changed
     }
@@ -459,13 +467,19 @@ impl Planner {
         let (mut optional, mut runnable) = (true, false);
         if self.resource(collection).is_clone() && self.has_primitive_instances(collection) {
             (optional, runnable) = self.primitive_instance_flags(collection, task, node);
+        } else if let Some(known) = self.instance_actions.unchanged.flags(self.action_changes, action, node) {
+            (optional, runnable) = known;
         } else {
+            let before = self.action_changes;
             for instance in self.instances_behind(collection, action) {
                 let on = if self.resource(instance).is_primitive() { node } else { None };
                 let Some(instance_action) = self.newest_action(instance, task, on) else { continue };
                 let instance_flags = self.action_flags(instance_action, node);
                 optional &= instance_flags.has(ActionFlags::OPTIONAL);
                 runnable |= instance_flags.has(ActionFlags::RUNNABLE);
+            }
+            if before == self.action_changes && self.resource(collection).is_clone() {
+                self.instance_actions.unchanged.note_flags(before, (action, node), (optional, runnable));
             }
         }
         let mut flags = ActionFlags::PSEUDO;
@@ -556,6 +570,69 @@ pub(crate) struct InstanceActions {
     of_clone: Vec<Vec<(Task, KnownInstanceActions)>>,
     /// How often an action was given a node after it was made.
     pub(crate) nodes_given: usize,
+    unchanged: Unchanged,
+}
+
+/// What was found out of instances, for as long as no action changes. Each instance's action is related to that of the whole, and for
+/// each of these relations all instances would be looked at again.
+#[derive(Clone, Debug, Default)]
+struct Unchanged {
+    /// The count of changes at which all of it was found.
+    at: u64,
+    /// Whether all actions behind the whole's one are optional, and whether any is runnable.
+    flags: BTreeMap<(ActionIndex, Option<NodeIndex>), (bool, bool)>,
+    /// Relations that changed nothing.
+    answered: Vec<Question>,
+}
+
+/// What a relation of the given kinds does to the instances of `then` depends on nothing else, as long as nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Question {
+    then: ActionIndex,
+    node: Option<NodeIndex>,
+    flags: ActionFlags,
+    /// The flags that the first action has by itself.
+    first: ActionFlags,
+    filter: ActionFlags,
+    kind: Relation,
+}
+
+impl Question {
+    /// Kinds that look at the first action's flags and at nothing else of it.
+    const KINDS: [Relation; 3] = [Relation::ORDERED, Relation::FIRST_IMPLIES_THEN, Relation::UNRUNNABLE_FIRST_BLOCKS];
+}
+
+impl Unchanged {
+    /// Forgets what was found before something changed.
+    fn up_to(&mut self, changes: u64) -> &mut Self {
+        if self.at != changes {
+            self.at = changes;
+            self.flags.clear();
+            self.answered.clear();
+        }
+        self
+    }
+
+    fn flags(&self, changes: u64, action: ActionIndex, node: Option<NodeIndex>) -> Option<(bool, bool)> {
+        self.flags.get(&(action, node)).copied().filter(|_| self.at == changes)
+    }
+
+    fn note_flags(&mut self, changes: u64, of: (ActionIndex, Option<NodeIndex>), found: (bool, bool)) {
+        self.up_to(changes).flags.insert(of, found);
+    }
+
+    fn is_answered(&self, changes: u64, question: &Question) -> bool {
+        self.at == changes && self.answered.contains(question)
+    }
+
+    fn note_answered(&mut self, changes: u64, question: Question) {
+        // A few relations ask the same again and again; of many different ones, none need be kept.
+        let answered = &mut self.up_to(changes).answered;
+        if answered.len() >= 8 {
+            answered.clear();
+        }
+        answered.push(question);
+    }
 }
 
 impl InstanceActions {

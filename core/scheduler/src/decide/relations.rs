@@ -75,10 +75,8 @@ impl Planner {
         for at in (0..self.action(then).before.len()).rev() {
             let related = self.action(then).before[at];
             let original = related.action;
-            let first_node = self.node_for_relation(original);
-            let then_node = self.node_for_relation(then);
             if related.flags.has(Relation::IF_ON_SAME_NODE)
-                && let (Some(a), Some(b)) = (first_node, then_node)
+                && let (Some(a), Some(b)) = (self.node_for_relation(original), self.node_for_relation(then))
                 && a != b
             {
                 self.action_mut(then).before[at].flags = Relation::NONE;
@@ -98,8 +96,8 @@ impl Planner {
             }
             let first = self.remap_to_completion(original, then);
             if first == original {
-                let first_flags = self.flags_for_relation(first, then_node);
-                let then_flags = self.flags_for_relation(then, first_node);
+                let first_flags = self.flags_for_relation(first, then);
+                let then_flags = self.flags_for_relation(then, original);
                 changed = changed | self.apply_relation(first, then, first_flags, then_flags, at);
             } else if self.relate(first, then, related.flags) {
                 changed.set(Changed::THEN);
@@ -195,10 +193,15 @@ impl Planner {
         }
     }
 
-    fn flags_for_relation(&mut self, action: ActionIndex, node: Option<NodeIndex>) -> ActionFlags {
+    /// The flags of an action; of a clone's, as they are where the other action of a relation is.
+    fn flags_for_relation(&mut self, action: ActionIndex, other: ActionIndex) -> ActionFlags {
         let Some(resource) = self.action(action).resource else { return self.action(action).flags };
         let flags = self.action_flags(action, None);
-        if node.is_none() || !self.resource(resource).is_clone() {
+        if !self.resource(resource).is_clone() {
+            return flags;
+        }
+        let node = self.node_for_relation(other);
+        if node.is_none() {
             return flags;
         }
         let runnable = flags.has(ActionFlags::RUNNABLE);
@@ -321,10 +324,10 @@ impl Planner {
             && flags.has(Relation::FIRST_IMPLIES_THEN_GRAPHED)
             && !first_flags.has(OPTIONAL)
         {
-            self.action_mut(then).flags.set(ActionFlags::ALWAYS_IN_GRAPH);
+            self.set_flag(then, ActionFlags::ALWAYS_IN_GRAPH);
         }
         if flags.has(Relation::THEN_IMPLIES_FIRST_GRAPHED) && !then_flags.has(OPTIONAL) {
-            self.action_mut(first).flags.set(ActionFlags::ALWAYS_IN_GRAPH);
+            self.set_flag(first, ActionFlags::ALWAYS_IN_GRAPH);
         }
         let strong = Relation::FIRST_IMPLIES_THEN | Relation::THEN_IMPLIES_FIRST | Relation::INTERMEDIATE_STOP;
         if flags.any(strong)
@@ -381,6 +384,10 @@ impl Planner {
         let subject = self.resource(resource);
         if subject.is_group() {
             let mut changed = self.update_pair(first, then, flags, filter, kind);
+            if kind == Relation::ORDERED {
+                // An order alone changes no primitive's action.
+                return changed;
+            }
             let Some(group) = self.action(then).resource else { return changed };
             let task = self.action(then).task;
             for member in self.resource(group).children.clone() {

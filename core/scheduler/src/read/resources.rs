@@ -15,11 +15,12 @@ use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many instances a clone can have: more than any cluster has use for, and few enough to be decided.
-pub(crate) const MOST_INSTANCES: i32 = 2_000;
+/// How many instances a clone can have, where there are not more nodes: more than any cluster has use for, and few enough to be decided.
+const MOST_INSTANCES: i32 = 2_000;
 
-/// As [`MOST_INSTANCES`], of an ordered clone, in which each waits for all before it.
-pub(crate) const MOST_ORDERED_INSTANCES: i32 = 500;
+/// As [`MOST_INSTANCES`], of an ordered clone, in which each waits for all before it, and of one whose instances are all told of all
+/// others.
+const MOST_RELATED_INSTANCES: i32 = 500;
 
 /// Where a resource's configuration stands.
 #[derive(Clone, Debug)]
@@ -501,8 +502,14 @@ impl Planner {
             promotion_scores_added: false,
             promotion_constrained: false,
         };
-        let (what, most) =
-            if settings.ordered { ("an ordered clone", MOST_ORDERED_INSTANCES) } else { ("a clone", MOST_INSTANCES) };
+        let (what, most) = if settings.ordered {
+            ("an ordered clone", MOST_RELATED_INSTANCES)
+        } else if subject.notify {
+            ("a clone that notifies", MOST_RELATED_INSTANCES)
+        } else {
+            ("a clone", MOST_INSTANCES)
+        };
+        let most = most.max(nodes);
         if settings.max > most {
             self.problem(&id, format!("{what} can have {most} instances, not {}", settings.max));
             settings.max = most;
