@@ -21,9 +21,8 @@ pub(crate) struct Clients {
     watching: BTreeMap<u64, u64>,
     /// Who wants this node to leave.
     leaving: BTreeSet<u64>,
-    /// Who wanted a node fenced that took the leader's word with it, being the leader: what was asked for is done once the node is
-    /// known to be dead, whoever fenced it.
-    until_dead: BTreeMap<u64, NodeId>,
+    /// Who wanted the leader fenced, which is lost now, and how: what was asked for is done once it was fenced, whoever did so.
+    until_dead: BTreeMap<u64, Wish>,
 }
 
 /// A change that is in force here and not acknowledged yet.
@@ -47,8 +46,11 @@ struct Waiting {
     /// It wants to hear of the steps on the way, too.
     progress: bool,
     /// It wants this node down.
-    fences: Option<NodeId>,
+    fences: Option<Wish>,
 }
+
+/// A node, and whether it is to stay off, and not only to be reset.
+type Wish = (NodeId, bool);
 
 impl Clients {
     /// A client waits no more. Its command goes on.
@@ -106,7 +108,7 @@ impl Controller {
                 let target = self.find(&node);
                 let known = matches!(&*action, "off" | "reboot" | "on");
                 let target = if known { target } else { Err(no_action(&action)) };
-                let fences = target.as_ref().ok().copied().filter(|_| action != "on");
+                let fences = target.as_ref().ok().filter(|_| action != "on").map(|target| (*target, action == "off"));
                 let command = target.map(|target| Command::FenceRequest { target, action, user });
                 self.want_of(Waiting { client, progress: false, fences }, command)
             }
@@ -208,50 +210,51 @@ impl Controller {
     pub(crate) fn commands_dropped(&mut self, numbers: &[u64], leader: Option<NodeId>, effects: &mut Vec<Effect>) {
         for number in numbers {
             let Some(waiting) = self.clients.waiting.remove(number) else { continue };
-            let is_lost = |target: &NodeId| self.replica.status.unsafe_nodes().any(|(lost, _)| lost == *target);
-            match waiting.fences.filter(|target| leader == Some(*target) && is_lost(target)) {
-                Some(target) => {
-                    self.clients.until_dead.insert(waiting.client, target);
+            let is_lost = |target: NodeId| self.replica.status.unsafe_nodes().any(|(lost, _)| lost == target);
+            let fences = self.fences_the_lost();
+            match waiting.fences.filter(|(target, _)| fences && leader == Some(*target) && is_lost(*target)) {
+                Some(wish) => {
+                    self.clients.until_dead.insert(waiting.client, wish);
                 }
                 None => members_changed(waiting.client, effects),
             }
         }
     }
 
-    /// A node is known to be dead, or why it could not be brought about.
+    /// This side fences nodes that are lost.
+    fn fences_the_lost(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.quorate) && self.replica.options().fencing
+    }
+
+    /// A node was fenced by an action (a person's word counts as `off`), or why it could not be.
     pub(crate) fn answer_who_waits_for_death(
         &mut self,
         node: NodeId,
-        result: Result<(), &str>,
+        result: Result<&str, &str>,
         effects: &mut Vec<Effect>,
     ) {
-        let (about, others) = std::mem::take(&mut self.clients.until_dead).into_iter().partition(|(_, of)| *of == node);
-        self.clients.until_dead = others;
-        let about: BTreeMap<u64, NodeId> = about;
-        for client in about.into_keys() {
+        let name = self.name(node);
+        for (client, (_, stays_off)) in self.clients.until_dead.extract_if(.., |_, (of, _)| *of == node) {
             let answer = match result {
-                Ok(()) => Reply::Done,
+                Ok(action) if stays_off && action != "off" => {
+                    let reason = format!("{name} was fenced, but by {action}: ask once more if it is to stay off");
+                    Refusal::new(RefusalKind::Failed, reason).into()
+                }
+                Ok(_) => Reply::Done,
                 Err(reason) => Refusal::new(RefusalKind::Failed, reason).into(),
             };
             reply(effects, client, answer);
         }
     }
 
-    /// What the members of a view told each other may have brought the word that a node is dead.
-    pub(crate) fn answer_deaths_that_others_knew_of(&mut self, effects: &mut Vec<Effect>) {
-        let lost = |node: NodeId| self.replica.status.unsafe_nodes().any(|(lost, _)| lost == node);
-        let dead: BTreeSet<NodeId> = self.clients.until_dead.values().copied().filter(|node| !lost(*node)).collect();
-        dead.into_iter().for_each(|node| self.answer_who_waits_for_death(node, Ok(()), effects));
-    }
-
-    /// Nodes that are here again are not fenced any more; what became of the wish is not known.
-    pub(crate) fn nobody_waits_for_the_death_of(&mut self, members: &[NodeId], effects: &mut Vec<Effect>) {
-        let returned = |node: &NodeId| members.contains(node);
-        let (about, others) =
-            std::mem::take(&mut self.clients.until_dead).into_iter().partition(|(_, of)| returned(of));
-        self.clients.until_dead = others;
-        let about: BTreeMap<u64, NodeId> = about;
-        about.into_keys().for_each(|client| members_changed(client, effects));
+    /// Whose death the members of a view told each other of, who came back, and all of them where this side fences nobody: what became
+    /// of the wish is not known.
+    pub(crate) fn nobody_waits_for_deaths_in_vain(&mut self, effects: &mut Vec<Effect>) {
+        let fences = self.fences_the_lost();
+        let lost: BTreeSet<NodeId> = self.replica.status.unsafe_nodes().map(|(lost, _)| lost).collect();
+        for (client, _) in self.clients.until_dead.extract_if(.., |_, (of, _)| !fences || !lost.contains(of)) {
+            members_changed(client, effects);
+        }
     }
 
     pub(crate) fn hear_change(

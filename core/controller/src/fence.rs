@@ -314,6 +314,7 @@ impl Controller {
         effects.push(Effect::Event(event));
         self.no_alert(&format!("fencing of {name}"));
         self.is_safe(target, effects);
+        self.answer_who_waits_for_death(target, Ok("off"), effects);
         let origin = self.name(from);
         self.replica.status.fencing.note(request::Fencing {
             time,
@@ -427,6 +428,7 @@ impl Controller {
                 self.switched_on(target, time, attributes);
             } else if !self.lives_anew(target, began) {
                 self.is_safe(target, effects);
+                self.answer_who_waits_for_death(target, Ok(&action), effects);
                 if target == self.local {
                     self.stop_at_once(effects);
                 }
@@ -496,7 +498,6 @@ impl Controller {
         let name = self.name(node);
         self.replica.status.safe(node, &name);
         effects.push(Effect::Fenced(node));
-        self.answer_who_waits_for_death(node, Ok(()), effects);
         if self.take_the_word() {
             self.replica.generation += 1;
             self.changes_wait_for(self.replica.generation);

@@ -57,7 +57,7 @@ impl Controller {
                     || !matches!(command, Command::Change { .. } | Command::Ticket(_) | Command::OnDisk { .. }))
                 && (leads || !matches!(command, Command::FenceRun { .. }))
         });
-        self.nobody_waits_for_the_death_of(&view.members, effects);
+        self.nobody_waits_for_deaths_in_vain(effects);
         self.commands_dropped(&dropped, leader, effects);
         if leader != Some(view.leader()) {
             self.replica.status.fencing.leader_gone();
@@ -322,7 +322,7 @@ impl Controller {
         self.changed();
         self.persist(effects);
         self.answer_changes(effects);
-        self.answer_deaths_that_others_knew_of(effects);
+        self.nobody_waits_for_deaths_in_vain(effects);
         self.add_missing_nodes();
         self.leases_in_new_view();
         self.think_again("a new view");

@@ -96,7 +96,7 @@ impl Member {
         // Questions are not remembered by the group, and take no number from what is.
         let number = if request.request == Request::Status { id | QUESTION } else { self.next_asked };
         self.next_asked += u64::from(number == self.next_asked);
-        self.asked.insert(number, Asked { id, request, heard: self.now, sent: None, last: None });
+        self.asked.insert(number, Asked { id, request, since: self.now, heard: self.now, sent: None, last: None });
     }
 
     /// What is to be asked of the group so that it goes by this member's configuration; or the answer, where nothing is.
@@ -129,14 +129,16 @@ impl Member {
         let mut replies = Vec::new();
         let mut questions = Vec::new();
         let oldest = self.asked.keys().next().copied().unwrap_or_default();
+        let waits = |number: u64| number < QUESTION && number >= oldest.saturating_add(CARRIED_OUT as u64);
+        let any_waits = self.asked.keys().any(|number| waits(*number));
         self.asked.retain(|number, asked| {
             let id = asked.id;
-            // The group might have forgotten the oldest one before it is answered.
-            if *number < QUESTION && *number >= oldest.saturating_add(CARRIED_OUT as u64) {
-                asked.heard = now;
+            // The group might forget the oldest one before it is answered: others wait for it, but not for ever.
+            let holds_up = any_waits && *number == oldest && now.since(asked.since) >= patience;
+            if waits(*number) && now.since(asked.heard) < patience {
                 return true;
             }
-            if now.since(asked.heard) >= patience {
+            if holds_up || now.since(asked.heard) >= patience {
                 let status = asked.request.request == Request::Status;
                 replies.push((id, if status { None } else { Some(Reply::Refused(Refusal::NoAnswer)) }));
                 return false;

@@ -19,6 +19,10 @@ impl Member {
     // ---- following -------------------------------------------------------------------------------------------------
 
     pub(crate) fn on_append(&mut self, from: MemberId, append: Append) {
+        if self.left_office == Some(append.term) {
+            // It was on its way when who sent it gave up its office.
+            return;
+        }
         if append.term < self.stored.term {
             return self.refuse_round(from, append.round, self.stored.commit);
         }
@@ -191,7 +195,13 @@ impl Member {
 
     /// False where this member has only heard that a new epoch began: who votes in it stands in a log that it has yet to get.
     fn knows_epoch(&self) -> bool {
-        self.stored.log.last().term.epoch == self.stored.term.epoch
+        self.is_founding() || self.is_of_epoch(self.stored.log.last(), self.stored.term)
+    }
+
+    /// True where a log that ends so says who votes in a term. To begin a group takes all of its members, who may have heard of an
+    /// epoch of a group that is gone.
+    fn is_of_epoch(&self, last: Position, term: Term) -> bool {
+        last.term.epoch == term.epoch || last.index == 0 && self.is_founding()
     }
 
     /// Asks all others for what none of them grants, so that everybody can say who is heard: the one who asks them to begin may
@@ -293,7 +303,7 @@ impl Member {
 
     pub(crate) fn on_pre_vote(&mut self, from: MemberId, term: Term, last: Position) {
         self.notice_older_group(from, last);
-        let current = last >= self.stored.log.last() && last.term.epoch == term.epoch;
+        let current = last >= self.stored.log.last() && self.is_of_epoch(last, term);
         let granted = term > self.stored.term && current && !self.stays_with_coordinator();
         let term = if granted { term } else { self.stored.term };
         self.promise(from, Message::PreVoted { term, granted });
@@ -324,7 +334,7 @@ impl Member {
         self.enter(term);
         let free = self.stored.voted_for.is_none_or(|voted| voted == from);
         // Of an older epoch, a log does not say who votes in this one.
-        let current = last >= self.stored.log.last() && last.term.epoch == term.epoch;
+        let current = last >= self.stored.log.last() && self.is_of_epoch(last, term);
         let granted = term == self.stored.term && free && current && self.office.is_none();
         if granted && self.stored.voted_for.is_none() {
             self.stored.voted_for = Some(from);

@@ -405,9 +405,10 @@ impl fmt::Display for Event {
             ),
             Event::OlderGroup { member } => write!(
                 f,
-                "the group cannot begin, because member {member} remembers an older one. To go on with what it remembers: \
-                 hakudo ticket take-over at that member. Where that group is gone: stop that member, remove what it stored, and \
-                 start it again"
+                "the group cannot begin, because member {member} remembers an older one. Where other members of that are only away, bring \
+                 them back, and nothing else is to be done. Where they are lost for good, to go on with what it remembers: hakudo \
+                 ticket take-over at that member. Where that group is gone: stop that member, remove what it stored, and start it \
+                 again"
             ),
             Event::Malformed { from } => write!(f, "a message of member {from} could not be understood"),
             Event::StorageFailed => f.write_str(

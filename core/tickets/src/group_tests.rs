@@ -657,6 +657,28 @@ fn who_remembers_an_older_group_and_keeps_this_one_from_beginning_is_named() {
     assert!(!world.explain().contains("older group"), "{}", world.explain());
 }
 
+/// The older group had been taken over once, so that its epoch is not the first: those who are new have heard of that, and begin
+/// nevertheless once nobody remembers anything.
+#[test]
+fn a_new_group_begins_whatever_epoch_its_members_have_heard_of() {
+    let mut world = World::new();
+    [A, W].into_iter().for_each(|id| _ = world.dead.insert(id));
+    world.ask(B, Request::TakeOver { members: vec![MemberId(B)] });
+    world.pass(15);
+    world.dead.clear();
+    world.pass(60);
+    [A, W].iter().for_each(|id| _ = world.stored.remove(id));
+    [A, B, W].into_iter().for_each(|id| world.start(id, file()));
+    world.pass(30);
+    world.stored.remove(&B);
+    world.start(B, file());
+    world.pass(30);
+    assert!(world.status().coordinator.is_some());
+    world.grant(A, A, false);
+    world.pass(3);
+    assert!(world.ticket().holder.is_some());
+}
+
 #[test]
 fn who_has_only_heard_that_the_others_went_on_without_it_coordinates_nothing() {
     let mut world = World::new();

@@ -4,7 +4,8 @@
 //! without need: the arbitrator stays with a coordinator that it hears. So a coordinator that misses somebody asks those it hears
 //! whom they reach; and where one of them reaches all that the coordinator reaches itself, *and more*, it leaves its office in
 //! favour of that one, which stands for election as anybody does. As each hand-over leads to who hears strictly more, the office
-//! does not go back and forth.
+//! does not go back and forth; where the two ways of hearing differ (the coordinator is answered rounds, the others questions), or
+//! the network changes all the time, who has given up its office waits ever longer before it does so once more.
 //!
 //! Nothing here is needed for safety, which is the election's: a hand-over only lets members choose before they would.
 
@@ -17,6 +18,18 @@ use crate::office::Office;
 use hakudo_base::Instant;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// After so many election timeouts an office may be given up once more by the same member, at first and at most.
+const PAUSE: u32 = 20;
+const LONGEST_PAUSE: u32 = 1280;
+
+/// When this member last gave up its office.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenUp {
+    at: Instant,
+    /// In election timeouts, until it may do so again.
+    pause: u32,
+}
 
 /// Whom a member reaches, which it finds out for a coordinator that misses somebody.
 #[derive(Clone, Debug)]
@@ -33,11 +46,13 @@ impl Member {
         if !self.is_ready() {
             return;
         }
-        let to = self.who_hears_more();
-        if let Some(to) = to {
+        let (now, timeout) = (self.now, self.election_timeout());
+        if self.given_up.is_some_and(|last| now.since(last.at) < timeout * last.pause) {
+            return;
+        }
+        if let Some(to) = self.who_hears_more() {
             return self.hand_over(to);
         }
-        let (now, timeout) = (self.now, self.election_timeout());
         let Some(office) = self.office.as_ref() else { return };
         let asked_lately = office.looked_at.is_some_and(|at| now.since(at) < timeout);
         // Before it is missed for certain, so that the others' answers are there when it is.
@@ -79,7 +94,11 @@ impl Member {
     }
 
     fn hand_over(&mut self, to: MemberId) {
-        let term = self.stored.term;
+        let (now, term) = (self.now, self.stored.term);
+        // Long after the pause was over, the last time has nothing to do with this one.
+        let last = self.given_up.filter(|last| now.since(last.at) < self.election_timeout() * (4 * last.pause));
+        let pause = last.map_or(PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        self.given_up = Some(GivenUp { at: now, pause });
         let others = self.group().members.iter().map(|member| member.id).filter(|member| *member != self.local);
         for member in others.collect::<Vec<_>>() {
             self.send(member, Message::HandOver { term, to });
@@ -132,6 +151,7 @@ impl Member {
             return;
         }
         (self.coordinator, self.coordinator_heard) = (None, None);
+        self.left_office = Some(term);
         self.site.coordinator_changed();
         self.set_election_timer();
         if to == self.local {

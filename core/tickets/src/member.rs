@@ -6,7 +6,7 @@
 
 use crate::config::{Group, GroupError, MemberId, TicketConfig};
 use crate::core_types::{Effect, Event, Input, StartError, TicketWord};
-use crate::hand_over::Looking;
+use crate::hand_over::{GivenUp, Looking};
 use crate::log::{Author, Command, Entry, Log, Position, Term};
 use crate::message::{Message, Packet};
 use crate::office::Office;
@@ -66,6 +66,8 @@ pub(crate) struct Asked {
     /// The shell's number.
     pub(crate) id: u64,
     pub(crate) request: RequestEnvelope,
+    /// When it was asked.
+    pub(crate) since: Instant,
     pub(crate) heard: Instant,
     pub(crate) sent: Option<(Instant, MemberId)>,
     pub(crate) last: Option<crate::request::Progress>,
@@ -119,6 +121,10 @@ pub struct Member {
     pub(crate) election_at: Instant,
     pub(crate) candidacy: Option<Candidacy>,
     pub(crate) looking: Option<Looking>,
+    /// When this member last gave up an office.
+    pub(crate) given_up: Option<GivenUp>,
+    /// The term in which a coordinator last gave up its office.
+    pub(crate) left_office: Option<crate::log::Term>,
     pub(crate) office: Option<Box<Office>>,
     pub(crate) site: Site,
     /// By their numbers in this run.
@@ -196,6 +202,8 @@ impl Member {
             election_at: now,
             candidacy: None,
             looking: None,
+            given_up: None,
+            left_office: None,
             office: None,
             site: Site::default(),
             asked: BTreeMap::new(),

@@ -237,6 +237,11 @@ impl Member {
                 // Somebody was elected, or asked for it: the others must choose again.
                 return self.learn_term(appended.term);
             }
+            // It is heard, and only that: who else hears it hears no more than this coordinator.
+            let now = self.now;
+            if let Some(office) = &mut self.office {
+                office.follower(from).heard = Some(now);
+            }
             return;
         }
         let (term, last, now) = (self.stored.term, self.stored.log.last().index, self.now);

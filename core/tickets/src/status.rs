@@ -321,8 +321,9 @@ impl Status {
         }
         for member in self.members.iter().filter(|member| member.older_group) {
             text += &format!(
-                " {} remembers an older group, so that this one cannot begin: go on with what it remembers (hakudo ticket take-over \
-                 there), or stop it, remove what it stored, and start it again.",
+                " {} remembers an older group, so that this one cannot begin: bring back members of that which are only away; \
+                 or, where they are lost for good, go on with what it remembers (hakudo ticket take-over there), or stop it, remove \
+                 what it stored, and start it again.",
                 member.name
             );
         }

@@ -82,17 +82,19 @@ fn a_node_that_cannot_be_fenced_blocks_recovery_visibly_until_something_changes(
 /// a change of members.
 #[test]
 fn who_wants_the_leader_fenced_hears_of_its_death() {
-    for (exit, answer) in [(0, "done"), (1, "refused")] {
+    for (exit, action, answer) in
+        [(0, "off", "done"), (1, "off", "refused"), (0, "reboot", "ask once more if it is to stay off")]
+    {
         let mut cluster = Cluster::settled(3);
         cluster.add_fence_device();
         cluster.hanging.insert("fence1 off n2".to_owned());
         cluster.ask(2, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
         cluster.run();
         cluster.take_log();
-        cluster.plans(&["1 stonith n1 CRM_meta_stonith_action=off"]);
+        cluster.plans(&[&format!("1 stonith n1 CRM_meta_stonith_action={action}")]);
         cluster.hanging.clear();
         for node in ["n2", "n3"] {
-            cluster.exit_codes.insert(format!("fence1 off {node}"), exit);
+            cluster.exit_codes.insert(format!("fence1 {action} {node}"), exit);
         }
         cluster.view(&[2, 3]);
         cluster.pass(Duration::from_secs(5));
@@ -100,6 +102,19 @@ fn who_wants_the_leader_fenced_hears_of_its_death() {
         let answers: Vec<&str> = log.lines().filter(|line| line.contains("answers client")).collect();
         assert!(matches!(&*answers, [one] if one.contains(answer)), "{log}");
     }
+}
+
+#[test]
+fn without_quorum_nobody_waits_for_the_leaders_death() {
+    let mut cluster = Cluster::settled(3);
+    cluster.add_fence_device();
+    cluster.hanging.insert("fence1 off n2".to_owned());
+    cluster.ask(2, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
+    cluster.run();
+    cluster.take_log();
+    cluster.view_as(&[2], &[], false, false);
+    cluster.run();
+    assert!(cluster.log.contains("n2 answers client 1: not known"), "{}", cluster.log);
 }
 
 #[test]

@@ -113,6 +113,8 @@ pub struct BoothMember {
 
 /// What is stored begins with this: the state of a member that speaks hakudo's own protocol is another thing.
 const MARK: &[u8] = b"booth 1\n";
+/// In its place while what an earlier life may have promised is waited for: who is started again in that time waits once more.
+const STILL: &[u8] = b"booth 1 still\n";
 
 impl BoothMember {
     /// A member that knows what it `stored` in an earlier life; `group` is the same group, its members numbered as in booth.
@@ -128,12 +130,13 @@ impl BoothMember {
     ) -> Result<Self, StartError> {
         let config = setup.config().map_err(|error| StartError::Booth(error.to_string()))?;
         let longest = setup.file.tickets.iter().map(|ticket| ticket.expire + ticket.acquire_after).max();
-        let keeps_still_until =
-            longest.filter(|_| stored.is_none()).map(|longest| now.monotonic + drift::lengthen(longest));
+        let keeps_still = stored.is_none_or(|bytes| bytes.starts_with(STILL));
+        let keeps_still_until = longest.filter(|_| keeps_still).map(|longest| now.monotonic + drift::lengthen(longest));
         let stored = match stored {
             None => Stored::default(),
             Some(bytes) => {
-                let rest = bytes.strip_prefix(MARK).ok_or_else(|| StartError::Stored("it is not booth's".into()))?;
+                let rest = bytes.strip_prefix(MARK).or_else(|| bytes.strip_prefix(STILL));
+                let rest = rest.ok_or_else(|| StartError::Stored("it is not booth's".into()))?;
                 postcard::from_bytes(rest).map_err(|error| StartError::Stored(error.to_string()))?
             }
         };
@@ -159,7 +162,7 @@ impl BoothMember {
 
     /// True where this was stored by a member of a booth group.
     pub fn is_booths(stored: &[u8]) -> bool {
-        stored.starts_with(MARK)
+        stored.starts_with(MARK) || stored.starts_with(STILL)
     }
 
     /// The group.
@@ -210,7 +213,8 @@ impl BoothMember {
     /// wait once more.
     fn keeps_still(&mut self, now: Now, wanted: &mut Vec<Wanted>) -> bool {
         if self.keeps_still_until.take_if(|until| *until <= now.monotonic).is_some() {
-            self.carry_out(engine::Effect::Persist(0, Stored::default()), wanted);
+            let stored = self.engine.stored().clone();
+            self.carry_out(engine::Effect::Persist(0, stored), wanted);
         }
         self.keeps_still_until.is_some()
     }
@@ -300,7 +304,7 @@ impl BoothMember {
             engine::Effect::Persist(number, stored) => {
                 self.sequence += 1;
                 self.writes.push_back((self.sequence, number));
-                let mut state = MARK.to_vec();
+                let mut state = if self.keeps_still_until.is_some() { STILL.to_vec() } else { MARK.to_vec() };
                 // A state of numbers and texts can always be written.
                 state.extend(postcard::to_stdvec(&stored).unwrap_or_default());
                 Effect::Persist { seq: self.sequence, state }

@@ -73,7 +73,8 @@ fn notes(member: &MemberStatus) -> impl Iterator<Item = &'static str> {
         (member.forgetful, "has forgotten what it promised, or is new: it has no vote yet"),
         (
             member.older_group,
-            "remembers an older group, so that this one cannot begin: hakudo ticket take-over there, or remove what it stored",
+            "remembers an older group, so that this one cannot begin: bring its other members back, or, where they are lost for good, \
+             hakudo ticket take-over there, or remove what it stored",
         ),
         (member.config_differs, "was started with another configuration"),
     ];

@@ -683,6 +683,11 @@ impl Engine {
         }
     }
 
+    /// What was written last, or is being written.
+    pub fn stored(&self) -> &Stored {
+        &self.last_stored
+    }
+
     fn persist(&mut self, effects: &mut Vec<Effect>) {
         let tickets = self.tickets.iter().map(|(name, ticket)| (name.clone(), ticket.stored())).collect();
         let stored = Stored { tickets, seen: self.replays.floor() };

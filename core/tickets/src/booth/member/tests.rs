@@ -353,3 +353,26 @@ fn a_site_that_has_lost_its_memory_helps_nobody_to_a_lost_ticket_for_a_lease() {
     member.handle(now, Told::Input(Input::Timer), &mut Vec::new());
     assert!(votes(&mut member, now, asked(Reason::TicketLost, 40)));
 }
+
+/// What it promises in that time must outlast the end of it, and a restart in the middle of it.
+#[test]
+fn what_a_site_without_memory_promises_meanwhile_stays_written() {
+    let mut world = World::new();
+    world.members[1] = make(1, None, world.now);
+    world.begin(1);
+    world.grant(0, 1);
+    world.run(4_000);
+    assert_eq!(world.holdings(0).last().map(|(_, held)| *held), Some(true));
+    let written = |world: &World| world.disks[1].clone().unwrap();
+    let in_between = written(&world);
+    assert!(in_between.starts_with(STILL));
+    assert!(BoothMember::is_booths(&in_between));
+    assert!(make(1, Some(&in_between), world.now).keeps_still_until.is_some(), "begun anew, it waits anew");
+    world.run(20_000);
+    let afterwards = written(&world);
+    assert_eq!(world.members[1].keeps_still_until, None);
+    let stored: Stored = postcard::from_bytes(afterwards.strip_prefix(MARK).unwrap()).unwrap();
+    assert_eq!(stored, *world.members[1].engine.stored());
+    assert_ne!(stored.tickets, Stored::default().tickets);
+    assert_eq!(make(1, Some(&afterwards), world.now).keeps_still_until, None);
+}
