@@ -114,7 +114,7 @@ fn without_quorum_nobody_waits_for_the_leaders_death() {
     cluster.take_log();
     cluster.view_as(&[2], &[], false, false);
     cluster.run();
-    assert!(cluster.log.contains("n2 answers client 1: not known"), "{}", cluster.log);
+    assert!(cluster.log.contains("n2 answers client 2: not known"), "{}", cluster.log);
 }
 
 #[test]
