@@ -62,15 +62,18 @@ impl World {
     }
 
     /// Whoever gives such an order lets nothing run elsewhere before he is answered; and where he is not, for as long as the order
-    /// may still come into force: the member that has it may come back with it.
+    /// may still come into force: the member that has it may come back with it. Who was left out of a takeover would decide by itself
+    /// where it does not hear those who went on, so that it stays off as long as it cannot.
     pub(super) fn is_kept_off(&mut self, id: MemberId) -> bool {
         let Some((until, orderer)) = self.off.get(&id).copied() else { return false };
         let place = &self.places[orderer];
+        let orderer_id = place.id;
         let in_doubt = place.process.is_none() || self.hangs(orderer) || place.store_hangs_until > self.now;
         if in_doubt {
             self.off.insert(id, (self.now + FORCED, orderer));
         }
-        in_doubt || self.now < until || self.asked.values().any(is_by_force)
+        let apart = self.cut.contains(&(orderer_id, id)) || self.cut.contains(&(id, orderer_id));
+        in_doubt || apart || self.now < until || self.asked.values().any(is_by_force)
     }
 
     fn may_run(&mut self, member: usize, ticket: &str) -> bool {
