@@ -1,5 +1,6 @@
 //! The arbitrator as a program of its own, which is small: `hakudo arbitrator` reads the command line and becomes this program where
-//! it lies beside it. What it is told stands in one word, as JSON ([`hakudo_arbitrator::Config`]).
+//! it lies beside it. What it is told stands in one word, as JSON ([`hakudo_arbitrator::Config`]), behind the word `arbitrator`, as where
+//! `hakudo` begins itself anew.
 
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -11,7 +12,7 @@ const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    let (Some(text), None) = (words.next(), words.next()) else {
+    let (Some("arbitrator"), Some(text), None) = (words.next().as_deref(), words.next(), words.next()) else {
         eprintln!("hakudo-arbitrator is what `hakudo arbitrator` becomes: call that, which takes the options");
         return ExitCode::from(USAGE);
     };

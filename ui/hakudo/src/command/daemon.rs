@@ -99,14 +99,9 @@ pub(crate) fn serve(config: &hakudo_arbitrator::Config, usual: &str) -> Outcome 
     let here = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::ERROR, format!("the place of this program is not known: {error}")))?;
     let small = here.with_file_name(SMALL);
-    let mut command = if small.is_file() {
-        std::process::Command::new(small)
-    } else {
-        let mut anew = std::process::Command::new(here);
-        anew.arg(ARBITRATOR);
-        anew
-    };
-    command.arg(&text);
+    let mut command = std::process::Command::new(if small.is_file() { small } else { here });
+    // The small program is given the word, too: who looks for the process finds the same command line.
+    command.args([ARBITRATOR, &text]);
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
