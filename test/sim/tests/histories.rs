@@ -218,3 +218,21 @@ fn a_side_without_quorum_does_not_wait_for_the_notifications_of_a_lost_node_eith
          network delay 100 200 loss 0 twice 0\nat 4261 cut n2 n1\nheal 8335\n",
     );
 }
+
+#[test]
+fn a_node_that_hung_may_not_know_yet_that_the_others_went_on_without_it_where_nobody_fences() {
+    check(
+        "seed 645\nvotes 1 1 1 1\nlinks 1\nfencing off\nprimitive r0\nprimitive r1\n\
+         network delay 100 200 loss 0 twice 0\nat 6385 kill-process n4\nat 6385 ask n1 move r1 n2 -INFINITY\n\
+         at 6403 pause n3 2431\nheal 6867\n",
+    );
+}
+
+#[test]
+fn a_node_that_has_left_need_not_be_fenced_for_want_of_quorum() {
+    check(
+        "seed 1003\nvotes 1 1 1\nlinks 1\noption no-quorum-policy fence\nfencing shared\nprimitive r0\ngroup r1 of 3\n\
+         location r1 n3 -INFINITY\nnetwork delay 274 1283 loss 0 twice 0\nat 2341 power-off n2\nat 3152 clock n1 90420\n\
+         at 3153 ask n1 leave\nat 3357 power-off n3\nheal 5469\n",
+    );
+}

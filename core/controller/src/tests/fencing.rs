@@ -78,6 +78,17 @@ fn a_node_that_cannot_be_fenced_blocks_recovery_visibly_until_something_changes(
     );
 }
 
+/// A client of n2 wants n1 off, which leads, and the device has not answered yet.
+fn leader_being_fenced() -> Cluster {
+    let mut cluster = Cluster::settled(3);
+    cluster.add_fence_device();
+    cluster.hanging.insert("fence1 off n2".to_owned());
+    cluster.ask(2, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
+    cluster.run();
+    cluster.take_log();
+    cluster
+}
+
 /// The leader is to be fenced and sees to it itself; whoever asked, asked a node that goes on, and wants to know of the death and not of
 /// a change of members.
 #[test]
@@ -85,12 +96,7 @@ fn who_wants_the_leader_fenced_hears_of_its_death() {
     for (exit, action, answer) in
         [(0, "off", "done"), (1, "off", "refused"), (0, "reboot", "ask once more if it is to stay off")]
     {
-        let mut cluster = Cluster::settled(3);
-        cluster.add_fence_device();
-        cluster.hanging.insert("fence1 off n2".to_owned());
-        cluster.ask(2, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
-        cluster.run();
-        cluster.take_log();
+        let mut cluster = leader_being_fenced();
         cluster.plans(&[&format!("1 stonith n1 CRM_meta_stonith_action={action}")]);
         cluster.hanging.clear();
         for node in ["n2", "n3"] {
@@ -106,12 +112,7 @@ fn who_wants_the_leader_fenced_hears_of_its_death() {
 
 #[test]
 fn without_quorum_nobody_waits_for_the_leaders_death() {
-    let mut cluster = Cluster::settled(3);
-    cluster.add_fence_device();
-    cluster.hanging.insert("fence1 off n2".to_owned());
-    cluster.ask(2, Request::Fence { node: "n1".to_owned(), action: "off".to_owned() });
-    cluster.run();
-    cluster.take_log();
+    let mut cluster = leader_being_fenced();
     cluster.view_as(&[2], &[], false, false);
     cluster.run();
     assert!(cluster.log.contains("n2 answers client 2: not known"), "{}", cluster.log);
