@@ -349,7 +349,8 @@ impl Engine {
 
     /// The leader keeps the time of the quorum rule for all: so all apply it at the same place in the order.
     fn quorum_deadline(&self) -> Option<Instant> {
-        let due = self.quorum.deadline()?;
+        // Who leaves says nothing more: the next leader will.
+        let due = self.quorum.deadline().filter(|_| self.leave.is_none())?;
         let leads = self.view.as_ref().is_some_and(|view| view.leader() == self.config.local);
         let step = postcard::to_stdvec(&QuorumStep::WindowOver).ok()?;
         let is_step = |waiting: &Outbound| waiting.kind == Kind::Quorum && waiting.payload == step;
@@ -532,7 +533,7 @@ impl Engine {
             Some(Undelivered::Leaving)
         } else if payload.len() > MAX_PAYLOAD {
             Some(Undelivered::TooLarge)
-        } else if self.outbox_bytes + payload.len() > OUTBOX_BYTES {
+        } else if kind == Kind::User && self.outbox_bytes + payload.len() > OUTBOX_BYTES {
             Some(Undelivered::QueueFull)
         } else {
             None

@@ -182,6 +182,29 @@ fn a_goodbye_is_known_as_one() {
 }
 
 #[test]
+fn a_leader_that_leaves_keeps_no_time_for_the_others() {
+    let mut network = Network::new(12, 5, 1);
+    for machine in network.machines.values_mut() {
+        machine.config.quorum.last_man_standing = true;
+        machine.config.quorum.last_man_standing_window = ms(500);
+    }
+    (1..=5).for_each(|id| network.start(NodeId(id)));
+    network.run_for(SECOND);
+    network.crash(NodeId(5));
+    network.run_until(SECOND, Network::is_whole).expect("a view without the dead");
+    network.run_for(ms(300));
+    // It is not heard any more, so that it goes only after a while, in which the window is over.
+    (2..=4).for_each(|other| _ = network.cuts.insert((NodeId(1), NodeId(other), 0)));
+    network.give(NodeId(1), Input::Leave);
+    network.run_for(SECOND * 3);
+    assert_eq!(network.running(), [NodeId(2), NodeId(3), NodeId(4)]);
+    // The others have forgotten who is lost: of five, two would be too few.
+    network.crash(NodeId(2));
+    network.run_for(SECOND * 2);
+    assert!(network.view(NodeId(3)).unwrap().quorate);
+}
+
+#[test]
 fn the_last_one_leaves_alone() {
     let mut network = cluster(8, 2, 1);
     network.give(NodeId(1), Input::Leave);

@@ -596,7 +596,7 @@ impl Member {
     fn configure(&mut self, ask: &mut Ask, group: &Group) -> Step {
         group.check()?;
         let now = self.group();
-        if self.stored.log.after(self.applied).iter().any(|entry| entry.command.changes_voters()) {
+        if self.voters_change() {
             return Err(Refusal::ConfigureBusy);
         }
         // Who is added votes only once it was taken in.

@@ -182,7 +182,7 @@ impl Member {
             self.out.push(Effect::Event(Event::NoCoordinator));
         }
         self.set_election_timer();
-        if !self.may_vote() || !self.knows_epoch() {
+        if !self.may_stand() || !self.knows_epoch() {
             return;
         }
         if self.is_founding() && self.founder() != Some(self.local) {
@@ -245,7 +245,7 @@ impl Member {
         let counts = |voter: MemberId, memory| self.voters.contains(&voter) && (founding || self.counts(voter, memory));
         let votes = candidacy.votes.iter().filter(|(voter, (memory, _))| counts(**voter, *memory)).count();
         let enough = if founding { votes == self.voters.len() } else { self.is_majority(votes) };
-        if !enough || !self.may_vote() {
+        if !enough || !self.may_stand() {
             return;
         }
         if candidacy.pre {

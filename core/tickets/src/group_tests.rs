@@ -701,3 +701,53 @@ fn who_has_only_heard_that_the_others_went_on_without_it_coordinates_nothing() {
     world.pass(30);
     assert!(world.holds(A) || world.holds(B), "{}", world.explain());
 }
+
+/// A group of which only A and W have votes, W coordinates, and B is not there; and its configuration without W.
+fn two_with_votes() -> (World, Group) {
+    let mut world = World::new();
+    [A, B].into_iter().for_each(|id| _ = world.dead.insert(id));
+    world.pass(15);
+    world.ask(W, Request::TakeOver { members: vec![MemberId(W)] });
+    world.pass(3);
+    world.start(A, file());
+    world.pass(15);
+    assert_eq!(world.coordinator(), W);
+    let mut less = file();
+    less.members.retain(|member| member.id != MemberId(W));
+    (world, less)
+}
+
+#[test]
+fn a_coordinator_that_is_removed_sees_its_removal_through() {
+    let (mut world, less) = two_with_votes();
+    // Nobody but A is left without W: it must have the word of it before W is gone.
+    world.lost =
+        Box::new(|from, _, message| from == W && matches!(message, Message::Append(sent) if !sent.entries.is_empty()));
+    let removed = world.ask(W, Request::Configure { group: Box::new(less.clone()) });
+    world.pass(1);
+    // The group looks at all again when a member is heard.
+    world.start(B, less.clone());
+    world.pass(2);
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(10);
+    assert_eq!(world.answer(removed), Some(&Reply::Done(Outcome::Done)), "{:?}", world.events);
+    world.dead.insert(W);
+    world.pass(15);
+    assert_ne!(world.coordinator(), W);
+    world.grant(A, B, false);
+    world.pass(3);
+    assert!(world.holds(B), "{}", world.explain());
+}
+
+#[test]
+fn a_removed_member_stands_once_more_where_nobody_else_knows_of_it() {
+    let (mut world, less) = two_with_votes();
+    world.cut_off(W);
+    world.ask(W, Request::Configure { group: Box::new(less) });
+    world.pass(30);
+    assert!(!world.members[&W].is_coordinator() && !world.members[&A].is_coordinator());
+    world.lost = Box::new(|_, _, _| false);
+    world.pass(30);
+    assert_eq!(world.coordinator(), A);
+    assert!(world.status().members.iter().all(|member| member.id != MemberId(W)));
+}

@@ -261,7 +261,7 @@ impl Member {
             return None;
         }
         let own = if self.greeted { None } else { Some(self.now) };
-        let minds = self.may_vote() || self.coordinator.is_some();
+        let minds = self.may_stand() || self.coordinator.is_some();
         let election = (self.office.is_none() && minds).then_some(self.election_at);
         [own, election, self.office_deadline(), self.site_deadline(), self.asked_deadline()].into_iter().flatten().min()
     }
@@ -600,6 +600,18 @@ impl Member {
         self.voters.contains(&self.local) && remembers
     }
 
+    /// True where this member may ask for votes: it has one itself, or had one before a change that only it may know of. Whoever
+    /// was removed must be able to bring the others the word of it (Raft, Ongaro's thesis, 4.2.2).
+    pub(crate) fn may_stand(&self) -> bool {
+        let not_applied = || self.stored.log.after(self.applied).iter().map(|entry| &entry.command);
+        let is_removed = not_applied()
+            .any(|command| matches!(command, Command::Configure(group) if group.member(self.local).is_none()));
+        let had_vote = self.table.memories.get(&self.local) == Some(&self.stored.memory)
+            && !self.table.absent.contains(&self.local)
+            && !not_applied().any(|command| matches!(command, Command::TakeOver { .. }));
+        self.may_vote() || is_removed && had_vote
+    }
+
     /// True where these are more than half of the voters.
     pub(crate) fn is_majority(&self, count: usize) -> bool {
         2 * count > self.voters.len()
@@ -627,6 +639,11 @@ impl Member {
     /// An entry that the group decides on by itself.
     pub(crate) fn decide(&mut self, command: Command) -> u64 {
         self.propose(Author::default(), command)
+    }
+
+    /// True where an entry that changes who votes is not applied yet.
+    pub(crate) fn voters_change(&self) -> bool {
+        self.stored.log.after(self.applied).iter().any(|entry| entry.command.changes_voters())
     }
 
     /// True where an entry about this ticket is not applied yet, so that it must be left alone.

@@ -106,8 +106,12 @@ impl Member {
             return;
         }
         if !self.may_vote() {
-            // This member was removed from the group.
-            return self.step_down();
+            // This member was removed from the group. It stays until those who remain have the word of it: where they need its
+            // vote for anything else, nobody could bring it to them.
+            if !self.voters_change() {
+                self.step_down();
+            }
+            return;
         }
         self.set_tend_at(None);
         self.mind_group();
@@ -141,8 +145,7 @@ impl Member {
 
     /// Sees that the group has a configuration, and that members declared dead come back when they live.
     fn mind_group(&mut self) {
-        let under_way = self.stored.log.after(self.applied).iter().any(|entry| entry.command.changes_voters());
-        if under_way {
+        if self.voters_change() {
             return;
         }
         if self.table.group.is_none() {

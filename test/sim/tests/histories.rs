@@ -236,3 +236,12 @@ fn a_node_that_has_left_need_not_be_fenced_for_want_of_quorum() {
          at 3153 ask n1 leave\nat 3357 power-off n3\nheal 5469\n",
     );
 }
+
+#[test]
+fn a_leader_that_leaves_while_a_loss_is_about_to_be_forgotten_does_not_run_in_circles() {
+    check(
+        "seed 18769\nvotes 1 1 1\nlinks 1\nquorum last_man_standing last_man_standing_window=500\nfencing off\n\
+         network delay 100 200 loss 0 twice 0\nat 2075 power-off n2\nat 2393 boot n2\nat 2461 power-off n3\n\
+         at 2461 ask n1 leave\nheal 2961\n",
+    );
+}

@@ -49,8 +49,12 @@ impl Machine {
     }
 }
 
+/// More steps than this in one moment mean that a core does not move its deadline.
+const MOST_STEPS_A_MOMENT: u32 = 100_000;
+
 pub(crate) struct Network {
     pub(crate) now: Instant,
+    steps_in_moment: u32,
     pub(crate) random: Random,
     pub(crate) weather: Weather,
     pub(crate) sealed: bool,
@@ -79,6 +83,7 @@ impl Network {
         let machine = |id| Machine::new(config(NodeId(id), nodes, links));
         Self {
             now: Instant::from_millis(1_000_000),
+            steps_in_moment: 0,
             random: Random::new(seed),
             weather: Weather::FINE,
             sealed: false,
@@ -251,6 +256,8 @@ impl Network {
         let timer = timers.min();
         let at = arrival.into_iter().chain(timer.map(|(at, _)| at)).min();
         let Some(at) = at.filter(|at| *at <= end) else { return false };
+        self.steps_in_moment = if at > self.now { 0 } else { self.steps_in_moment + 1 };
+        assert!(self.steps_in_moment < MOST_STEPS_A_MOMENT, "{:?} do not move their deadline", timer.map(|(_, id)| id));
         self.now = self.now.max(at);
         if let Some((when, node)) = timer
             && arrival.is_none_or(|arrival| when <= arrival)
