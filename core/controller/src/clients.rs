@@ -3,7 +3,9 @@
 use crate::command::Command;
 use crate::controller::Controller;
 use crate::core_types::Effect;
-use crate::request::{Change, ChangeOperation, ClusterState, NodeState, Refusal, RefusalKind, Reply, Request};
+use crate::request::{
+    Change, ChangeOperation, ClusterState, NodeState, QuorumOverride, Refusal, RefusalKind, Reply, Request,
+};
 use crate::tickets::TicketOrder;
 use hakudo_base::{NodeId, Severity};
 use hakudo_cib::Element;
@@ -80,6 +82,10 @@ impl Controller {
             Request::Watch { after } => {
                 self.clients.watching.insert(client, after);
                 Ok(None)
+            }
+            Request::Quorum(QuorumOverride::CancelWaitForAll) if self.misses_somebody() => {
+                self.say(Command::NobodyIsMissed);
+                Ok(Some(Reply::Done))
             }
             Request::Events { .. } | Request::Quorum(_) | Request::Reload => {
                 let reason = "this is answered by the daemon of the node, and not by its controller";

@@ -12,7 +12,7 @@ use hakudo_base::{NodeId, Severity, WallTime};
 use hakudo_membership::ViewId;
 use hakudo_tickets::RequestEnvelope;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A message: commands that are carried out one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub(crate) struct Hello {
     pub(crate) restarted: bool,
     /// What was fenced there.
     pub(crate) fencing: FencingHistory,
+    /// Whom it missed since its start; none where it knows all (`missed`).
+    pub(crate) missed: Option<BTreeSet<NodeId>>,
 }
 
 /// Said by the member whose configuration counts, once all have said hello: what all take over.
@@ -183,6 +185,8 @@ pub(crate) enum Command {
         /// It runs nothing, and says goodbye. Otherwise it ends at once, and is lost.
         clean: bool,
     },
+    /// An operator says that members that were missed are gone for good.
+    NobodyIsMissed,
     /// Change the configuration.
     Change {
         /// By whom.

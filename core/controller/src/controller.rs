@@ -7,6 +7,7 @@ use crate::core_types::{Config, Effect, Input};
 use crate::disk::Disk;
 use crate::fence::Fencing;
 use crate::leader::Leader;
+use crate::missed::Missed;
 use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::replica::Replica;
@@ -38,6 +39,7 @@ pub struct Controller {
     /// When the members of the view agreed.
     pub(crate) agreed_at: Option<Instant>,
     pub(crate) hellos: BTreeMap<NodeId, Hello>,
+    pub(crate) missed: Missed,
     pub(crate) outbox: Outbox,
     pub(crate) disk: Disk,
     pub(crate) node: Node,
@@ -82,6 +84,7 @@ impl Controller {
             first_quorate: None,
             agreed_at: None,
             hellos: BTreeMap::new(),
+            missed: Missed::default(),
             outbox: Outbox::default(),
             disk: Disk::default(),
             node: Node::new(seed),

@@ -36,6 +36,7 @@ impl Controller {
         self.changed();
         match command {
             Command::Hello(_) | Command::Sync(_) | Command::Unfit { .. } => {}
+            Command::NobodyIsMissed => self.hear_nobody_is_missed(effects),
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
             Command::Ticket(order) => self.hear_ticket(from, number, &order, effects),
             Command::TicketStore(state) => self.hear_store(from, number, state, effects),

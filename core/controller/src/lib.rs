@@ -33,6 +33,7 @@ mod deliver;
 mod disk;
 mod fence;
 mod leader;
+mod missed;
 mod node;
 mod options;
 mod outbox;

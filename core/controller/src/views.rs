@@ -20,7 +20,10 @@ use std::collections::BTreeSet;
 impl Controller {
     /// A view was installed.
     pub(crate) fn enter(&mut self, view: View, effects: &mut Vec<Effect>) {
-        let before = self.view.replace(view.clone());
+        self.note_who_is_missed(&view);
+        let before = self.view.replace(view);
+        self.weigh_quorum();
+        let Some(view) = self.view.clone() else { return };
         let had_agreed = self.synced;
         let together = self.synced && view.members == view.together;
         self.synced = together;
@@ -168,6 +171,7 @@ impl Controller {
             started: self.started,
             restarted: self.alive_since.is_none(),
             fencing: self.replica.status.fencing.clone(),
+            missed: self.missed.told(),
             name,
         }
     }
@@ -219,7 +223,7 @@ impl Controller {
         self.outbox.drop_unsent(|command| matches!(command, Command::OnDisk { .. }));
         self.replica.generation += 1;
         self.away.clear();
-        let mut lost = Vec::new();
+        let (mut lost, mut missed) = (Vec::new(), Vec::new());
         let fatal_start = self.replica.options().start_failure_is_fatal;
         for (node, mut hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
@@ -240,12 +244,14 @@ impl Controller {
                 self.alert_executor_away(node);
             }
             lost.push(hello.lost);
+            missed.push(hello.missed);
             self.replica.status.fencing.merge(hello.fencing);
         }
         // What may still run is never forgotten, whoever knows of it.
         for (node, told) in lost.into_iter().flatten().filter(|(node, _)| !view.members.contains(node)) {
             self.replica.status.learn_of_lost(node, told);
         }
+        self.learn_who_is_missed(&missed);
         self.synced = true;
         self.alive_since.get_or_insert(view.id.epoch);
         self.keep_alerts_that_stand();
@@ -312,7 +318,8 @@ impl Controller {
     }
 
     /// All members of the view hold the same now.
-    fn agreed(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn agreed(&mut self, effects: &mut Vec<Effect>) {
+        self.tell_who_is_missed(effects);
         self.take_the_word();
         self.prepare_fencing(effects);
         self.agreed_at = Some(self.now);

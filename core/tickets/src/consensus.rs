@@ -182,7 +182,10 @@ impl Member {
             self.out.push(Effect::Event(Event::NoCoordinator));
         }
         self.set_election_timer();
-        if !self.may_stand() || !self.knows_epoch() {
+        if !self.knows_epoch() {
+            return self.tell_of_missed_takeover();
+        }
+        if !self.may_stand() {
             return;
         }
         if self.is_founding() && self.founder() != Some(self.local) {
@@ -194,8 +197,15 @@ impl Member {
     }
 
     /// False where this member has only heard that a new epoch began: who votes in it stands in a log that it has yet to get.
-    fn knows_epoch(&self) -> bool {
+    pub(crate) fn knows_epoch(&self) -> bool {
         self.is_founding() || self.is_of_epoch(self.stored.log.last(), self.stored.term)
+    }
+
+    fn tell_of_missed_takeover(&mut self) {
+        let epoch = self.stored.term.epoch;
+        if self.said_missed.replace(epoch) != Some(epoch) {
+            self.out.push(Effect::Event(Event::MissedTakeover { epoch }));
+        }
     }
 
     /// True where a log that ends so says who votes in a term. To begin a group takes all of its members, who may have heard of an

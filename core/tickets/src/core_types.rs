@@ -322,6 +322,11 @@ pub enum Event {
         /// Which.
         member: MemberId,
     },
+    /// Others went on without a majority, by the administrator's order, and this member knows only that.
+    MissedTakeover {
+        /// The epoch that they began.
+        epoch: u32,
+    },
     /// A message could not be understood.
     Malformed {
         /// Who sent it.
@@ -359,6 +364,7 @@ impl Event {
             | Event::Expired { .. }
             | Event::ConfigDiffers { .. }
             | Event::OlderGroup { .. }
+            | Event::MissedTakeover { .. }
             | Event::Malformed { .. }
             | Event::TakenOver { .. } => Severity::Warning,
             _ => Severity::Info,
@@ -409,6 +415,12 @@ impl fmt::Display for Event {
                  them back, and nothing else is to be done. Where they are lost for good, to go on with what it remembers: hakudo \
                  ticket take-over at that member. Where that group is gone: stop that member, remove what it stored, and start it \
                  again"
+            ),
+            Event::MissedTakeover { epoch } => write!(
+                f,
+                "by order of the administrator some members went on without the others (epoch {epoch}), and what they decided has not \
+                 come here: this member has no part in any decision until it hears one of them. Where all that know of it are lost for \
+                 good: hakudo ticket take-over with those that are left"
             ),
             Event::Malformed { from } => write!(f, "a message of member {from} could not be understood"),
             Event::StorageFailed => f.write_str(

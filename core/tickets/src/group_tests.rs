@@ -697,6 +697,10 @@ fn who_has_only_heard_that_the_others_went_on_without_it_coordinates_nothing() {
     world.start(B, file());
     world.pass(40);
     assert!(!world.members[&A].is_coordinator() && !world.members[&B].is_coordinator(), "{:?}", world.events);
+    let missed = world.events.iter().filter(|(_, event)| *event == Event::MissedTakeover { epoch: 1 });
+    assert_eq!(missed.map(|(id, _)| *id).collect::<Vec<_>>(), [A, B], "each says it once");
+    let explained = world.members[&A].status(world.now).explain("t").unwrap();
+    assert!(explained.contains("went on without the others"), "{explained}");
     world.lost = Box::new(|_, _, _| false);
     world.pass(30);
     assert!(world.holds(A) || world.holds(B), "{}", world.explain());

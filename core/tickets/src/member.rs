@@ -140,6 +140,8 @@ pub struct Member {
     pub(crate) dirty: bool,
     /// It was said that this member's own configuration is not the agreed one.
     said_differs: bool,
+    /// The epoch of which it was said that this member has only heard.
+    pub(crate) said_missed: Option<u32>,
     /// It was said that this member has forgotten what it promised.
     pub(crate) said_forgetful: bool,
     failed: bool,
@@ -213,6 +215,7 @@ impl Member {
             tend_now: false,
             dirty: fresh,
             said_differs: false,
+            said_missed: None,
             said_forgetful: false,
             failed: false,
             greeted: false,

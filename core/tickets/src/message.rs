@@ -18,7 +18,7 @@ pub const MAX_MESSAGE: usize = 16 << 20;
 /// About how many bytes of entries go into one message, so that it fits a datagram if none of them is larger.
 pub(crate) const ENTRY_BYTES: usize = 1000;
 /// The version of this protocol.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What is inside a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

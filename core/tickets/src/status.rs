@@ -30,6 +30,10 @@ pub struct Status {
     /// False before all members were heard once: only then it can decide.
     #[serde(default = "yes")]
     pub begun: bool,
+    /// By the administrator's order some members went on without the others, and what they decided has not come to the member
+    /// that was asked.
+    #[serde(default)]
+    pub missed_takeover: bool,
     /// The number of log entries that a majority has.
     pub committed: u64,
     /// The members, the teller among them.
@@ -183,6 +187,7 @@ impl Member {
             coordinator: self.coordinator,
             term: (self.stored.term.epoch, self.stored.term.number),
             begun: self.has_begun(),
+            missed_takeover: !self.knows_epoch(),
             committed: self.stored.commit,
             members: group.members.iter().map(|member| self.member_status(member, now)).collect(),
             tickets: group.tickets.iter().map(|config| self.ticket_status(config, now)).collect(),
@@ -192,7 +197,8 @@ impl Member {
     /// What the coordinator sees, as it is from here: who is near, and what came from whom.
     pub(crate) fn as_seen_here(&self, mut status: Status) -> Status {
         let own = self.status(self.now);
-        (status.local, status.coordinator) = (self.local, self.coordinator);
+        (status.local, status.coordinator, status.missed_takeover) =
+            (self.local, self.coordinator, own.missed_takeover);
         for member in &mut status.members {
             let Some(seen) = own.members.iter().find(|own| own.id == member.id) else { continue };
             // Members that do not coordinate seldom hear each other; of itself the coordinator cannot say when it was heard.
@@ -309,6 +315,12 @@ impl Status {
             Some(coordinator) => format!(" {} coordinates the group.", self.name_of(coordinator)),
             None if !self.begun => {
                 " The group has yet to begin: nothing can be decided before all of its members were heard once."
+                    .to_owned()
+            }
+            None if self.missed_takeover => {
+                " No member coordinates the group now. Some members went on without the others by order of the administrator, and \
+                 what they decided has not come here: bring one of them back that knows it; or, where they are lost for good, take \
+                 over once more (hakudo ticket take-over)."
                     .to_owned()
             }
             None => " No member coordinates the group now, so that nothing can be decided.".to_owned(),

@@ -236,7 +236,9 @@ impl Node {
         }
         let direct = match asked.request {
             Request::Reload => Some(self.reload()),
-            Request::Quorum(rule) => {
+            Request::Quorum(rule)
+                if !(rule == QuorumOverride::CancelWaitForAll && self.controller.misses_somebody()) =>
+            {
                 self.membership.ask(hakudo_membership::Input::Quorum(overriding(rule)));
                 Some(Ok(()))
             }

@@ -266,7 +266,9 @@ impl World {
         let verdict = self.checks.order.leads(node, own);
         self.judge(verdict);
         self.sites.reach("plan made");
-        if let Some(view) = self.checks.order.view_of(node).filter(|view| view.quorate) {
+        // A side may know of members that know more, and then acts as one without quorum.
+        let acts_with_quorum = cib.root().attribute("have-quorum") == Some("1");
+        if let Some(view) = self.checks.order.view_of(node).filter(|view| view.quorate && acts_with_quorum) {
             self.checks.sides.leads_with_quorum(node);
             let verdict =
                 self.checks.edits.agreed_in(view.id, &format!("n{}, quorate,", node + 1), &crate::cib::noted(&cib));

@@ -238,6 +238,25 @@ fn a_node_that_has_left_need_not_be_fenced_for_want_of_quorum() {
 }
 
 #[test]
+fn a_side_without_quorum_keeps_what_is_stopped_only_after_a_stop_that_failed() {
+    check(
+        "seed 43039\nvotes 1 1 1\nlinks 1\nquorum expected_votes=4\nfencing off\ngroup r1 of 3\n\
+         network delay 100 200 loss 0 twice 0\nat 396 agent n1 r1-3 stop fails\nat 2395 power-off n3\nheal 5437\n",
+    );
+}
+
+#[test]
+fn a_node_that_lost_who_knows_more_before_it_was_told_is_without_quorum() {
+    check(
+        "seed 45122\nvotes 1 1\nlinks 1\nquorum two_node\nfencing each\nprimitive r0\n\
+         network delay 417 2279 loss 0 twice 0\nat 1370 ask n1 option maintenance-mode true\n\
+         at 2834 ask n1 option maintenance-mode false\nat 4704 split n2\nat 4704 ask n2 node-option n2 standby on\n\
+         at 7064 join\nat 8714 network delay 444 43407 loss 19 twice 3\nat 8714 ask n2 note\nat 10380 split n2\n\
+         heal 10904\n",
+    );
+}
+
+#[test]
 fn a_leader_that_leaves_while_a_loss_is_about_to_be_forgotten_does_not_run_in_circles() {
     check(
         "seed 18769\nvotes 1 1 1\nlinks 1\nquorum last_man_standing last_man_standing_window=500\nfencing off\n\

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, add};
 use super::{check, part};
 use crate::command::{Command, FenceDone};
-use crate::request::{Change, ChangeOperation, Request};
+use crate::request::{Change, ChangeOperation, QuorumOverride, Request};
 use crate::{ExecutorInput, core_types::Input};
 use expect_test::expect;
 use hakudo_base::{NodeId, UnixTime};
@@ -123,6 +123,63 @@ fn a_node_does_not_leave_while_something_runs_there_that_nobody_may_stop() {
     );
     let alerts = cluster.machines[&1].controller.cluster_state().alerts;
     assert!(alerts.iter().any(|(_, text)| text.contains("n2 cannot leave the cluster while A runs")), "{alerts:?}");
+}
+
+#[test]
+fn a_node_that_lost_who_knows_more_before_it_was_told_is_without_quorum() {
+    let mut cluster = Cluster::settled(2);
+    cluster.view_as(&[2], &[], true, false);
+    cluster.run();
+    cluster.ask(2, Request::ConfirmFenced { node: "n1".to_owned() });
+    cluster.run();
+    cluster.ask(2, add("B"));
+    cluster.run();
+    assert!(cluster.log.contains("n2 answers client 2: done"), "{}", cluster.log);
+    cluster.restart(1, false);
+    // They meet, and lose each other before a word is delivered; then n1 is alone, where the rule lets it go on.
+    cluster.view_as(&[1, 2], &[], true, true);
+    cluster.view_as(&[1], &[], true, false);
+    cluster.run();
+    let state = cluster.machines[&1].controller.cluster_state();
+    assert!(
+        !state.quorate && state.alerts.iter().any(|(_, text)| text.contains("n2 may know of changes")),
+        "{state:?}"
+    );
+    cluster.ask(1, add("C"));
+    cluster.run();
+    assert!(cluster.log.contains("n1 answers client 3: refused"), "{}", cluster.log);
+    // Who knows all goes on by the rule.
+    cluster.view_as(&[2], &[], true, false);
+    cluster.run();
+    assert!(cluster.machines[&2].controller.cluster_state().quorate);
+    cluster.view_as(&[1, 2], &[], true, true);
+    cluster.run();
+    assert!(cluster.same_document().contains("id=\"B\"") && cluster.machines[&1].controller.cluster_state().quorate);
+}
+
+#[test]
+fn an_operator_says_that_who_is_missed_is_gone_for_good() {
+    let mut cluster = Cluster::settled(2);
+    cluster.restart(1, false);
+    cluster.view_as(&[1, 2], &[], true, true);
+    cluster.view_as(&[1], &[], true, false);
+    cluster.run();
+    assert!(cluster.machines[&1].controller.misses_somebody());
+    cluster.ask(1, Request::Quorum(QuorumOverride::CancelWaitForAll));
+    cluster.run();
+    let state = cluster.machines[&1].controller.cluster_state();
+    assert!(state.quorate && !state.alerts.iter().any(|(_, text)| text.contains("may know")), "{state:?}");
+}
+
+#[test]
+fn in_the_only_quorate_view_nobody_is_missed() {
+    let mut cluster = Cluster::settled(3);
+    (1..=2).for_each(|node| cluster.restart(node, false));
+    cluster.view_as(&[1, 3], &[], true, true);
+    cluster.view_as(&[1], &[], false, false);
+    cluster.view_as(&[1, 2], &[], true, true);
+    cluster.run();
+    assert!(cluster.machines[&1].controller.cluster_state().quorate);
 }
 
 fn without_quorum(cluster: &mut Cluster, policy: &str) {

@@ -9,8 +9,9 @@
 //!
 //! With `ignore` it does as it likes; the other rules look on. Where nobody is ever fenced, `fence` is the same as `stop`.
 //!
-//! What an agent could not stop is left alone where nobody can fence, and what is unmanaged or in maintenance always is; and of
-//! what the configuration does not name (it was removed, or a disk lost it) nobody can say what it is.
+//! What an agent could not stop is left alone where nobody can fence, with all that is stopped only after it; what is unmanaged or
+//! in maintenance always is; and of what the configuration does not name (it was removed, or a disk lost it) nobody can say what it
+//! is.
 
 use super::settled::{is_maintained, is_true, value};
 use super::{Rule, Service, Verdict};
@@ -146,9 +147,12 @@ impl Sides {
         if policy == Policy::Fence && has_lost_it && maintained.is_empty() {
             return broken(format!("n{} lost quorum and is to be fenced, and is at rest", leader + 1));
         }
+        let on_side = |stuck: &&(usize, String)| side.iter().any(|(node, _)| *node == stuck.0);
+        let kept = stopped_after(cib, self.stuck.iter().filter(on_side).map(|(_, primitive)| primitive.as_str()));
         for (node, Resting { name, services }) in side.iter().filter(|(_, node)| !maintained.contains(&node.name)) {
             for (primitive, service) in services.iter().filter(|(primitive, _)| {
-                is_managed(cib, primitive) && !self.stuck.contains(&(*node, (*primitive).clone()))
+                let is_stuck = self.stuck.contains(&(*node, (*primitive).clone()));
+                is_managed(cib, primitive) && !is_stuck && !kept.contains(primitive.as_str())
             }) {
                 let allowed = match policy {
                     Policy::Demote if is_promotable(cib, primitive) => Service::Started,
@@ -168,6 +172,31 @@ impl Sides {
 fn top<'a>(cib: &'a Document, primitive: &str) -> Option<&'a Element> {
     let resources = cib.section(&["configuration", "resources"])?;
     resources.children().find(|top| top.id() == primitive || top.descendants().any(|inner| inner.id() == primitive))
+}
+
+/// The primitives that are stopped only after one of these: members of its group before it, and what an order puts first.
+fn stopped_after<'a>(cib: &'a Document, stuck: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let constraints = cib.section(&["configuration", "constraints"]).into_iter().flat_map(Element::children);
+    let orders: Vec<(&str, &str)> = constraints
+        .filter(|constraint| constraint.name() == "rsc_order")
+        .filter_map(|order| Some((order.attribute("first")?, order.attribute("then")?)))
+        .collect();
+    let (mut waiting, mut after) = (stuck.collect::<Vec<_>>(), BTreeSet::new());
+    while let Some(primitive) = waiting.pop() {
+        let Some(top) = top(cib, primitive) else { continue };
+        let is_in = |element: &Element| element.children().any(|member| member.id() == primitive);
+        let group =
+            [top].into_iter().chain(top.descendants()).find(|element| element.name() == "group" && is_in(element));
+        let before = group.into_iter().flat_map(Element::children).take_while(|member| member.id() != primitive);
+        let first = orders.iter().filter(|(_, then)| *then == top.id()).filter_map(|(first, _)| self::top(cib, first));
+        let first = first.flat_map(|first| [first].into_iter().chain(first.descendants()));
+        for primitive in before.chain(first).filter(|element| element.name() == "primitive") {
+            if after.insert(primitive.id()) {
+                waiting.push(primitive.id());
+            }
+        }
+    }
+    after
 }
 
 fn is_promotable(cib: &Document, primitive: &str) -> bool {
@@ -217,6 +246,20 @@ mod tests {
         assert!(rest(&sides, "stop", "a", Service::Started));
         sides.ended(0, "a", Service::Stopped, true);
         assert!(!rest(&sides, "stop", "a", Service::Started));
+    }
+
+    #[test]
+    fn what_waits_for_a_stop_that_failed_is_excused_and_nothing_else() {
+        let cib = Document::parse(
+            "<cib><configuration><resources><primitive id='a'/><clone id='c'><group id='g'><primitive id='g1'/><primitive id='g2'/>\
+             <primitive id='g3'/></group></clone><primitive id='z'/></resources><constraints><rsc_order id='o' first='a' \
+             then='c'/><rsc_order id='p' first='c' then='z'/></constraints></configuration></cib>",
+        )
+        .unwrap();
+        let after = |stuck: &[&'static str]| stopped_after(&cib, stuck.iter().copied()).into_iter().collect::<Vec<_>>();
+        assert_eq!(after(&["g2"]), ["a", "g1"]);
+        assert_eq!(after(&["z"]), ["a", "g1", "g2", "g3"]);
+        assert!(after(&["a"]).is_empty() && after(&[]).is_empty());
     }
 
     #[test]

@@ -29,13 +29,15 @@ impl Store {
         self.lose(|number| number <= seq);
     }
 
-    /// Power is lost, or another node takes over: of what was on its way, the first `kept` writes have made it.
-    pub(crate) fn cut(&mut self, kept: usize) {
-        let last = self.pending.get(kept.wrapping_sub(1)).map(|(seq, _)| *seq);
-        if let Some(seq) = last.filter(|_| kept > 0) {
+    /// Power is lost, or another node takes over: of what was on its way, the first `kept` writes have made it. Returns the number
+    /// of the last of them, if any.
+    pub(crate) fn cut(&mut self, kept: usize) -> Option<u64> {
+        let last = self.pending.get(kept.wrapping_sub(1)).map(|(seq, _)| *seq).filter(|_| kept > 0);
+        if let Some(seq) = last {
             self.finish(seq);
         }
         self.pending.clear();
+        last
     }
 
     pub(crate) fn pending(&self) -> usize {

@@ -42,6 +42,8 @@ struct Place {
     powered: bool,
     process: Option<Process>,
     ghost: Option<Process>,
+    /// Up to where the next speaker found what the former one was storing.
+    ghost_stored: Option<u64>,
     store: Store,
     cluster: Cluster,
     executor: Executor,
@@ -100,6 +102,7 @@ impl World {
             powered: true,
             process: None,
             ghost: None,
+            ghost_stored: None,
             store: Store::default(),
             cluster: Cluster::default(),
             executor: Executor::default(),
@@ -573,6 +576,11 @@ impl World {
                 let place = &mut self.places[member];
                 if place.process.as_ref().is_some_and(|process| process.run == run) {
                     place.store.finish(seq);
+                } else if self.mutation != Some(Mutation::GhostsPromise)
+                    && place.ghost_stored.is_none_or(|last| seq > last)
+                {
+                    // What the next speaker did not find was not stored by all nodes, and nobody says that it was.
+                    return false;
                 }
                 self.feed(member, run, Input::Done(seq));
             }
@@ -693,7 +701,7 @@ impl World {
         self.reach("another speaker");
         let kept = self.random.below(self.places[member].store.pending() as u64 + 1) as usize;
         let place = &mut self.places[member];
-        place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
+        place.ghost_stored = place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
         place.paused_until = 0;
         let old = place.process.take();
         let run = old.as_ref().map(|process| process.run);

@@ -330,6 +330,7 @@ fn group() -> hakudo_tickets::Status {
         coordinator: Some(MemberId(1)),
         term: (0, 1),
         begun: true,
+        missed_takeover: false,
         committed: 1,
         members: vec![
             member(1, "192.0.2.1", MemberKind::Site),

@@ -21,6 +21,7 @@ impl Engine {
             coordinator: None,
             term: (0, self.tickets.values().map(|ticket| ticket.term).max().unwrap_or(0)),
             begun: true,
+            missed_takeover: false,
             committed: 0,
             members: self.member_statuses(now),
             tickets: self.tickets_in_order().map(|ticket| self.ticket_status(ticket, now)).collect(),
