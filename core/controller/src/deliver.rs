@@ -6,7 +6,7 @@ use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::node::{ended_by, never_ran};
 use crate::request::{Refusal, RefusalKind};
-use crate::status::{Order, Outcome, Report};
+use crate::status::{NodeStatus, Order, Outcome, Report};
 use hakudo_base::agent::{AgentResult, ExecutionStatus, exit_code};
 use hakudo_base::{NodeId, Severity, words};
 use hakudo_membership::Delivered;
@@ -300,6 +300,13 @@ impl Controller {
         if found {
             self.think_again("failures were cleaned up");
         }
+    }
+
+    /// Nobody remembers what the agents of a node said beside their results, such as promotion scores: all that runs there is
+    /// probed anew, so that they say it again.
+    pub(crate) fn probe_again(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
+        let resources = self.replica.status.nodes.get(&node).map(NodeStatus::quiet_resources).unwrap_or_default();
+        resources.iter().for_each(|resource| self.forget(node, resource, effects));
     }
 
     fn hear_shutdown(&mut self, node: NodeId, step: Step, effects: &mut Vec<Effect>) {

@@ -223,7 +223,7 @@ impl Controller {
         self.outbox.drop_unsent(|command| matches!(command, Command::OnDisk { .. }));
         self.replica.generation += 1;
         self.away.clear();
-        let (mut lost, mut missed) = (Vec::new(), Vec::new());
+        let (mut lost, mut missed, mut unremembered) = (Vec::new(), Vec::new(), Vec::new());
         let fatal_start = self.replica.options().start_failure_is_fatal;
         for (node, mut hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
@@ -231,8 +231,11 @@ impl Controller {
             // A process that was started anew on a machine that goes on: its executor remembers what runs, and the others
             // what agents said and how often they failed.
             let restarted = hello.former.is_none() && !hello.status.resources.is_empty();
-            if let Some(known) = known.filter(|_| restarted) {
-                hello.status.learn_attributes(&known.attributes);
+            match known {
+                // Who says what all take over knows of itself what it said just now, and no more.
+                Some(known) if restarted && node != from => hello.status.learn_attributes(&known.attributes),
+                _ if restarted => unremembered.push(node),
+                _ => {}
             }
             if hello.restarted {
                 hello.status.count_unheard_failures(known, fatal_start);
@@ -255,6 +258,7 @@ impl Controller {
         self.synced = true;
         self.alive_since.get_or_insert(view.id.epoch);
         self.keep_alerts_that_stand();
+        unremembered.into_iter().for_each(|node| self.probe_again(node, effects));
         self.agreed(effects);
         self.tell_of_the_unfenced();
     }

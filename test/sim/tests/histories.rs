@@ -257,6 +257,16 @@ fn a_node_that_lost_who_knows_more_before_it_was_told_is_without_quorum() {
 }
 
 #[test]
+fn a_copy_whose_promotion_score_nobody_remembers_is_asked_again() {
+    check(
+        "seed 61852\nvotes 1 1 1 1\nlinks 1\nfencing shared\npromotable r0 clone-max=1\nclone r1\npromotable r2\n\
+         primitive r3 monitor 500\ncolocation r2 r1 100\nnetwork delay 100 200 loss 0 twice 0\nat 2691 power-off n2\n\
+         at 3348 power-off n3\nat 3693 ask n4 option no-quorum-policy fence\nat 4000 boot n2\nat 4055 boot n3\n\
+         at 4715 kill-process n2\nheal 9374\n",
+    );
+}
+
+#[test]
 fn a_leader_that_leaves_while_a_loss_is_about_to_be_forgotten_does_not_run_in_circles() {
     check(
         "seed 18769\nvotes 1 1 1\nlinks 1\nquorum last_man_standing last_man_standing_window=500\nfencing off\n\

@@ -182,6 +182,20 @@ fn in_the_only_quorate_view_nobody_is_missed() {
     assert!(cluster.machines[&1].controller.cluster_state().quorate);
 }
 
+#[test]
+fn what_runs_where_nobody_remembers_what_its_agent_said_is_probed_again() {
+    let runs = |cluster: &mut Cluster| part(cluster, "lrm_resource", "A");
+    for all in [false, true] {
+        let mut cluster = Cluster::settled(3);
+        cluster.plans(&["1 start A n2"]);
+        cluster.nudge();
+        assert!(runs(&mut cluster).contains("A_start_0"));
+        (1..=3).filter(|node| all || *node == 2).for_each(|node| cluster.restart(node, true));
+        cluster.view(&[1, 2, 3]);
+        assert_eq!(runs(&mut cluster).contains("A_start_0"), !all, "all were started anew: {all}");
+    }
+}
+
 fn without_quorum(cluster: &mut Cluster, policy: &str) {
     let option = format!(
         "<crm_config><cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"policy\" \
