@@ -635,6 +635,28 @@ fn no_member_has_more_requests_open_than_the_group_remembers() {
 }
 
 #[test]
+fn a_request_that_takes_long_holds_up_later_ones_for_a_while_only() {
+    let mut world = World::new();
+    let at = if world.coordinator() == A { B } else { A };
+    world.slow_checks = true;
+    let long = world.grant(at, at, false);
+    world.pass(1);
+    let request = |number: u32| Request::Attribute {
+        ticket: "t".into(),
+        site: MemberId(at),
+        name: format!("a{number}"),
+        value: Some("v".into()),
+    };
+    let later: Vec<u64> = (0..70).map(|number| world.ask(at, request(number))).collect();
+    let done =
+        |world: &World| later.iter().filter(|id| world.answer(**id) == Some(&Reply::Done(Outcome::Done))).count();
+    world.pass(3);
+    assert_eq!((done(&world), world.answer(long)), (63, None), "the group remembers 64 requests of a member");
+    world.pass(15);
+    assert_eq!((done(&world), world.answer(long)), (70, Some(&Reply::Refused(Refusal::NoAnswer))));
+}
+
+#[test]
 fn who_remembers_an_older_group_and_keeps_this_one_from_beginning_is_named() {
     let mut world = World::new();
     [A, B].iter().for_each(|id| _ = world.stored.remove(id));

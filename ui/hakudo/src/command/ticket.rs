@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Make the group go by the configuration of the member that is asked
     Configure(Configure),
     /// The last resort when most members are lost for good: go on with these alone
+    ///
+    /// What the others decided and these have not heard of is lost; an order that was not answered may still come into force. Make sure
+    /// that nothing runs at the others, and that they do not come back where they do not hear these.
     TakeOver(TakeOver),
 }
 
