@@ -84,8 +84,7 @@ impl Controller {
                 Ok(None)
             }
             Request::Quorum(QuorumOverride::CancelWaitForAll) if self.misses_somebody() => {
-                self.say(Command::NobodyIsMissed);
-                Ok(Some(Reply::Done))
+                self.want(client, Ok(Command::NobodyIsMissed { user }))
             }
             Request::Events { .. } | Request::Quorum(_) | Request::Reload => {
                 let reason = "this is answered by the daemon of the node, and not by its controller";

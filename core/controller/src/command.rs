@@ -185,8 +185,6 @@ pub(crate) enum Command {
         /// It runs nothing, and says goodbye. Otherwise it ends at once, and is lost.
         clean: bool,
     },
-    /// An operator says that members that were missed are gone for good.
-    NobodyIsMissed,
     /// Change the configuration.
     Change {
         /// By whom.
@@ -449,6 +447,11 @@ pub(crate) enum Command {
         about: String,
         /// How grave, and what; none takes it back.
         alert: Option<(Severity, String)>,
+    },
+    /// An operator says that members that were missed are gone for good.
+    NobodyIsMissed {
+        /// Who.
+        user: String,
     },
 }
 

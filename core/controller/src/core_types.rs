@@ -196,6 +196,13 @@ pub enum Effect {
         /// The epoch of the view in whose name this is asked.
         epoch: u64,
     },
+    /// Keep another note of a call, in place of the one that it was asked for with.
+    Note {
+        /// [`AgentCall::call`].
+        call: u64,
+        /// See [`Effect::Execute`].
+        note: Vec<u8>,
+    },
     /// Forget what is remembered of a resource.
     Forget {
         /// The resource.

@@ -6,7 +6,7 @@ use crate::controller::Controller;
 use crate::core_types::Effect;
 use crate::node::{ended_by, never_ran};
 use crate::request::{Refusal, RefusalKind};
-use crate::status::{NodeStatus, Order, Outcome, Report};
+use crate::status::{Order, Outcome, Report};
 use hakudo_base::agent::{AgentResult, ExecutionStatus, exit_code};
 use hakudo_base::{NodeId, Severity, words};
 use hakudo_membership::Delivered;
@@ -36,7 +36,10 @@ impl Controller {
         self.changed();
         match command {
             Command::Hello(_) | Command::Sync(_) | Command::Unfit { .. } => {}
-            Command::NobodyIsMissed => self.hear_nobody_is_missed(effects),
+            Command::NobodyIsMissed { user } => {
+                self.hear_nobody_is_missed(&user, effects);
+                self.finished(from, number, effects);
+            }
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
             Command::Ticket(order) => self.hear_ticket(from, number, &order, effects),
             Command::TicketStore(state) => self.hear_store(from, number, state, effects),
@@ -127,6 +130,9 @@ impl Controller {
             Command::Attribute { node, name, value } => {
                 let known = self.replica.status.known_mut(node);
                 if known.is_some_and(|status| status.set_attribute(&name, value.as_deref())) {
+                    if node == self.local {
+                        self.note_promotion_scores(effects);
+                    }
                     self.think_again(&format!("attribute {name} of {}", self.name(node)));
                 }
                 self.finished(from, number, effects);
@@ -300,13 +306,6 @@ impl Controller {
         if found {
             self.think_again("failures were cleaned up");
         }
-    }
-
-    /// Nobody remembers what the agents of a node said beside their results, such as promotion scores: all that runs there is
-    /// probed anew, so that they say it again.
-    pub(crate) fn probe_again(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
-        let resources = self.replica.status.nodes.get(&node).map(NodeStatus::quiet_resources).unwrap_or_default();
-        resources.iter().for_each(|resource| self.forget(node, resource, effects));
     }
 
     fn hear_shutdown(&mut self, node: NodeId, step: Step, effects: &mut Vec<Effect>) {

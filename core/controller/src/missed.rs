@@ -17,7 +17,7 @@ use hakudo_membership::View;
 use std::collections::BTreeSet;
 
 /// What it is called where alerts are kept.
-const ALERT: &str = "missed members";
+pub(crate) const ALERT: &str = "missed members";
 
 /// Whom this node missed since its start.
 #[derive(Debug, Default)]
@@ -63,11 +63,17 @@ impl Controller {
         let somebody_knows_all = all_told.is_none();
         let missed = all_told.into_iter().flatten().flatten().copied().filter(|node| !self.is_member(*node));
         self.missed.nodes = missed.collect();
-        self.missed.knows_all = somebody_knows_all || self.missed.granted.0 && !self.misses_somebody();
+        self.missed.knows_all = somebody_knows_all;
+        self.know_all();
+        self.weigh_quorum();
+    }
+
+    /// Who agrees in a quorate view, and misses nobody, knows all from now on, whoever comes and goes later.
+    pub(crate) fn know_all(&mut self) {
+        self.missed.knows_all |= self.missed.granted.0 && !self.misses_somebody();
         if self.missed.knows_all {
             self.missed.nodes.clear();
         }
-        self.weigh_quorum();
     }
 
     /// The view has quorum only where nobody is missed, or it is the only one.
@@ -78,11 +84,15 @@ impl Controller {
         }
     }
 
+    fn missed_names(&self) -> String {
+        self.missed.nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ")
+    }
+
     pub(crate) fn tell_who_is_missed(&mut self, effects: &mut Vec<Effect>) {
         if !self.misses_somebody() {
             return self.no_alert(ALERT);
         }
-        let names = self.missed.nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ");
+        let names = self.missed_names();
         let text = format!(
             "{names} may know of changes that nobody here knows of: contact was lost before all had agreed. This side has no \
              quorum before it hears of them; where they are gone for good: hakudo cluster quorum --cancel-wait-for-all"
@@ -94,8 +104,13 @@ impl Controller {
     }
 
     /// An operator says that who is missed is gone for good.
-    pub(crate) fn hear_nobody_is_missed(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn hear_nobody_is_missed(&mut self, user: &str, effects: &mut Vec<Effect>) {
         if self.misses_somebody() {
+            let text = format!(
+                "{user} says that {} will not come back: this side goes on with what it knows",
+                self.missed_names()
+            );
+            effects.push(Effect::Event(self.event("missed-members", Severity::Warning, text)));
             self.missed.nodes.clear();
             self.missed.knows_all = true;
             self.weigh_quorum();

@@ -21,6 +21,8 @@ pub(crate) struct Node {
     lost_at: Option<Instant>,
     /// Orders that came while the executor was away, with their notes.
     held: BTreeMap<u64, (AgentCall, Vec<u8>)>,
+    /// The newest call of an agent for a resource, with its note.
+    newest: Option<(u64, Note)>,
     /// Results that were not reported yet.
     results: Vec<AgentResult>,
     /// The number of the newest report.
@@ -51,6 +53,7 @@ impl Node {
     /// a call of this one.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
+            newest: None,
             connected: false,
             executor_epoch: 0,
             lost_at: None,
@@ -126,6 +129,20 @@ impl Controller {
         self.tell_what_executor_knows(known, through);
     }
 
+    /// Promotion scores that an agent told after it was called go to the executor, too: those who hear of them may all be lost
+    /// before it is called again.
+    pub(crate) fn note_promotion_scores(&mut self, effects: &mut Vec<Effect>) {
+        let Some(status) = self.replica.status.nodes.get(&self.local) else { return };
+        let scores = status.promotion_scores();
+        let Some((call, note)) = self.node.newest.as_mut().filter(|(_, note)| *note.scores() != scores) else { return };
+        note.set_scores(scores);
+        let (call, note) = (*call, note.write());
+        match self.node.held.get_mut(&call) {
+            Some((_, held)) => *held = note,
+            None => effects.push(Effect::Note { call, note }),
+        }
+    }
+
     /// Says to all what the executor remembers. Calls up to `through` that it does not know are lost.
     pub(crate) fn tell_what_executor_knows(&mut self, known: &[Known], through: u64) {
         let name = self.name(self.local);
@@ -138,6 +155,9 @@ impl Controller {
         known.sort_by_key(|known| known.call.call);
         if status.attributes.is_empty() {
             status.attributes = promotion_scores(&known);
+        }
+        if self.node.newest.is_none() {
+            self.node.newest = known.iter().rev().find_map(|known| Some((known.call.call, Note::read(&known.note)?)));
         }
         for known in known {
             remember(&mut status, known);
@@ -164,7 +184,9 @@ impl Controller {
             return;
         }
         let agent_call = order.call(call, epoch);
-        let note = note_of(self, order);
+        let newest = new_note(self, order);
+        let note = newest.write();
+        self.node.newest = Some((call, newest));
         if self.node.connected {
             effects.push(Effect::Execute { call: agent_call, note });
         } else {
@@ -346,8 +368,12 @@ fn remember(status: &mut NodeStatus, known: &Known) {
 
 /// What goes with an order to this node's executor.
 pub(crate) fn note_of(controller: &Controller, order: &Order) -> Vec<u8> {
+    new_note(controller, order).write()
+}
+
+fn new_note(controller: &Controller, order: &Order) -> Note {
     let here = controller.replica.status.nodes.get(&controller.local);
-    Note::of(order, here.map(NodeStatus::promotion_scores).unwrap_or_default()).write()
+    Note::of(order, here.map(NodeStatus::promotion_scores).unwrap_or_default())
 }
 
 /// The result of a call that never ran.

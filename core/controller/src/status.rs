@@ -259,15 +259,6 @@ impl NodeStatus {
         self.issued.is_empty() && self.resources.values().all(History::is_stopped)
     }
 
-    /// Resources that run here, of which nothing failed, and nothing but recurring operations is on its way.
-    pub(crate) fn quiet_resources(&self) -> Vec<String> {
-        let is_under_way = |name: &str| self.issued.values().any(|call| call.resource == name && call.interval_ms == 0);
-        let quiet = |(name, history): &(&String, &History)| {
-            !history.is_stopped() && !history.has_failure() && !is_under_way(name)
-        };
-        self.resources.iter().filter(quiet).map(|(name, _)| name.clone()).collect()
-    }
-
     /// A recurring operation of the resource failed, goes on, and did not end well since.
     pub(crate) fn fails_still(&self, resource: &str) -> bool {
         self.resources.get(resource).and_then(History::failing_call).is_some_and(|call| self.issued.contains_key(&call))

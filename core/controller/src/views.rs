@@ -10,6 +10,7 @@
 use crate::command::{Command, Hello, Standing, Sync};
 use crate::controller::Controller;
 use crate::core_types::Effect;
+use crate::missed;
 use crate::options::WithoutQuorum;
 use crate::status::{NodeStatus, VERSION};
 use hakudo_base::{NodeId, Severity};
@@ -46,6 +47,7 @@ impl Controller {
             self.doubt_former_deaths(&view, effects);
         }
         self.keep_alerts_that_stand();
+        self.tell_who_is_missed(effects);
         self.report_view(&former, &view, effects);
         self.compare_epochs(effects);
         let leads = view.leader() == self.local;
@@ -71,7 +73,8 @@ impl Controller {
             self.agreed(effects);
         } else {
             self.disk.start_anew();
-            let hello = self.hello(former_view);
+            // A process that has not agreed with anybody knows no more than it did when it started.
+            let hello = self.hello(former_view.filter(|_| self.alive_since.is_some()));
             self.outbox.say_first(Command::Hello(Box::new(hello)));
         }
     }
@@ -87,7 +90,7 @@ impl Controller {
             Some(("executor", node)) => node == local || (synced && members.contains(node)),
             Some(("disk", node)) => synced && members.contains(node),
             Some(("epoch", node)) => node == local,
-            _ => about == "configuration",
+            _ => about == "configuration" || about == missed::ALERT,
         });
     }
 
@@ -223,7 +226,7 @@ impl Controller {
         self.outbox.drop_unsent(|command| matches!(command, Command::OnDisk { .. }));
         self.replica.generation += 1;
         self.away.clear();
-        let (mut lost, mut missed, mut unremembered) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut lost, mut missed) = (Vec::new(), Vec::new());
         let fatal_start = self.replica.options().start_failure_is_fatal;
         for (node, mut hello) in std::mem::take(&mut self.hellos) {
             self.started |= hello.started;
@@ -231,11 +234,8 @@ impl Controller {
             // A process that was started anew on a machine that goes on: its executor remembers what runs, and the others
             // what agents said and how often they failed.
             let restarted = hello.former.is_none() && !hello.status.resources.is_empty();
-            match known {
-                // Who says what all take over knows of itself what it said just now, and no more.
-                Some(known) if restarted && node != from => hello.status.learn_attributes(&known.attributes),
-                _ if restarted => unremembered.push(node),
-                _ => {}
+            if let Some(known) = known.filter(|_| restarted) {
+                hello.status.learn_attributes(&known.attributes);
             }
             if hello.restarted {
                 hello.status.count_unheard_failures(known, fatal_start);
@@ -258,7 +258,6 @@ impl Controller {
         self.synced = true;
         self.alive_since.get_or_insert(view.id.epoch);
         self.keep_alerts_that_stand();
-        unremembered.into_iter().for_each(|node| self.probe_again(node, effects));
         self.agreed(effects);
         self.tell_of_the_unfenced();
     }
@@ -323,6 +322,7 @@ impl Controller {
 
     /// All members of the view hold the same now.
     pub(crate) fn agreed(&mut self, effects: &mut Vec<Effect>) {
+        self.know_all();
         self.tell_who_is_missed(effects);
         self.take_the_word();
         self.prepare_fencing(effects);

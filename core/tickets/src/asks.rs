@@ -604,6 +604,11 @@ impl Member {
         if removed.filter(|member| self.voters.contains(&member.id)).count() > 1 {
             return Err(Refusal::OneMemberAtATime);
         }
+        let stay = self.voters.iter().filter(|voter| group.member(**voter).is_some());
+        let (heard, voters) = (stay.clone().filter(|voter| self.is_heard(**voter)).count(), stay.count());
+        if voters < self.voters.len() && 2 * heard <= voters && voters > 0 {
+            return Err(Refusal::TooFewLeft { heard, voters });
+        }
         for (name, ticket) in &self.table.tickets {
             let parties = ticket.hold.iter().map(|hold| hold.site).chain(ticket.moving.iter().map(|moving| moving.to));
             if let Some(site) = parties.into_iter().find(|site| !group.is_site(*site)) {

@@ -132,8 +132,11 @@ impl World {
                     self.tell(to, Input::Received { from: MemberId(from), message: bytes });
                 }
             }
-            for id in self.members.keys().copied().collect::<Vec<_>>() {
-                if self.members[&id].deadline().is_some_and(|at| at <= self.now) {
+            for id in self.members.keys().copied().filter(|id| !self.dead.contains(id)).collect::<Vec<_>>() {
+                let mut tries = 0;
+                while self.members[&id].deadline().is_some_and(|at| at <= self.now) {
+                    assert!(tries < 10, "member {id} does not move its deadline");
+                    tries += 1;
                     self.tell(id, Input::Timer);
                 }
             }
@@ -763,6 +766,19 @@ fn a_coordinator_that_is_removed_sees_its_removal_through() {
     world.grant(A, B, false);
     world.pass(3);
     assert!(world.holds(B), "{}", world.explain());
+}
+
+#[test]
+fn nobody_is_removed_where_too_few_would_be_left_that_are_heard() {
+    let mut world = World::new();
+    world.dead.insert(B);
+    world.pass(15);
+    let (at, mut less) = (world.coordinator(), file());
+    less.members.retain(|member| member.id != MemberId(W));
+    let refused = world.ask(at, Request::Configure { group: Box::new(less) });
+    world.pass(3);
+    let too_few = Refusal::TooFewLeft { heard: 1, voters: 2 };
+    assert_eq!(world.answer(refused), Some(&Reply::Refused(too_few)));
 }
 
 #[test]

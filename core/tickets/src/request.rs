@@ -305,6 +305,17 @@ pub enum Refusal {
         /// The ticket.
         ticket: String,
     },
+    /// Without the member that would be removed too few are left that are heard.
+    #[error(
+        "of the members that would be left and have a vote, too few are heard to decide anything ({heard} of {voters}): wait until more \
+         of them are back, or remove those that are not"
+    )]
+    TooFewLeft {
+        /// Of those that would be left, so many are heard.
+        heard: usize,
+        /// So many votes there would be.
+        voters: usize,
+    },
     /// The members named for a takeover are no group that this member could lead.
     #[error("a takeover must name members of the group, this member among them")]
     TakeOverMembers,

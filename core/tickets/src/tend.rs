@@ -105,6 +105,7 @@ impl Member {
         if !std::mem::take(&mut self.tend_now) && !due {
             return;
         }
+        self.set_tend_at(None);
         if !self.may_vote() {
             // This member was removed from the group. It stays until those who remain have the word of it: where they need its
             // vote for anything else, nobody could bring it to them.
@@ -113,7 +114,6 @@ impl Member {
             }
             return;
         }
-        self.set_tend_at(None);
         self.mind_group();
         let names: Vec<String> = self.table.tickets.keys().cloned().collect();
         for name in names {

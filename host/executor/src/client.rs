@@ -73,6 +73,11 @@ impl Client {
         self.send(Command::Cancel { call, epoch });
     }
 
+    /// Has another note of a call remembered.
+    pub fn note(&self, call: u64, note: Vec<u8>) {
+        self.send(Command::Note { call, note });
+    }
+
     /// Stops what recurs of a resource and forgets its results.
     pub fn forget(&self, resource: String) {
         self.send(Command::Forget { resource });
@@ -223,6 +228,7 @@ impl Link {
             Command::Hello { .. }
             | Command::Attach { .. }
             | Command::Cancel { .. }
+            | Command::Note { .. }
             | Command::Forget { .. }
             | Command::Guard(_) => {
                 tracing::error!("a command of {size} is not sent: an executor takes at most {longest} MiB");

@@ -11,7 +11,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The version of this protocol: a client and an executor with different versions do not talk.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The longest body of a frame, in bytes. The parameters of a resource are the longest that is ever sent, together with
 /// the meta-data of an agent.
@@ -51,6 +51,13 @@ pub enum Command {
         call: u64,
         /// The epoch of the view in whose name this is asked.
         epoch: u64,
+    },
+    /// Another note of a call that is remembered.
+    Note {
+        /// [`AgentCall::call`].
+        call: u64,
+        /// See [`Command::Execute`].
+        note: Vec<u8>,
     },
     /// Stop the recurring operations of a resource and forget its results.
     Forget {

@@ -226,7 +226,11 @@ impl Server {
                     self.say(&speaker, message);
                 }
             }
-            Command::Execute { .. } | Command::Cancel { .. } | Command::Forget { .. } | Command::Guard(_)
+            Command::Execute { .. }
+            | Command::Cancel { .. }
+            | Command::Note { .. }
+            | Command::Forget { .. }
+            | Command::Guard(_)
                 if self.is_replaced(&speaker) =>
             {
                 tracing::warn!("an order of a node process that another one has replaced is not carried out");
@@ -237,6 +241,7 @@ impl Server {
                 None => self.handle(Input::Execute { call, note }),
             },
             Command::Cancel { call, epoch } => self.handle(Input::Cancel { call, epoch }),
+            Command::Note { call, note } => self.operations.note(call, note),
             Command::Forget { resource } => self.handle(Input::Forget { resource }),
             Command::Metadata { query, agent } => {
                 let runner = self.runner.clone();

@@ -174,6 +174,7 @@ fn digest(effects: &[Effect]) -> u64 {
             }
             Effect::Cancel { call, epoch } => add(4, &[&call.to_le_bytes(), &epoch.to_le_bytes()]),
             Effect::Forget { resource } => add(5, &[resource.as_bytes()]),
+            Effect::Note { call, note } => add(18, &[&call.to_le_bytes(), note]),
             Effect::Guard(order) => add(15, &[&postcard::to_stdvec(order).unwrap_or_default()]),
             Effect::Plan { token, now, .. } => {
                 add(6, &[&token.to_le_bytes(), &now.time.millis().to_le_bytes(), &now.utc_offset.to_le_bytes()]);

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) enum Order {
     Execute(AgentCall, Vec<u8>),
     Cancel { call: u64, epoch: u64 },
+    Note { call: u64, note: Vec<u8> },
     Forget(String),
 }
 
@@ -58,6 +59,12 @@ impl Executor {
         match order {
             Order::Execute(call, note) => self.execute(call, note),
             Order::Cancel { call, epoch } => self.cancel(call, epoch),
+            Order::Note { call, note } => {
+                if let Some(entry) = self.entries.get_mut(&call) {
+                    entry.known.note = note;
+                }
+                Vec::new()
+            }
             Order::Forget(resource) => self.forget(&resource),
         }
     }

@@ -248,6 +248,7 @@ impl World {
                 }
                 ControllerEffect::Execute { call, note } => self.order(node, Order::Execute(call, note)),
                 ControllerEffect::Cancel { call, epoch } => self.order(node, Order::Cancel { call, epoch }),
+                ControllerEffect::Note { call, note } => self.order(node, Order::Note { call, note }),
                 ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now.time.seconds()),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
@@ -266,13 +267,22 @@ impl World {
         let verdict = self.checks.order.leads(node, own);
         self.judge(verdict);
         self.sites.reach("plan made");
-        // A side may know of members that know more, and then acts as one without quorum.
         let acts_with_quorum = cib.root().attribute("have-quorum") == Some("1");
-        if let Some(view) = self.checks.order.view_of(node).filter(|view| view.quorate && acts_with_quorum) {
-            self.checks.sides.leads_with_quorum(node);
-            let verdict =
-                self.checks.edits.agreed_in(view.id, &format!("n{}, quorate,", node + 1), &crate::cib::noted(&cib));
-            self.judge(verdict);
+        let view = self.checks.order.view_of(node).map(|view| (view.id, view.quorate, view.exclusive));
+        match view {
+            Some((view, true, _)) if acts_with_quorum => {
+                self.checks.sides.leads_with_quorum(node);
+                let who = format!("n{}, quorate,", node + 1);
+                let verdict = self.checks.edits.agreed_in(view, &who, &crate::cib::noted(&cib));
+                self.judge(verdict);
+            }
+            Some((_, true, exclusive)) => {
+                self.sites.reach("quorum not used");
+                let verdict = self.checks.sides.leads_without_quorum(node, exclusive);
+                self.judge(verdict);
+            }
+            Some((view, false, _)) => self.checks.sides.plans_without_quorum(node, view, &cib),
+            None => {}
         }
         match self.mutation {
             Some(Mutation::LimitIgnored) => cib = wrong::allow_two_promoted(&cib),

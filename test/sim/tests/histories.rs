@@ -257,12 +257,20 @@ fn a_node_that_lost_who_knows_more_before_it_was_told_is_without_quorum() {
 }
 
 #[test]
-fn a_copy_whose_promotion_score_nobody_remembers_is_asked_again() {
+fn a_promotion_score_that_no_node_remembers_is_remembered_by_the_executor() {
     check(
         "seed 61852\nvotes 1 1 1 1\nlinks 1\nfencing shared\npromotable r0 clone-max=1\nclone r1\npromotable r2\n\
          primitive r3 monitor 500\ncolocation r2 r1 100\nnetwork delay 100 200 loss 0 twice 0\nat 2691 power-off n2\n\
          at 3348 power-off n3\nat 3693 ask n4 option no-quorum-policy fence\nat 4000 boot n2\nat 4055 boot n3\n\
          at 4715 kill-process n2\nheal 9374\n",
+    );
+}
+
+#[test]
+fn a_frozen_side_goes_on_with_a_start_that_was_ordered_before() {
+    check(
+        "seed 93093\nvotes 1 3 0\nlinks 1\noption no-quorum-policy freeze\nfencing off\ngroup r0 of 3\nprimitive r1\n\
+         network delay 100 200 loss 0 twice 0\nat 2111 kill-executor n3\nat 2111 ask n2 leave\nheal 2611\n",
     );
 }
 

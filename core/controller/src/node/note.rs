@@ -34,6 +34,14 @@ impl Note {
         postcard::to_stdvec(self).unwrap_or_default()
     }
 
+    pub(super) fn scores(&self) -> &BTreeMap<String, String> {
+        &self.scores
+    }
+
+    pub(super) fn set_scores(&mut self, scores: BTreeMap<String, String>) {
+        self.scores = scores;
+    }
+
     pub(super) fn into_scores(self) -> BTreeMap<String, String> {
         self.scores
     }

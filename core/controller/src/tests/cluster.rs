@@ -313,6 +313,11 @@ impl Cluster {
                     self.line(format_args!("n{number} cancels {}", spelled(&known.call, number)));
                 }
             }
+            Effect::Note { call, note } => {
+                if let Some(known) = self.machines.get_mut(&number).unwrap().known.get_mut(&call) {
+                    known.note = note;
+                }
+            }
             Effect::Forget { resource } => {
                 self.machines.get_mut(&number).unwrap().known.retain(|_, known| known.call.resource != resource);
             }

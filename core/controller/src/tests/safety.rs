@@ -183,17 +183,35 @@ fn in_the_only_quorate_view_nobody_is_missed() {
 }
 
 #[test]
-fn what_runs_where_nobody_remembers_what_its_agent_said_is_probed_again() {
-    let runs = |cluster: &mut Cluster| part(cluster, "lrm_resource", "A");
-    for all in [false, true] {
-        let mut cluster = Cluster::settled(3);
-        cluster.plans(&["1 start A n2"]);
-        cluster.nudge();
-        assert!(runs(&mut cluster).contains("A_start_0"));
-        (1..=3).filter(|node| all || *node == 2).for_each(|node| cluster.restart(node, true));
-        cluster.view(&[1, 2, 3]);
-        assert_eq!(runs(&mut cluster).contains("A_start_0"), !all, "all were started anew: {all}");
-    }
+fn promotion_scores_that_came_after_the_last_order_outlive_all_node_processes() {
+    let mut cluster = Cluster::settled(3);
+    cluster.plans(&["1 start A n2"]);
+    cluster.nudge();
+    let (name, value) = ("master-A".to_owned(), Some("10".to_owned()));
+    cluster.ask(2, Request::SetAttribute { node: "n2".to_owned(), name, value });
+    cluster.run();
+    (1..=3).for_each(|node| cluster.restart(node, true));
+    cluster.view(&[1, 2, 3]);
+    let shown = part(&mut cluster, "nvpair", "status-2-master-A");
+    assert!(shown.contains("value=\"10\""), "{shown}");
+}
+
+#[test]
+fn who_got_quorum_in_a_view_that_it_had_agreed_to_misses_nobody() {
+    let mut cluster = Cluster::settled(2);
+    (1..=2).for_each(|node| cluster.restart(node, false));
+    // n1 is alone and waits for n2, until an operator gives it quorum.
+    cluster.view_as(&[1], &[], false, false);
+    cluster.run();
+    cluster.view_as(&[1], &[], true, false);
+    cluster.run();
+    cluster.ask(1, Request::ConfirmFenced { node: "n2".to_owned() });
+    cluster.run();
+    // n2 comes, and is lost before a word of it is delivered.
+    cluster.view_as(&[1, 2], &[], true, true);
+    cluster.view_as(&[1], &[], true, false);
+    cluster.run();
+    assert!(cluster.machines[&1].controller.cluster_state().quorate);
 }
 
 fn without_quorum(cluster: &mut Cluster, policy: &str) {

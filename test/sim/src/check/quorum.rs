@@ -5,7 +5,7 @@
 //! - `demote`: nothing is promoted, and nothing is active but copies of promotable resources;
 //! - `fence`: it had never had quorum since its leader was started, and is as with `stop`: otherwise it does not come to rest,
 //!   but to an end;
-//! - `freeze`: nothing began on it since it lost quorum that was not active, or promoted, somewhere on it then.
+//! - `freeze`: nothing began on it since it lost quorum that was not active, or promoted, or ordered to be, somewhere on it then.
 //!
 //! With `ignore` it does as it likes; the other rules look on. Where nobody is ever fenced, `fence` is the same as `stop`.
 //!
@@ -16,6 +16,7 @@
 use super::settled::{is_maintained, is_true, value};
 use super::{Rule, Service, Verdict};
 use hakudo_cib::{Document, Element};
+use hakudo_membership::ViewId;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(crate) struct Sides {
     before: BTreeMap<usize, BTreeMap<String, Service>>,
     /// Nodes whose process was part of a quorate side that made plans.
     had_quorum: BTreeSet<usize>,
+    /// The last view without quorum in which a plan was made: what its first plan knew to be under way was ordered before.
+    planned: Option<ViewId>,
     /// Nodes whose process has left, and may not have ended yet.
     left: BTreeSet<usize>,
     /// Primitives by node whose last stop or demotion failed.
@@ -94,6 +97,38 @@ impl Sides {
     /// The node made a plan for a side that has quorum.
     pub(crate) fn leads_with_quorum(&mut self, node: usize) {
         self.had_quorum.insert(node);
+    }
+
+    /// A plan is made by `leader` in a view that has quorum by the votes. Where it acts without, it is because it lost, before they
+    /// agreed, who may know more: that can be only where another view may have quorum, too, and not once it has led with quorum.
+    pub(crate) fn leads_without_quorum(&self, leader: usize, exclusive: bool) -> Verdict {
+        if exclusive || self.had_quorum.contains(&leader) {
+            let text = format!("n{} acts without quorum in a view that has it", leader + 1);
+            return Err((Rule::WithoutQuorum, text));
+        }
+        Ok(())
+    }
+
+    /// A plan is made by `leader` with `cib` in a view without quorum.
+    pub(crate) fn plans_without_quorum(&mut self, leader: usize, view: ViewId, cib: &Document) {
+        if self.planned.replace(view) == Some(view) {
+            return;
+        }
+        let Some(before) = self.before.get_mut(&leader) else { return };
+        let resources = cib.section(&["status"]).into_iter().flat_map(Element::descendants);
+        for resource in resources.filter(|element| element.name() == "lrm_resource") {
+            let under_way = resource.children().filter(|operation| operation.attribute("op-status") == Some("-1"));
+            let becomes = under_way.filter_map(|operation| match operation.attribute("operation") {
+                Some("start") => Some(Service::Started),
+                Some("promote") => Some(Service::Promoted),
+                _ => None,
+            });
+            if let Some(becomes) = becomes.max() {
+                // Wherever it is: what one member had, the side had.
+                let service = before.entry(resource.id().to_owned()).or_default();
+                *service = (*service).max(becomes);
+            }
+        }
     }
 
     /// A start or a promotion begins on a node. `members` are the nodes of the side, where that has no quorum.
@@ -147,14 +182,17 @@ impl Sides {
         if policy == Policy::Fence && has_lost_it && maintained.is_empty() {
             return broken(format!("n{} lost quorum and is to be fenced, and is at rest", leader + 1));
         }
-        let on_side = |stuck: &&(usize, String)| side.iter().any(|(node, _)| *node == stuck.0);
-        let kept = stopped_after(cib, self.stuck.iter().filter(on_side).map(|(_, primitive)| primitive.as_str()));
+        let on_side = self.stuck.iter().filter(|(stuck, _)| side.iter().any(|(node, _)| node == stuck));
+        let kept = stopped_after(cib, on_side.map(|(node, primitive)| (*node, primitive.as_str())));
+        let waits =
+            |node: usize, primitive: &str| kept.contains(&(None, primitive)) || kept.contains(&(Some(node), primitive));
         for (node, Resting { name, services }) in side.iter().filter(|(_, node)| !maintained.contains(&node.name)) {
             for (primitive, service) in services.iter().filter(|(primitive, _)| {
-                let is_stuck = self.stuck.contains(&(*node, (*primitive).clone()));
-                is_managed(cib, primitive) && !is_stuck && !kept.contains(primitive.as_str())
+                is_managed(cib, primitive) && !self.stuck.contains(&(*node, (*primitive).clone()))
             }) {
+                // What must be stopped after something else is demoted all the same.
                 let allowed = match policy {
+                    _ if waits(*node, primitive) => Service::Started,
                     Policy::Demote if is_promotable(cib, primitive) => Service::Started,
                     _ => Service::Stopped,
                 };
@@ -174,15 +212,21 @@ fn top<'a>(cib: &'a Document, primitive: &str) -> Option<&'a Element> {
     resources.children().find(|top| top.id() == primitive || top.descendants().any(|inner| inner.id() == primitive))
 }
 
-/// The primitives that are stopped only after one of these: members of its group before it, and what an order puts first.
-fn stopped_after<'a>(cib: &'a Document, stuck: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+/// The primitives that are stopped only after one of these, with their nodes: members of its group before it, on the same node, and
+/// what an order puts first, on any (none).
+fn stopped_after<'a>(
+    cib: &'a Document,
+    stuck: impl Iterator<Item = (usize, &'a str)>,
+) -> BTreeSet<(Option<usize>, &'a str)> {
     let constraints = cib.section(&["configuration", "constraints"]).into_iter().flat_map(Element::children);
     let orders: Vec<(&str, &str)> = constraints
         .filter(|constraint| constraint.name() == "rsc_order")
         .filter_map(|order| Some((order.attribute("first")?, order.attribute("then")?)))
+        .filter(|(first, then)| first != then)
         .collect();
-    let (mut waiting, mut after) = (stuck.collect::<Vec<_>>(), BTreeSet::new());
-    while let Some(primitive) = waiting.pop() {
+    let mut waiting: Vec<(Option<usize>, &str)> = stuck.map(|(node, primitive)| (Some(node), primitive)).collect();
+    let mut after = BTreeSet::new();
+    while let Some((node, primitive)) = waiting.pop() {
         let Some(top) = top(cib, primitive) else { continue };
         let is_in = |element: &Element| element.children().any(|member| member.id() == primitive);
         let group =
@@ -190,9 +234,10 @@ fn stopped_after<'a>(cib: &'a Document, stuck: impl Iterator<Item = &'a str>) ->
         let before = group.into_iter().flat_map(Element::children).take_while(|member| member.id() != primitive);
         let first = orders.iter().filter(|(_, then)| *then == top.id()).filter_map(|(first, _)| self::top(cib, first));
         let first = first.flat_map(|first| [first].into_iter().chain(first.descendants()));
-        for primitive in before.chain(first).filter(|element| element.name() == "primitive") {
-            if after.insert(primitive.id()) {
-                waiting.push(primitive.id());
+        let more = before.map(|element| (node, element)).chain(first.map(|element| (None, element)));
+        for (node, element) in more.filter(|(_, element)| element.name() == "primitive") {
+            if after.insert((node, element.id())) {
+                waiting.push((node, element.id()));
             }
         }
     }
@@ -256,10 +301,10 @@ mod tests {
              then='c'/><rsc_order id='p' first='c' then='z'/></constraints></configuration></cib>",
         )
         .unwrap();
-        let after = |stuck: &[&'static str]| stopped_after(&cib, stuck.iter().copied()).into_iter().collect::<Vec<_>>();
-        assert_eq!(after(&["g2"]), ["a", "g1"]);
-        assert_eq!(after(&["z"]), ["a", "g1", "g2", "g3"]);
-        assert!(after(&["a"]).is_empty() && after(&[]).is_empty());
+        let after = |stuck: &'static str| stopped_after(&cib, [(7, stuck)].into_iter()).into_iter().collect::<Vec<_>>();
+        assert_eq!(after("g2"), [(None, "a"), (Some(7), "g1")]);
+        assert_eq!(after("z"), [(None, "a"), (None, "g1"), (None, "g2"), (None, "g3")]);
+        assert!(after("a").is_empty());
     }
 
     #[test]

@@ -701,7 +701,7 @@ impl World {
         self.reach("another speaker");
         let kept = self.random.below(self.places[member].store.pending() as u64 + 1) as usize;
         let place = &mut self.places[member];
-        place.ghost_stored = place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
+        let stored = place.store.cut(if self.mutation == Some(Mutation::StoreLies) { 0 } else { kept });
         place.paused_until = 0;
         let old = place.process.take();
         let run = old.as_ref().map(|process| process.run);
@@ -711,6 +711,7 @@ impl World {
             self.reach("a ghost");
             self.after(ghost_ms * MS, Event::GhostEnds { member, run: old.run });
             self.places[member].ghost = Some(old);
+            self.places[member].ghost_stored = stored;
         }
         self.start(member);
     }
