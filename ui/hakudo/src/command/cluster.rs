@@ -108,7 +108,8 @@ pub(crate) struct Update {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Quorum {
-    /// The nodes that were never seen are down and run nothing: stop waiting for them (wait_for_all)
+    /// The nodes that are waited for (never seen, or lost before they told what they know) are down, run nothing, and will not come
+    /// back with changes that are still needed: stop waiting for them (wait_for_all)
     #[arg(long)]
     cancel_wait_for_all: bool,
     /// So many votes are expected from now on
