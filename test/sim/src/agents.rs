@@ -244,6 +244,9 @@ impl World {
         };
         let well = result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK;
         self.checks.sides.ended(node, &call.resource, leaves, well);
+        if well {
+            self.checks.activity.ended(node, Some(&call.resource));
+        }
     }
 
     /// Agents of promotable resources say how well their copy would do in the promoted role.

@@ -376,6 +376,7 @@ impl World {
         machine.executor_run += 1;
         machine.services.clear();
         self.checks.sides.off(node);
+        self.checks.activity.ended(node, None);
         self.checks.plans.disturb();
     }
 

@@ -275,6 +275,26 @@ fn a_frozen_side_goes_on_with_a_start_that_was_ordered_before() {
 }
 
 #[test]
+fn a_start_whose_outcome_is_not_known_is_tried_again_after_the_sides_met_where_nobody_fences() {
+    check(
+        "seed 55135\nvotes 1 1 1 1 1 1 1\nlinks 1\nfencing off\n\
+         promotable r0 resource-stickiness=101 clone-max=3 interleave=true\nlocation r0 n4 50\n\
+         network delay 316 2235 loss 0 twice 0\nat 2308 agent all r0-1 start hangs\nat 3184 pause n4 1505\nheal 4427\n",
+    );
+}
+
+#[test]
+fn a_monitor_that_a_stop_ended_before_its_first_answer_is_not_waited_for() {
+    check(
+        "seed 26629\nvotes 1 1 1 1 1 1 1\nlinks 1\nfencing shared\n\
+         promotable r0 migration-threshold=2 clone-max=3 interleave=true\n\
+         promotable r1 monitor 1000 failure-timeout=14s clone-max=2 interleave=true\npromotable r2\nlocation r1 n7 100\n\
+         colocation r2 r0 INFINITY\nnetwork delay 100 200 loss 0 twice 0\nat 983 split n3 n4 n5 n7\nat 6612 split n5\n\
+         at 6612 ask n7 fence n7\nheal 7112\n",
+    );
+}
+
+#[test]
 fn a_leader_that_leaves_while_a_loss_is_about_to_be_forgotten_does_not_run_in_circles() {
     check(
         "seed 18769\nvotes 1 1 1\nlinks 1\nquorum last_man_standing last_man_standing_window=500\nfencing off\n\

@@ -303,7 +303,10 @@ impl NodeStatus {
     pub(crate) fn note_issued(&mut self, call: u64, issued: Issued, time: i64) {
         self.last_call = self.last_call.max(call);
         if changes_state(&issued.task, issued.interval_ms) {
-            self.issued.retain(|_, other| other.resource != issued.resource || other.interval_ms == 0);
+            let recurs = |_: &u64, other: &mut Issued| other.resource == issued.resource && other.interval_ms > 0;
+            let ended: Vec<(u64, Issued)> = self.issued.extract_if(.., recurs).collect();
+            // One that did not answer yet never will.
+            ended.into_iter().for_each(|(call, ended)| self.drop_pending(&ended, call));
         }
         if leaves_history(&issued.task) {
             let entry = match issued.interval_ms {

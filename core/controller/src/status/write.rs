@@ -151,22 +151,34 @@ mod tests {
     use crate::status::{Digests, Issued};
     use hakudo_base::agent::{AgentName, AgentResult, ExecutionStatus, ParameterDigests, exit_code};
 
-    #[test]
-    fn what_the_executor_learned_of_parameters_is_in_the_history() {
-        let mut status = NodeStatus::default();
-        let issued = Issued {
+    fn issued(task: &str, interval_ms: u64) -> Issued {
+        Issued {
             resource: "db".into(),
             agent: AgentName { class: "ocf".into(), provider: Some("p".into()), kind: "Db".into() },
-            task: "start".into(),
-            interval_ms: 0,
+            task: task.into(),
+            interval_ms,
             target_rc: 0,
             ignore_failure: false,
             transition_key: "1:2:0:x".into(),
             digests: Digests { all: Some("all".into()), ..Digests::default() },
             migration: None,
             answered: false,
-        };
-        status.note_issued(1, issued, 7);
+        }
+    }
+
+    #[test]
+    fn a_recurring_monitor_that_a_stop_ends_before_its_first_answer_is_not_pending_for_ever() {
+        let mut status = NodeStatus::default();
+        status.note_issued(1, issued("monitor", 1000), 7);
+        assert!(status.write("1", false).to_compact_xml().contains("db_monitor_1000"));
+        status.note_issued(2, issued("stop", 0), 8);
+        assert!(!status.write("1", false).to_compact_xml().contains("db_monitor_1000"));
+    }
+
+    #[test]
+    fn what_the_executor_learned_of_parameters_is_in_the_history() {
+        let mut status = NodeStatus::default();
+        status.note_issued(1, issued("start", 0), 7);
         let result = AgentResult {
             call: 1,
             status: ExecutionStatus::Done,

@@ -4,7 +4,7 @@
 //! asked for, reported or believed does not count.
 
 use super::{Rule, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The true state of a service on one machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,9 @@ pub(crate) struct Activity {
     allowed: BTreeMap<String, Allowed>,
     /// Fencing is or was switched off: lost nodes may run what they ran.
     pub(crate) unfenced: bool,
+    /// Starts and promotions that were allowed though lost nodes had copies, as nobody fences, and not undone since: once the sides
+    /// meet, whoever leads may have them tried again as long as it is not known what became of them.
+    beside_lost: BTreeSet<(usize, String)>,
 }
 
 impl Activity {
@@ -44,10 +47,15 @@ impl Activity {
         entry.promoted = entry.promoted.max(promoted);
     }
 
+    /// The primitive was stopped on `node`, or its machine lost power: what begins there now begins anew.
+    pub(crate) fn ended(&mut self, node: usize, primitive: Option<&str>) {
+        self.beside_lost.retain(|(place, name)| *place != node || primitive.is_some_and(|primitive| primitive != name));
+    }
+
     /// A start or a promotion begins on `node`. `copies` are the copies on all other nodes, and whether that node is in
     /// the view in whose name this was asked.
     pub(crate) fn begins(
-        &self,
+        &mut self,
         node: usize,
         primitive: &str,
         promotion: bool,
@@ -58,7 +66,14 @@ impl Activity {
             if promotion { (Service::Promoted, allowed.promoted) } else { (Service::Started, allowed.active) };
         let counts = |(_, service, member): &&(usize, Service, bool)| *service >= least && (*member || !self.unfenced);
         let others: Vec<&(usize, Service, bool)> = copies.iter().filter(counts).collect();
+        let place = (node, primitive.to_owned());
         if others.len() < limit {
+            if copies.iter().filter(|(_, service, _)| *service >= least).count() >= limit {
+                self.beside_lost.insert(place);
+            }
+            return Ok(());
+        }
+        if self.unfenced && self.beside_lost.contains(&place) {
             return Ok(());
         }
         let lost = others.iter().any(|(_, _, member)| !member);
@@ -82,6 +97,9 @@ mod tests {
         assert_eq!(activity.begins(0, "a", false, &lost).unwrap_err().0, Rule::NoSecondCopy);
         activity.unfenced = true;
         assert_eq!(activity.begins(0, "a", false, &lost), Ok(()));
+        // The sides have met, and it is tried again.
+        assert_eq!(activity.begins(0, "a", false, &[(1, Service::Started, true)]), Ok(()));
+        activity.ended(0, Some("a"));
         assert_eq!(activity.begins(0, "a", false, &[(1, Service::Started, true)]).unwrap_err().0, Rule::CopyCount);
         assert_eq!(activity.begins(0, "a", false, &[(1, Service::Stopped, true)]), Ok(()));
     }
