@@ -174,6 +174,8 @@ pub enum ExecutorInput {
         /// The newest epoch that the executor was told of: calls of older ones are refused.
         newest_epoch: u64,
     },
+    /// What a node gave to the executor to keep; it comes before [`ExecutorInput::Connected`], where there is anything.
+    Memory(Vec<u8>),
     /// The connection is lost; the executor is being restarted.
     Lost,
     /// An agent ended, or a recurring operation's outcome changed.

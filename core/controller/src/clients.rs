@@ -84,7 +84,7 @@ impl Controller {
                 Ok(None)
             }
             Request::Quorum(QuorumOverride::CancelWaitForAll) if self.misses_somebody() => {
-                self.want(client, Ok(Command::NobodyIsMissed { user }))
+                self.want(client, Ok(Command::NobodyIsMissed { user, nodes: self.missed.nodes() }))
             }
             Request::Events { .. } | Request::Quorum(_) | Request::Reload => {
                 let reason = "this is answered by the daemon of the node, and not by its controller";

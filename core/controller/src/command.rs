@@ -46,7 +46,7 @@ pub(crate) struct Hello {
     pub(crate) name: String,
     /// Its configuration.
     pub(crate) standing: Standing,
-    /// The view that it comes from; none where it was started since.
+    /// The view in which it last agreed with the members; none where it was started since.
     pub(crate) former: Option<ViewId>,
     /// What it knows of itself.
     pub(crate) status: NodeStatus,
@@ -452,6 +452,8 @@ pub(crate) enum Command {
     NobodyIsMissed {
         /// Who.
         user: String,
+        /// The members.
+        nodes: BTreeSet<NodeId>,
     },
 }
 

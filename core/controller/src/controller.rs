@@ -34,6 +34,8 @@ pub struct Controller {
     pub(crate) started: bool,
     /// The epoch of the first view in which this process agreed with the members.
     pub(crate) alive_since: Option<u64>,
+    /// The view in which this process last agreed with the members.
+    pub(crate) agreed_in: Option<ViewId>,
     /// When this node was first part of a quorate view that agreed.
     pub(crate) first_quorate: Option<Instant>,
     /// When the members of the view agreed.
@@ -81,6 +83,7 @@ impl Controller {
             synced: false,
             started: false,
             alive_since: None,
+            agreed_in: None,
             first_quorate: None,
             agreed_at: None,
             hellos: BTreeMap::new(),

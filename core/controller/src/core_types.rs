@@ -196,12 +196,11 @@ pub enum Effect {
         /// The epoch of the view in whose name this is asked.
         epoch: u64,
     },
-    /// Keep another note of a call, in place of the one that it was asked for with.
-    Note {
-        /// [`AgentCall::call`].
-        call: u64,
-        /// See [`Effect::Execute`].
-        note: Vec<u8>,
+    /// Have the executor keep this for the next process of this node, in place of what it kept; it comes back as
+    /// [`ExecutorInput::Memory`].
+    Remember {
+        /// What.
+        memory: Vec<u8>,
     },
     /// Forget what is remembered of a resource.
     Forget {

@@ -36,8 +36,8 @@ impl Controller {
         self.changed();
         match command {
             Command::Hello(_) | Command::Sync(_) | Command::Unfit { .. } => {}
-            Command::NobodyIsMissed { user } => {
-                self.hear_nobody_is_missed(&user, effects);
+            Command::NobodyIsMissed { user, nodes } => {
+                self.hear_nobody_is_missed(&user, &nodes, effects);
                 self.finished(from, number, effects);
             }
             Command::Change { user, time, change } => self.hear_change(from, number, &user, time, &change, effects),
@@ -131,7 +131,7 @@ impl Controller {
                 let known = self.replica.status.known_mut(node);
                 if known.is_some_and(|status| status.set_attribute(&name, value.as_deref())) {
                     if node == self.local {
-                        self.note_promotion_scores(effects);
+                        self.keep_promotion_scores(effects);
                     }
                     self.think_again(&format!("attribute {name} of {}", self.name(node)));
                 }

@@ -30,6 +30,10 @@ pub(crate) struct Missed {
 }
 
 impl Missed {
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeId> {
+        self.nodes.clone()
+    }
+
     /// What the others are told: nothing by who knows all.
     pub(crate) fn told(&self) -> Option<BTreeSet<NodeId>> {
         (!self.knows_all).then(|| self.nodes.clone())
@@ -84,15 +88,15 @@ impl Controller {
         }
     }
 
-    fn missed_names(&self) -> String {
-        self.missed.nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ")
+    fn names_of(&self, nodes: &BTreeSet<NodeId>) -> String {
+        nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ")
     }
 
     pub(crate) fn tell_who_is_missed(&mut self, effects: &mut Vec<Effect>) {
         if !self.misses_somebody() {
             return self.no_alert(ALERT);
         }
-        let names = self.missed_names();
+        let names = self.names_of(&self.missed.nodes);
         let text = format!(
             "{names} may know of changes that nobody here knows of: contact was lost before all had agreed. This side has no \
              quorum before it hears of them; where they are gone for good: hakudo cluster quorum --cancel-wait-for-all"
@@ -103,18 +107,16 @@ impl Controller {
         self.alert(ALERT, Severity::Error, text);
     }
 
-    /// An operator says that who is missed is gone for good.
-    pub(crate) fn hear_nobody_is_missed(&mut self, user: &str, effects: &mut Vec<Effect>) {
-        if self.misses_somebody() {
-            let text = format!(
-                "{user} says that {} will not come back: this side goes on with what it knows",
-                self.missed_names()
-            );
-            effects.push(Effect::Event(self.event("missed-members", Severity::Warning, text)));
-            self.missed.nodes.clear();
-            self.missed.knows_all = true;
-            self.weigh_quorum();
-            self.agreed(effects);
+    /// An operator says that `nodes`, which were missed when he looked, are gone for good.
+    pub(crate) fn hear_nobody_is_missed(&mut self, user: &str, nodes: &BTreeSet<NodeId>, effects: &mut Vec<Effect>) {
+        if !self.missed.nodes.iter().any(|node| nodes.contains(node)) {
+            return;
         }
+        let names = self.names_of(nodes);
+        let text = format!("{user} says that {names} will not come back: what only they knew is given up");
+        effects.push(Effect::Event(self.event("missed-members", Severity::Warning, text)));
+        self.missed.nodes.retain(|node| !nodes.contains(node));
+        self.weigh_quorum();
+        self.agreed(effects);
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Node {
     lost_at: Option<Instant>,
     /// Orders that came while the executor was away, with their notes.
     held: BTreeMap<u64, (AgentCall, Vec<u8>)>,
-    /// The newest call of an agent for a resource, with its note.
-    newest: Option<(u64, Note)>,
+    /// The promotion scores of the copies here that the executor keeps for this node.
+    kept_scores: BTreeMap<String, String>,
     /// Results that were not reported yet.
     results: Vec<AgentResult>,
     /// The number of the newest report.
@@ -53,7 +53,7 @@ impl Node {
     /// a call of this one.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            newest: None,
+            kept_scores: BTreeMap::new(),
             connected: false,
             executor_epoch: 0,
             lost_at: None,
@@ -93,8 +93,13 @@ impl Controller {
                 self.executor_connected(&known, effects);
                 self.compare_epochs(effects);
             }
+            ExecutorInput::Memory(memory) => {
+                // What another version wrote is as good as nothing.
+                self.node.kept_scores = postcard::from_bytes(&memory).unwrap_or_default();
+            }
             ExecutorInput::Lost => {
                 self.node.connected = false;
+                self.node.kept_scores.clear();
                 self.ready_fencing(effects);
                 self.alert_executor_away(self.local);
                 self.node.lost_at = Some(self.now);
@@ -127,19 +132,21 @@ impl Controller {
             effects.push(Effect::Execute { call, note });
         }
         self.tell_what_executor_knows(known, through);
+        self.keep_promotion_scores(effects);
     }
 
-    /// Promotion scores that an agent told after it was called go to the executor, too: those who hear of them may all be lost
-    /// before it is called again.
-    pub(crate) fn note_promotion_scores(&mut self, effects: &mut Vec<Effect>) {
-        let Some(status) = self.replica.status.nodes.get(&self.local) else { return };
+    /// The executor keeps the promotion scores of the copies here: their agents may not say them again for long, and all who hear
+    /// of them may be lost before that. A process that is started anew must not have a promoted copy demoted, or leave all of them
+    /// unpromoted, only because nobody knows a score.
+    pub(crate) fn keep_promotion_scores(&mut self, effects: &mut Vec<Effect>) {
+        let Some(status) = self.replica.status.nodes.get(&self.local).filter(|_| self.node.connected) else { return };
         let scores = status.promotion_scores();
-        let Some((call, note)) = self.node.newest.as_mut().filter(|(_, note)| *note.scores() != scores) else { return };
-        note.set_scores(scores);
-        let (call, note) = (*call, note.write());
-        match self.node.held.get_mut(&call) {
-            Some((_, held)) => *held = note,
-            None => effects.push(Effect::Note { call, note }),
+        if scores == self.node.kept_scores {
+            return;
+        }
+        if let Ok(memory) = postcard::to_stdvec(&scores) {
+            self.node.kept_scores = scores;
+            effects.push(Effect::Remember { memory });
         }
     }
 
@@ -154,10 +161,7 @@ impl Controller {
         let mut known: Vec<&Known> = known.iter().collect();
         known.sort_by_key(|known| known.call.call);
         if status.attributes.is_empty() {
-            status.attributes = promotion_scores(&known);
-        }
-        if self.node.newest.is_none() {
-            self.node.newest = known.iter().rev().find_map(|known| Some((known.call.call, Note::read(&known.note)?)));
+            status.attributes.clone_from(&self.node.kept_scores);
         }
         for known in known {
             remember(&mut status, known);
@@ -184,9 +188,7 @@ impl Controller {
             return;
         }
         let agent_call = order.call(call, epoch);
-        let newest = new_note(self, order);
-        let note = newest.write();
-        self.node.newest = Some((call, newest));
+        let note = note_of(order);
         if self.node.connected {
             effects.push(Effect::Execute { call: agent_call, note });
         } else {
@@ -345,14 +347,6 @@ impl Controller {
     }
 }
 
-/// The promotion scores of this node's copies as they were when the newest call was made. Their agents may not say them
-/// again for long, and a process that was started anew must not have a promoted copy demoted only because it does not know
-/// its score.
-fn promotion_scores(known: &[&Known]) -> BTreeMap<String, String> {
-    let newest = known.iter().rev().find_map(|known| Note::read(&known.note));
-    newest.map(Note::into_scores).unwrap_or_default()
-}
-
 /// Adds what an executor remembers of a call to the status of its node.
 fn remember(status: &mut NodeStatus, known: &Known) {
     let Some(note) = Note::read(&known.note) else { return };
@@ -367,13 +361,8 @@ fn remember(status: &mut NodeStatus, known: &Known) {
 }
 
 /// What goes with an order to this node's executor.
-pub(crate) fn note_of(controller: &Controller, order: &Order) -> Vec<u8> {
-    new_note(controller, order).write()
-}
-
-fn new_note(controller: &Controller, order: &Order) -> Note {
-    let here = controller.replica.status.nodes.get(&controller.local);
-    Note::of(order, here.map(NodeStatus::promotion_scores).unwrap_or_default())
+pub(crate) fn note_of(order: &Order) -> Vec<u8> {
+    Note::of(order).write()
 }
 
 /// The result of a call that never ran.

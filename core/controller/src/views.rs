@@ -73,8 +73,7 @@ impl Controller {
             self.agreed(effects);
         } else {
             self.disk.start_anew();
-            // A process that has not agreed with anybody knows no more than it did when it started.
-            let hello = self.hello(former_view.filter(|_| self.alive_since.is_some()));
+            let hello = self.hello();
             self.outbox.say_first(Command::Hello(Box::new(hello)));
         }
     }
@@ -161,13 +160,13 @@ impl Controller {
         effects.push(Effect::Event(self.event("view", severity, text)));
     }
 
-    fn hello(&mut self, former: Option<ViewId>) -> Hello {
+    fn hello(&mut self) -> Hello {
         let name = self.name(self.local);
         let mut status = self.replica.status.node_mut(self.local, &name).clone();
         VERSION.clone_into(&mut status.version);
         Hello {
             standing: self.replica.standing(),
-            former,
+            former: self.agreed_in,
             status,
             lost: self.replica.status.unsafe_nodes().map(|(node, status)| (node, status.clone())).collect(),
             ready: self.node.is_connected(),
@@ -336,6 +335,8 @@ impl Controller {
         self.nobody_waits_for_deaths_in_vain(effects);
         self.add_missing_nodes();
         self.leases_in_new_view();
+        self.keep_promotion_scores(effects);
+        self.agreed_in = self.view.as_ref().map(|view| view.id);
         self.think_again("a new view");
     }
 }

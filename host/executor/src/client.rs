@@ -73,9 +73,9 @@ impl Client {
         self.send(Command::Cancel { call, epoch });
     }
 
-    /// Has another note of a call remembered.
-    pub fn note(&self, call: u64, note: Vec<u8>) {
-        self.send(Command::Note { call, note });
+    /// Has this kept for the next node process, in place of what was kept; it comes back as [`ExecutorInput::Memory`].
+    pub fn remember(&self, memory: Vec<u8>) {
+        self.send(Command::Remember { memory });
     }
 
     /// Stops what recurs of a resource and forgets its results.
@@ -228,7 +228,7 @@ impl Link {
             Command::Hello { .. }
             | Command::Attach { .. }
             | Command::Cancel { .. }
-            | Command::Note { .. }
+            | Command::Remember { .. }
             | Command::Forget { .. }
             | Command::Guard(_) => {
                 tracing::error!("a command of {size} is not sent: an executor takes at most {longest} MiB");

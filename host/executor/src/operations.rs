@@ -188,13 +188,6 @@ impl Operations {
         self.fill_free_places(now, effects);
     }
 
-    /// The client has another note of a call; nothing, where that is not remembered.
-    pub(crate) fn note(&mut self, call: u64, note: Vec<u8>) {
-        if let Some(entry) = self.calls.get_mut(&call) {
-            entry.note = note;
-        }
-    }
-
     /// The node is in a view of this epoch now: what was asked before in the name of an older one comes too late.
     pub(crate) fn hear_epoch(&mut self, epoch: u64) {
         self.newest_epoch = self.newest_epoch.max(epoch);

@@ -52,12 +52,10 @@ pub enum Command {
         /// The epoch of the view in whose name this is asked.
         epoch: u64,
     },
-    /// Another note of a call that is remembered.
-    Note {
-        /// [`AgentCall::call`].
-        call: u64,
-        /// See [`Command::Execute`].
-        note: Vec<u8>,
+    /// Keep this for the next client that attaches, in place of what was kept; it comes back as [`ExecutorInput::Memory`].
+    Remember {
+        /// What.
+        memory: Vec<u8>,
     },
     /// Stop the recurring operations of a resource and forget its results.
     Forget {

@@ -75,6 +75,7 @@ pub(crate) async fn serve(listener: StdListener, config: Config, journal: Arc<Jo
         own: BTreeSet::new(),
         runs: BTreeMap::new(),
         attached: None,
+        memory: Vec::new(),
         happenings,
         clients: 0,
     };
@@ -126,6 +127,8 @@ struct Server {
     /// How to end each running call.
     runs: BTreeMap<u64, oneshot::Sender<()>>,
     attached: Option<Speaker>,
+    /// What the node gave to be kept for its next process.
+    memory: Vec<u8>,
     happenings: mpsc::UnboundedSender<Happening>,
     clients: u64,
 }
@@ -222,13 +225,16 @@ impl Server {
                 self.operations.hear_epoch(epoch);
                 let known = self.operations.known();
                 self.attached = Some(speaker.clone());
+                if !self.memory.is_empty() {
+                    self.say(&speaker, Message::Input(ExecutorInput::Memory(self.memory.clone())));
+                }
                 for message in protocol::connected(known, self.operations.newest_epoch()) {
                     self.say(&speaker, message);
                 }
             }
             Command::Execute { .. }
             | Command::Cancel { .. }
-            | Command::Note { .. }
+            | Command::Remember { .. }
             | Command::Forget { .. }
             | Command::Guard(_)
                 if self.is_replaced(&speaker) =>
@@ -241,7 +247,7 @@ impl Server {
                 None => self.handle(Input::Execute { call, note }),
             },
             Command::Cancel { call, epoch } => self.handle(Input::Cancel { call, epoch }),
-            Command::Note { call, note } => self.operations.note(call, note),
+            Command::Remember { memory } => self.memory = memory,
             Command::Forget { resource } => self.handle(Input::Forget { resource }),
             Command::Metadata { query, agent } => {
                 let runner = self.runner.clone();

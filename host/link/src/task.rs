@@ -18,9 +18,6 @@ use tokio::sync::{Semaphore, mpsc};
 const DATAGRAM: usize = 1200;
 /// A member of which no datagram came for so long is spoken to by stream too.
 const QUIET: Duration = Duration::from_secs(2);
-/// A member that is heard is spoken to where it spoke last; and so often everywhere, so that it is found where it moved (another
-/// node of a site, another network) before anybody misses it: the shortest time in which a member is missed is 300 ms.
-const EVERYWHERE: Duration = Duration::from_millis(200);
 /// A session that does not come about is asked for again so often.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// So many messages wait for a session; the oldest go first.
@@ -42,10 +39,8 @@ struct Peer {
     streams: BTreeMap<SocketAddr, Outgoing>,
     /// The stream over which it spoke last.
     back: Option<Outgoing>,
-    /// When a datagram of it came, and by which way.
-    datagram: Option<(StdInstant, Route)>,
-    /// When something was last sent to all of its addresses.
-    everywhere: Option<StdInstant>,
+    /// When a datagram of it came, and from where.
+    datagram: Option<(StdInstant, SocketAddr)>,
     /// When something of it came.
     heard: Option<StdInstant>,
     /// When a session was asked for.
@@ -54,24 +49,7 @@ struct Peer {
     gathering: Gathering,
 }
 
-/// A way for datagrams.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Route {
-    here: SocketAddr,
-    there: SocketAddr,
-}
-
 impl Peer {
-    /// The one way that is enough for now; none where all are to be taken.
-    fn beaten_way(&mut self) -> Option<Route> {
-        let way = self.datagram.filter(|_| !self.is_quiet()).map(|(_, way)| way);
-        if way.is_none() || self.everywhere.is_none_or(|at| at.elapsed() >= EVERYWHERE) {
-            self.everywhere = Some(StdInstant::now());
-            return None;
-        }
-        way
-    }
-
     fn is_quiet(&self) -> bool {
         self.datagram.is_none_or(|(at, _)| at.elapsed() > QUIET)
     }
@@ -274,7 +252,6 @@ impl Task {
         }
         if let Some(opening) = sessions.opening(now, to, peer.is_silent(), &self.settings.group) {
             peer.asked = Some(StdInstant::now());
-            peer.everywhere = None;
             self.transmit(to, &opening, false);
         }
     }
@@ -294,19 +271,16 @@ impl Task {
         }
     }
 
-    /// Sends something sealed by the ways that may be needed. Parts of a message go by stream alone: one that is lost costs
+    /// Sends something sealed by all ways that may be needed. Parts of a message go by stream alone: one that is lost costs
     /// all of it.
     fn transmit(&mut self, to: NodeId, sealed: &[u8], in_parts: bool) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         let long = in_parts || sealed.len() > DATAGRAM;
         if !long {
-            let way = peer.beaten_way();
-            let spoke_from = peer.datagram.map(|(_, way)| way.there).filter(|from| !peer.addresses.contains(from));
-            for there in peer.addresses.iter().copied().chain(spoke_from) {
-                for socket in self.sockets.iter().filter(|socket| socket.fits(there)) {
-                    if way.is_none_or(|way| way == Route { here: socket.local(), there }) {
-                        let _ = socket.send(sealed, there);
-                    }
+            let spoke_from = peer.datagram.iter().map(|(_, from)| from).filter(|from| !peer.addresses.contains(from));
+            for address in peer.addresses.iter().chain(spoke_from) {
+                for socket in self.sockets.iter().filter(|socket| socket.fits(*address)) {
+                    let _ = socket.send(sealed, *address);
                 }
             }
         }
@@ -354,7 +328,7 @@ impl Task {
         let now = StdInstant::now();
         peer.heard = Some(now);
         match way {
-            Way::Socket(socket, from) => peer.datagram = Some((now, Route { here: socket.local(), there: *from })),
+            Way::Socket(_, from) => peer.datagram = Some((now, *from)),
             Way::Stream(back) => peer.back = Some(back.clone()),
         }
     }

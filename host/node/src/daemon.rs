@@ -324,7 +324,7 @@ impl Node {
             Effect::KeepAside { configuration, reason } => self.to_disk(Job::SetAside { configuration, reason }),
             Effect::Execute { call, note } => self.executor.execute(call, note),
             Effect::Cancel { call, epoch } => self.executor.cancel(call, epoch),
-            Effect::Note { call, note } => self.executor.note(call, note),
+            Effect::Remember { memory } => self.executor.remember(memory),
             Effect::Forget { resource } => self.executor.forget(resource),
             Effect::Guard(order) => self.executor.guard(order),
             Effect::Plan { token, cib, now } => {

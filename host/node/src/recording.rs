@@ -174,7 +174,7 @@ fn digest(effects: &[Effect]) -> u64 {
             }
             Effect::Cancel { call, epoch } => add(4, &[&call.to_le_bytes(), &epoch.to_le_bytes()]),
             Effect::Forget { resource } => add(5, &[resource.as_bytes()]),
-            Effect::Note { call, note } => add(18, &[&call.to_le_bytes(), note]),
+            Effect::Remember { memory } => add(18, &[memory]),
             Effect::Guard(order) => add(15, &[&postcard::to_stdvec(order).unwrap_or_default()]),
             Effect::Plan { token, now, .. } => {
                 add(6, &[&token.to_le_bytes(), &now.time.millis().to_le_bytes(), &now.utc_offset.to_le_bytes()]);
@@ -395,6 +395,9 @@ fn words(told: &Told) -> String {
         Told::Executor(ExecutorInput::Acted { .. }) => "the executor acted by itself, because a lease ended".into(),
         Told::Executor(ExecutorInput::Unguarded { ticket, .. }) => {
             format!("the executor does not guard ticket {ticket}")
+        }
+        Told::Executor(ExecutorInput::Memory(memory)) => {
+            format!("the executor gives back what it kept ({} bytes)", memory.len())
         }
         Told::Executor(ExecutorInput::Lost) => "the executor is lost".into(),
         Told::Executor(ExecutorInput::Result(result)) => format!("call {} gave {}", result.call, result.exit_code),

@@ -245,7 +245,7 @@ impl World {
         let well = result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK;
         self.checks.sides.ended(node, &call.resource, leaves, well);
         if well {
-            self.checks.activity.ended(node, Some(&call.resource));
+            self.checks.activity.ended(node, Some(&call.resource), leaves);
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) enum Order {
     Execute(AgentCall, Vec<u8>),
     Cancel { call: u64, epoch: u64 },
-    Note { call: u64, note: Vec<u8> },
+    Remember(Vec<u8>),
     Forget(String),
 }
 
@@ -46,6 +46,8 @@ pub(crate) struct Executor {
     newest_epoch: u64,
     entries: BTreeMap<u64, Entry>,
     queues: BTreeMap<String, VecDeque<u64>>,
+    /// What the node gave to be kept.
+    memory: Vec<u8>,
 }
 
 impl Executor {
@@ -54,15 +56,18 @@ impl Executor {
         self.entries.values().filter(|entry| entry.state != State::Ending).map(|entry| entry.known.clone()).collect()
     }
 
+    /// What the node gave to be kept, if anything.
+    pub(crate) fn memory(&self) -> Option<Vec<u8>> {
+        Some(self.memory.clone()).filter(|memory| !memory.is_empty())
+    }
+
     /// Takes an order.
     pub(crate) fn obey(&mut self, order: Order) -> Vec<Doing> {
         match order {
             Order::Execute(call, note) => self.execute(call, note),
             Order::Cancel { call, epoch } => self.cancel(call, epoch),
-            Order::Note { call, note } => {
-                if let Some(entry) = self.entries.get_mut(&call) {
-                    entry.known.note = note;
-                }
+            Order::Remember(memory) => {
+                self.memory = memory;
                 Vec::new()
             }
             Order::Forget(resource) => self.forget(&resource),

@@ -248,7 +248,7 @@ impl World {
                 }
                 ControllerEffect::Execute { call, note } => self.order(node, Order::Execute(call, note)),
                 ControllerEffect::Cancel { call, epoch } => self.order(node, Order::Cancel { call, epoch }),
-                ControllerEffect::Note { call, note } => self.order(node, Order::Note { call, note }),
+                ControllerEffect::Remember { memory } => self.order(node, Order::Remember(memory)),
                 ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now.time.seconds()),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),

@@ -376,7 +376,7 @@ impl World {
         machine.executor_run += 1;
         machine.services.clear();
         self.checks.sides.off(node);
-        self.checks.activity.ended(node, None);
+        self.checks.activity.ended(node, None, crate::check::Service::Stopped);
         self.checks.plans.disturb();
     }
 
@@ -433,8 +433,12 @@ impl World {
         });
         let calendar = machine.calendar(self.now);
         let known = machine.executor.as_ref().map(Executor::known);
+        let memory = machine.executor.as_ref().and_then(Executor::memory);
         self.checks.plans.disturb();
         self.feed(node, ControllerInput::Clock(calendar.into()));
+        if let Some(memory) = memory {
+            self.feed(node, ControllerInput::Executor(ExecutorInput::Memory(memory)));
+        }
         if let Some(known) = known {
             self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
         }

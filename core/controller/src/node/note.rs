@@ -4,7 +4,6 @@
 use crate::status::{Digests, Issued, Order};
 use hakudo_base::agent::AgentCall;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
@@ -13,14 +12,11 @@ pub(super) struct Note {
     ignore_failure: bool,
     transition_key: String,
     digests: Digests,
-    /// The promotion scores of all copies on the node.
-    scores: BTreeMap<String, String>,
 }
 
 impl Note {
-    pub(super) fn of(order: &Order, scores: BTreeMap<String, String>) -> Self {
+    pub(super) fn of(order: &Order) -> Self {
         Self {
-            scores,
             task: order.task.clone(),
             target_rc: order.target_rc,
             ignore_failure: order.ignore_failure,
@@ -32,18 +28,6 @@ impl Note {
     /// The note as bytes; none where it cannot be written, which loses no more than the history after a restart.
     pub(super) fn write(&self) -> Vec<u8> {
         postcard::to_stdvec(self).unwrap_or_default()
-    }
-
-    pub(super) fn scores(&self) -> &BTreeMap<String, String> {
-        &self.scores
-    }
-
-    pub(super) fn set_scores(&mut self, scores: BTreeMap<String, String>) {
-        self.scores = scores;
-    }
-
-    pub(super) fn into_scores(self) -> BTreeMap<String, String> {
-        self.scores
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {

@@ -25,6 +25,8 @@ pub(crate) struct Machine {
     pub(crate) running: BTreeSet<String>,
     pub(crate) known: BTreeMap<u64, Known>,
     pub(crate) view: Option<View>,
+    /// What the executor keeps for the node.
+    memory: Vec<u8>,
     /// The executor's.
     pub(crate) guards: Guards,
     /// Its calls.
@@ -126,6 +128,7 @@ impl Cluster {
             running: BTreeSet::new(),
             known: BTreeMap::new(),
             view: None,
+            memory: Vec::new(),
             guards: Guards::new(true),
             own: BTreeSet::new(),
             hung: None,
@@ -144,9 +147,13 @@ impl Cluster {
         let machine = self.machines.get_mut(&number).unwrap();
         if keep {
             machine.guards = old.guards;
+            machine.memory.clone_from(&old.memory);
         }
         machine.known = known.clone();
         machine.running = running;
+        if keep && !old.memory.is_empty() {
+            self.input(number, Input::Executor(ExecutorInput::Memory(old.memory)));
+        }
         self.input(
             number,
             Input::Executor(ExecutorInput::Connected { known: known.into_values().collect(), newest_epoch: 0 }),
@@ -157,6 +164,7 @@ impl Cluster {
     pub(crate) fn executor_crash(&mut self, number: u32) {
         let machine = self.machines.get_mut(&number).unwrap();
         machine.known.clear();
+        machine.memory.clear();
         machine.guards = Guards::new(true);
         self.input(number, Input::Executor(ExecutorInput::Lost));
         self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
@@ -313,11 +321,7 @@ impl Cluster {
                     self.line(format_args!("n{number} cancels {}", spelled(&known.call, number)));
                 }
             }
-            Effect::Note { call, note } => {
-                if let Some(known) = self.machines.get_mut(&number).unwrap().known.get_mut(&call) {
-                    known.note = note;
-                }
-            }
+            Effect::Remember { memory } => self.machines.get_mut(&number).unwrap().memory = memory,
             Effect::Forget { resource } => {
                 self.machines.get_mut(&number).unwrap().known.retain(|_, known| known.call.resource != resource);
             }

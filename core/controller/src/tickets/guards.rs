@@ -139,7 +139,7 @@ impl Controller {
                     let after = after.iter().filter_map(place).filter_map(|place| u32::try_from(place).ok());
                     Step {
                         call: AgentCall { start_delay_ms: 0, ..order.call(0, self.epoch()) },
-                        note: note_of(self, order),
+                        note: note_of(order),
                         after: after.collect(),
                     }
                 })

@@ -378,6 +378,21 @@ async fn check_that_only_the_daemon_lives(lab: &Lab) {
 }
 
 #[tokio::test]
+async fn what_a_node_gave_to_be_kept_comes_back_first() {
+    let lab = Lab::new();
+    let (node, _) = lab.connect().await;
+    for memory in [&b"older"[..], b"newest"] {
+        node.client.remember(memory.to_vec());
+    }
+    // What is asked on the same connection is answered after it was heard.
+    let _ = node.client.list_agents("ocf".into(), None).await;
+    drop(node);
+    let (_client, mut inputs) = Client::start(&lab.directory.join("socket"));
+    assert_eq!(inputs.recv().await, Some(ExecutorInput::Memory(b"newest".to_vec())));
+    assert!(matches!(inputs.recv().await, Some(ExecutorInput::Connected { .. })));
+}
+
+#[tokio::test]
 async fn a_node_that_comes_back_is_told_of_more_than_one_frame_holds() {
     let lab = Lab::new();
     lab.agent("Loud", "head -c 8192 /dev/zero | tr '\\0' x; head -c 8192 /dev/zero | tr '\\0' y >&2; exit 1");

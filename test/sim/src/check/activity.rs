@@ -36,7 +36,7 @@ pub(crate) struct Activity {
     pub(crate) unfenced: bool,
     /// Starts and promotions that were allowed though lost nodes had copies, as nobody fences, and not undone since: once the sides
     /// meet, whoever leads may have them tried again as long as it is not known what became of them.
-    beside_lost: BTreeSet<(usize, String)>,
+    beside_lost: BTreeSet<(usize, String, Service)>,
 }
 
 impl Activity {
@@ -47,9 +47,11 @@ impl Activity {
         entry.promoted = entry.promoted.max(promoted);
     }
 
-    /// The primitive was stopped on `node`, or its machine lost power: what begins there now begins anew.
-    pub(crate) fn ended(&mut self, node: usize, primitive: Option<&str>) {
-        self.beside_lost.retain(|(place, name)| *place != node || primitive.is_some_and(|primitive| primitive != name));
+    /// The primitive is no more than `leaves` on `node` (all of them, where its machine lost power): what begins there now begins
+    /// anew.
+    pub(crate) fn ended(&mut self, node: usize, primitive: Option<&str>, leaves: Service) {
+        let other = |name: &str| primitive.is_some_and(|primitive| primitive != name);
+        self.beside_lost.retain(|(place, name, service)| *place != node || other(name) || *service <= leaves);
     }
 
     /// A start or a promotion begins on `node`. `copies` are the copies on all other nodes, and whether that node is in
@@ -66,7 +68,7 @@ impl Activity {
             if promotion { (Service::Promoted, allowed.promoted) } else { (Service::Started, allowed.active) };
         let counts = |(_, service, member): &&(usize, Service, bool)| *service >= least && (*member || !self.unfenced);
         let others: Vec<&(usize, Service, bool)> = copies.iter().filter(counts).collect();
-        let place = (node, primitive.to_owned());
+        let place = (node, primitive.to_owned(), least);
         if others.len() < limit {
             if copies.iter().filter(|(_, service, _)| *service >= least).count() >= limit {
                 self.beside_lost.insert(place);
@@ -99,7 +101,7 @@ mod tests {
         assert_eq!(activity.begins(0, "a", false, &lost), Ok(()));
         // The sides have met, and it is tried again.
         assert_eq!(activity.begins(0, "a", false, &[(1, Service::Started, true)]), Ok(()));
-        activity.ended(0, Some("a"));
+        activity.ended(0, Some("a"), Service::Stopped);
         assert_eq!(activity.begins(0, "a", false, &[(1, Service::Started, true)]).unwrap_err().0, Rule::CopyCount);
         assert_eq!(activity.begins(0, "a", false, &[(1, Service::Stopped, true)]), Ok(()));
     }

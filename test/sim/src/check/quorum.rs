@@ -57,8 +57,8 @@ pub(crate) struct Sides {
     before: BTreeMap<usize, BTreeMap<String, Service>>,
     /// Nodes whose process was part of a quorate side that made plans.
     had_quorum: BTreeSet<usize>,
-    /// The last view without quorum in which a plan was made: what its first plan knew to be under way was ordered before.
-    planned: Option<ViewId>,
+    /// By leader, the last view without quorum in which it made a plan: what its first one knew to be under way was ordered before.
+    planned: BTreeMap<usize, ViewId>,
     /// Nodes whose process has left, and may not have ended yet.
     left: BTreeSet<usize>,
     /// Primitives by node whose last stop or demotion failed.
@@ -111,7 +111,7 @@ impl Sides {
 
     /// A plan is made by `leader` with `cib` in a view without quorum.
     pub(crate) fn plans_without_quorum(&mut self, leader: usize, view: ViewId, cib: &Document) {
-        if self.planned.replace(view) == Some(view) {
+        if self.planned.insert(leader, view) == Some(view) {
             return;
         }
         let Some(before) = self.before.get_mut(&leader) else { return };

@@ -84,7 +84,7 @@ fn words(effect: &Effect) -> String {
         Effect::KeepAside { reason, .. } => format!("keeps the losing configuration aside: {reason}"),
         Effect::Execute { call, .. } => format!("call {}: {} of {}", call.call, call.operation, call.resource),
         Effect::Cancel { call, .. } => format!("cancels call {call}"),
-        Effect::Note { call, .. } => format!("has another note of call {call} kept"),
+        Effect::Remember { memory } => format!("has the promotion scores kept ({} bytes)", memory.len()),
         Effect::Forget { resource } => format!("forgets {resource}"),
         Effect::Guard(GuardOrder::Arm(guard)) => {
             format!("has ticket {} guarded: {} steps at the end of its lease", guard.ticket, guard.steps.len())
