@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 /// How long killed processes may take to be gone.
@@ -137,10 +138,16 @@ impl Machine {
         })
     }
 
-    /// Whether the machine has any process.
+    /// Whether the machine has processes. Whoever looks at its addresses from outside is among them for a moment; a machine that is
+    /// on has some whenever one looks.
     pub(crate) fn is_on(&mut self) -> bool {
         self.bury();
-        self.processes().is_ok_and(|processes| !processes.is_empty())
+        (0..20).all(|look| {
+            if look > 0 {
+                thread::sleep(Duration::from_millis(10));
+            }
+            self.processes().is_ok_and(|processes| !processes.is_empty())
+        })
     }
 
     /// Runs a command on the machine.
