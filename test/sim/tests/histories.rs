@@ -272,6 +272,20 @@ fn a_frozen_side_goes_on_with_a_start_that_was_ordered_before() {
         "seed 93093\nvotes 1 3 0\nlinks 1\noption no-quorum-policy freeze\nfencing off\ngroup r0 of 3\nprimitive r1\n\
          network delay 100 200 loss 0 twice 0\nat 2111 kill-executor n3\nat 2111 ask n2 leave\nheal 2611\n",
     );
+    check(
+        "seed 57450\n\
+         votes 1 1 1 1\n\
+         links 1\n\
+         option no-quorum-policy freeze\n\
+         fencing shared\n\
+         primitive r0 migration-threshold=3 failure-timeout=8s\n\
+         primitive r1 failure-timeout=13s\n\
+         network delay 100 200 loss 0 twice 0\n\
+         at 4458 power-off n2\n\
+         at 6949 kill-executor n1\n\
+         at 6991 ask n4 leave\n\
+         heal 7491\n",
+    );
 }
 
 #[test]
