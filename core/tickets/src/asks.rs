@@ -8,7 +8,7 @@ use crate::attribute::check_group_attribute_name;
 use crate::config::{Group, GroupError, MAX_NAME, MAX_VALUE, MemberId, MemberKind};
 use crate::core_types::Effect;
 use crate::log::{Author, Command, Entry, Position, RequestId};
-use crate::member::{Asked, Member, TakingOver};
+use crate::member::{Asked, Member};
 use crate::message::Message;
 use crate::request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
 use crate::table::{CARRIED_OUT, Cause, Table};
@@ -74,12 +74,7 @@ impl Member {
 
     pub(crate) fn ask(&mut self, id: u64, request: RequestEnvelope) {
         if let Request::TakeOver { members } = &request.request {
-            let author = Author { who: request.who.clone(), at: request.at, request: None };
-            match self.take_over(author, members) {
-                Ok(at) => self.taking_over.push(TakingOver { id, since: self.now, at }),
-                Err(refusal) => self.out.push(Effect::Reply { id, reply: Reply::Refused(refusal) }),
-            }
-            return;
+            return self.ask_take_over(id, &request, members);
         }
         if request.request == Request::Status && (self.office.is_some() || self.coordinator.is_none()) {
             let status = Outcome::Status(Box::new(self.status(self.now)));
@@ -112,19 +107,10 @@ impl Member {
         Ok(Request::Configure { group: Box::new(self.initial.clone()) })
     }
 
-    /// An entry is in the table: a takeover that it was is done.
-    pub(crate) fn taken_over(&mut self, at: Position) {
-        for done in self.taking_over.extract_if(.., |taking| taking.at == at) {
-            self.out.push(Effect::Reply { id: done.id, reply: Reply::Done(Outcome::Done) });
-        }
-    }
-
     pub(crate) fn mind_asked(&mut self) {
         let (now, retry) = (self.now, self.heartbeat * 4);
         let patience = self.no_answer_after();
-        for lost in self.taking_over.extract_if(.., |taking| now.since(taking.since) >= patience) {
-            self.out.push(Effect::Reply { id: lost.id, reply: Reply::Refused(Refusal::NoAnswer) });
-        }
+        self.mind_takeovers();
         let coordinator = self.coordinator;
         let mut replies = Vec::new();
         let mut questions = Vec::new();
@@ -167,7 +153,7 @@ impl Member {
         }
     }
 
-    fn no_answer_after(&self) -> Duration {
+    pub(crate) fn no_answer_after(&self) -> Duration {
         (self.election_timeout() * 4).max(Duration::from_secs(10))
     }
 
@@ -177,7 +163,7 @@ impl Member {
             let repeat = asked.sent.map_or(asked.heard + patience, |(sent, _)| sent + retry);
             if self.coordinator.is_some() { repeat.min(asked.heard + patience) } else { asked.heard + patience }
         });
-        moments.chain(self.taking_over.iter().map(|taking| taking.since + patience)).min()
+        moments.chain(self.takeovers_deadline()).min()
     }
 
     pub(crate) fn on_told(&mut self, instance: u64, number: u64, reply: Reply) {

@@ -4,12 +4,11 @@
 use crate::config::{MemberId, MemberKind};
 use crate::core_types::{Effect, Event};
 use crate::drift;
-use crate::log::{Author, Command, Log, Position, Term};
+use crate::log::{Command, Log, Position, Term};
 use crate::member::{Candidacy, Member};
 use crate::message::{Append, Appended, Install, Message};
 use crate::office::Office;
-use crate::request::Refusal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Who asks so often on behalf of a group that has begun is taken to remember an older one.
@@ -161,7 +160,7 @@ impl Member {
     }
 
     /// True while this member owes a coordinator that it elects no other.
-    fn stays_with_coordinator(&self) -> bool {
+    pub(crate) fn stays_with_coordinator(&self) -> bool {
         let timeout = self.election_timeout();
         self.office.is_some() || self.coordinator_heard.is_some_and(|heard| self.now.since(heard) < timeout)
     }
@@ -238,7 +237,7 @@ impl Member {
         Term { number: self.stored.term.number.saturating_add(1), ..self.stored.term }
     }
 
-    fn stand(&mut self, pre: bool, message: impl Fn(Position) -> Message) {
+    pub(crate) fn stand(&mut self, pre: bool, message: impl Fn(Position) -> Message) {
         self.candidacy =
             Some(Candidacy { pre, votes: BTreeMap::from([(self.local, (self.stored.memory, self.last_ack))]) });
         let last = self.stored.log.last();
@@ -249,7 +248,7 @@ impl Member {
         }
     }
 
-    fn count_votes(&mut self) {
+    pub(crate) fn count_votes(&mut self) {
         let Some(candidacy) = &self.candidacy else { return };
         let founding = self.is_founding();
         let counts = |voter: MemberId, memory| self.voters.contains(&voter) && (founding || self.counts(voter, memory));
@@ -370,41 +369,5 @@ impl Member {
             candidacy.votes.insert(from, (memory, at));
             self.count_votes();
         }
-    }
-
-    // ---- going on without a majority ------------------------------------------------------------------------------
-
-    /// The administrator declares all voters but `members` dead.
-    ///
-    /// A new epoch begins with an entry in this member's log that leaves them without votes. What the old epoch decided
-    /// and this member did not hear of is lost; whoever still lives in the old epoch gives in as soon as it hears of the
-    /// new one.
-    pub(crate) fn take_over(&mut self, author: Author, members: &[MemberId]) -> Result<Position, Refusal> {
-        // Who is not part of the newest configuration that it knows has no vote, and could not finish what it began.
-        let newest = self.stored.log.after(self.applied).iter().rev().find_map(|entry| match &entry.command {
-            Command::Configure(group) => Some(group.as_ref()),
-            _ => None,
-        });
-        let group = newest.unwrap_or(self.group());
-        if !members.contains(&self.local) || members.iter().any(|member| group.member(*member).is_none()) {
-            return Err(Refusal::TakeOverMembers);
-        }
-        if self.stays_with_coordinator() {
-            return Err(Refusal::TakeOverNotNeeded);
-        }
-        let all: BTreeSet<MemberId> = group.members.iter().map(|member| member.id).collect();
-        let absent = all.into_iter().filter(|member| !members.contains(member)).collect();
-        // Where both sides of a split are told to go on alone, one of them has the later term, and the other gives in when
-        // they meet.
-        let number = u32::try_from(self.random.between(1, 1 << 31)).unwrap_or(1);
-        self.stored.term = Term { epoch: self.stored.term.epoch.saturating_add(1), number };
-        self.stored.voted_for = Some(self.local);
-        self.propose(author, Command::TakeOver { absent, by: (self.local, self.stored.memory) });
-        let at = self.stored.log.last();
-        self.set_election_timer();
-        let term = self.stored.term;
-        self.stand(false, |last| Message::Vote { term, last });
-        self.count_votes();
-        Ok(at)
     }
 }

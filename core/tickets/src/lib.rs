@@ -66,6 +66,7 @@ mod request;
 mod site;
 mod status;
 mod table;
+mod take_over;
 mod tend;
 
 pub use attribute::{AttributeNameError, check_attribute_name, check_group_attribute_name};
@@ -74,7 +75,7 @@ pub use config::{
     MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol, TicketConfig, TicketError, TicketMode,
 };
 pub use core_types::{Check, Effect, Event, Holding, Input, Readiness, StartError, TicketWord, WhyNot};
-pub use member::Member;
+pub use member::{Decided, Member};
 pub use message::MAX_MESSAGE;
 pub use request::{Outcome, Progress, Refusal, Reply, Request, RequestEnvelope};
 pub use status::{AttributeStatus, Candidate, LeaseStatus, MemberStatus, Status, TicketStatus};

@@ -4,7 +4,7 @@
 //! is done, until nothing follows any more; what must outlive this run is given out to be stored; and messages that promise
 //! something wait in the `outbox` until it is.
 
-use crate::config::{Group, GroupError, MemberId, TicketConfig};
+use crate::config::{Group, GroupError, MemberId, TicketConfig, fnv1a};
 use crate::core_types::{Effect, Event, Input, StartError, TicketWord};
 use crate::hand_over::{GivenUp, Looking};
 use crate::log::{Author, Command, Entry, Log, Position, Term};
@@ -13,6 +13,7 @@ use crate::office::Office;
 use crate::request::RequestEnvelope;
 use crate::site::Site;
 use crate::table::Table;
+use crate::take_over::TakingOver;
 use hakudo_base::{Instant, Random};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -73,16 +74,6 @@ pub(crate) struct Asked {
     pub(crate) last: Option<crate::request::Progress>,
 }
 
-/// A takeover that was ordered at this member.
-#[derive(Clone, Debug)]
-pub(crate) struct TakingOver {
-    /// The request.
-    pub(crate) id: u64,
-    pub(crate) since: Instant,
-    /// The entry.
-    pub(crate) at: Position,
-}
-
 /// A message on its way out.
 #[derive(Clone, Debug)]
 struct Outgoing {
@@ -90,6 +81,17 @@ struct Outgoing {
     message: Message,
     /// It waits for this number of [`Effect::Persist`] or [`Effect::Confirm`].
     gate: u64,
+}
+
+/// A place in the log of a group: all members whose log has it have the same entries before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decided {
+    /// The epoch in which the entry was written: it grows with each takeover.
+    pub epoch: u32,
+    /// The term in that epoch.
+    pub number: u32,
+    /// The number of the entry.
+    pub index: u64,
 }
 
 /// A member of a group: a site's speaker, or an arbitrator.
@@ -282,6 +284,17 @@ impl Member {
     /// True while this member coordinates the group.
     pub fn is_coordinator(&self) -> bool {
         self.office.is_some()
+    }
+
+    /// How far this member knows what the group has decided.
+    pub fn decided(&self) -> Decided {
+        let Position { term, index } = self.stored.log.position(self.applied).unwrap_or_default();
+        Decided { epoch: term.epoch, number: term.number, index }
+    }
+
+    /// A digest of all that was decided up to [`Self::decided`]: members that know the same have the same.
+    pub fn decided_digest(&self) -> u64 {
+        fnv1a(&postcard::to_stdvec(&self.table).unwrap_or_default())
     }
 
     fn take_in(&mut self, input: Input) {
@@ -488,6 +501,21 @@ impl Member {
                 self.out.push(Effect::Send { to: outgoing.to, message });
             }
         }
+    }
+
+    /// The number of the persist that stores what was changed just now.
+    pub(crate) fn next_persist(&self) -> u64 {
+        self.seq + 1
+    }
+
+    pub(crate) fn is_stored(&self, persist: u64) -> bool {
+        self.done >= persist
+    }
+
+    /// Messages that wait for this persist, or for a later one, are lost on their way.
+    pub(crate) fn forget_unsent(&mut self, persist: u64) {
+        self.sends.clear();
+        self.outbox.retain(|outgoing| outgoing.gate < persist);
     }
 
     /// Brings the table to where a majority's log is.

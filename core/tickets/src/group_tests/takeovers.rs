@@ -1,0 +1,49 @@
+//! Takeovers that do not come into force at once.
+
+use super::*;
+
+/// A group that has begun and of which only A is there, which is told to go on with W.
+fn told_to_go_on_with_an_absent_member(hung: bool) -> (World, u64) {
+    let mut world = World::new();
+    [B, W].into_iter().for_each(|id| _ = world.dead.insert(id));
+    world.pass(15);
+    world.hung = hung.then_some(A);
+    let request = world.ask(A, Request::TakeOver { members: vec![MemberId(A), MemberId(W)] });
+    world.pass(60);
+    (world, request)
+}
+
+impl World {
+    /// The store goes on.
+    fn recover(&mut self) {
+        let Some(id) = self.hung.take() else { return };
+        while let Some((seq, state)) = self.waiting.pop_front() {
+            state.into_iter().for_each(|state| _ = self.stored.insert(id, state));
+            self.tell(id, Input::Done(seq));
+        }
+    }
+}
+
+#[test]
+fn a_takeover_of_which_others_may_have_heard_stays() {
+    let (mut world, request) = told_to_go_on_with_an_absent_member(false);
+    assert_eq!(world.answer(request), Some(&Reply::Refused(Refusal::NoAnswer)));
+    world.start(W, file());
+    world.pass(15);
+    assert_eq!(world.status().term.0, 1);
+}
+
+#[test]
+fn what_the_others_decided_after_a_takeover_was_withdrawn_is_not_lost() {
+    let (mut world, request) = told_to_go_on_with_an_absent_member(true);
+    assert!(matches!(world.answer(request), Some(Reply::Refused(Refusal::GivenUp(_)))), "{:?}", world.replies);
+    [B, W].into_iter().for_each(|id| world.start(id, file()));
+    world.pass(15);
+    let granted = world.grant(W, B, false);
+    world.pass(3);
+    assert!(matches!(world.answer(granted), Some(Reply::Done(Outcome::Granted { .. }))), "{:?}", world.replies);
+    world.recover();
+    world.pass(30);
+    assert!(world.holds(B), "{}", world.explain());
+    assert_eq!(world.status().term.0, 0);
+}
