@@ -367,6 +367,12 @@ pub enum Refusal {
         /// That site.
         site: MemberId,
     },
+    /// A takeover is to leave nobody out who is needed.
+    #[error(
+        "the members that were named are most of those with a vote, and decide without a takeover as soon as they hear each other: a takeover \
+         would undo what they decide until it is in force. Name only those that are to go on without the others"
+    )]
+    TakeOverByMajority,
 }
 
 impl From<crate::AttributeNameError> for Refusal {

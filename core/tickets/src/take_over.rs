@@ -62,6 +62,11 @@ impl Member {
         if self.stays_with_coordinator() {
             return Err(Refusal::TakeOverNotNeeded);
         }
+        // They might decide something before they hear of the new epoch, which would begin without it.
+        let named = self.voters.iter().filter(|voter| members.contains(voter)).count();
+        if self.has_begun() && self.is_majority(named) {
+            return Err(Refusal::TakeOverByMajority);
+        }
         let all: BTreeSet<MemberId> = group.members.iter().map(|member| member.id).collect();
         let absent = all.into_iter().filter(|member| !members.contains(member)).collect();
         // Where both sides of a split are told to go on alone, one of them has the later term, and the other gives in when

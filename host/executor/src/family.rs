@@ -17,6 +17,7 @@
 //!
 //! A process is named by its number and the moment of its start: a number alone may pass to somebody else.
 
+use crate::pages::with_huge_pages_for_child;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, pidfd_send_signal, set_child_subreaper,
     waitid, waitpid,
@@ -208,7 +209,7 @@ impl Leader {
     /// Starts it. It is known as a leader before anybody could take it for an orphan.
     pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
         let mut leaders = LEADERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn()?;
+        let child = with_huge_pages_for_child(|| command.spawn())?;
         leaders.insert(i32::try_from(child.id()).unwrap_or_default());
         Ok(Self(child))
     }

@@ -16,6 +16,7 @@ mod declared;
 mod family;
 mod journal;
 mod operations;
+pub mod pages;
 mod process;
 pub mod protocol;
 mod server;

@@ -4,6 +4,7 @@
 //! A program leads a process group of its own. When its time is over, all of the group ends: what it started for its answer
 //! is of no use any more, and would pile up with each renewal.
 
+use hakudo_executor::pages::with_huge_pages_for_child;
 use hakudo_tickets::{Check, Handler, Readiness};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
@@ -79,7 +80,8 @@ async fn run_program(
     command.args(arguments).envs(environment).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let name = program.display();
-    let child = command.spawn().map_err(|error| format!("the check {name} cannot be run: {error}"))?;
+    let child = with_huge_pages_for_child(|| command.spawn());
+    let child = child.map_err(|error| format!("the check {name} cannot be run: {error}"))?;
     let mut leader = Leader(child);
     let (mut said, mut complained) = (Vec::new(), Vec::new());
     let (output, errors) = (leader.0.stdout.take(), leader.0.stderr.take());

@@ -2,13 +2,14 @@
 
 use super::*;
 
-/// A group that has begun and of which only A is there, which is told to go on with W.
-fn told_to_go_on_with_an_absent_member(hung: bool) -> (World, u64) {
+/// A group that has begun and of which only A is there, which is told to go on with these members.
+fn told_to_go_on_with(members: &[u32], hung: bool) -> (World, u64) {
     let mut world = World::new();
     [B, W].into_iter().for_each(|id| _ = world.dead.insert(id));
     world.pass(15);
     world.hung = hung.then_some(A);
-    let request = world.ask(A, Request::TakeOver { members: vec![MemberId(A), MemberId(W)] });
+    let members = members.iter().map(|id| MemberId(*id)).collect();
+    let request = world.ask(A, Request::TakeOver { members });
     world.pass(60);
     (world, request)
 }
@@ -25,17 +26,17 @@ impl World {
 }
 
 #[test]
-fn a_takeover_of_which_others_may_have_heard_stays() {
-    let (mut world, request) = told_to_go_on_with_an_absent_member(false);
-    assert_eq!(world.answer(request), Some(&Reply::Refused(Refusal::NoAnswer)));
+fn those_who_can_decide_without_a_takeover_get_none() {
+    let (mut world, request) = told_to_go_on_with(&[A, W], false);
+    assert_eq!(world.answer(request), Some(&Reply::Refused(Refusal::TakeOverByMajority)));
     world.start(W, file());
     world.pass(15);
-    assert_eq!(world.status().term.0, 1);
+    assert_eq!((world.status().term.0, world.members[&A].status(world.now).coordinator.is_some()), (0, true));
 }
 
 #[test]
 fn what_the_others_decided_after_a_takeover_was_withdrawn_is_not_lost() {
-    let (mut world, request) = told_to_go_on_with_an_absent_member(true);
+    let (mut world, request) = told_to_go_on_with(&[A], true);
     assert!(matches!(world.answer(request), Some(Reply::Refused(Refusal::GivenUp(_)))), "{:?}", world.replies);
     [B, W].into_iter().for_each(|id| world.start(id, file()));
     world.pass(15);

@@ -1,5 +1,5 @@
-//! Groups of sites and arbitrators under simulated faults, and the checker of the rule that a ticket is held by at most one
-//! site, counting the time that the loser needs to stop.
+//! Groups of sites and arbitrators under simulated faults, and checkers of the safety rules as far as they are about groups: above
+//! all that a ticket is held by at most one site, counting the time that the loser needs to stop.
 //!
 //! The members are the production core of tickets. Around them is simulated what the core relies on: each member's own clock
 //! (with any offset, and up to 2 % too fast or slow), its store, the network between members, and of each site the cluster
@@ -8,8 +8,12 @@
 //! production core of guards ends the lease. A speaker that was replaced may live on for a while as a
 //! ghost, which hears and says everything but can store nothing.
 //!
-//! The checker (`check`) looks at the services alone.
+//! The checker of services (`check`) looks at nothing else; another one (`agree`) holds against each other what members let be seen of
+//! themselves. What they check of the eight safety rules: one coordinator a term (1); services begin nowhere where others may
+//! still run (2, 6), and at one site only (3); nothing that was acknowledged is lost (4); whoever knows the same entries has the same table
+//! (5); at the end all comes to rest (7); what is no message changes nothing (8).
 
+mod agree;
 mod check;
 mod clock;
 mod cluster;
@@ -36,9 +40,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Rule {
     /// A ticket's service was active at two sites.
     OneHolder,
+    /// Two members coordinated in one term.
+    OneCoordinator,
+    /// Members that know the same entries make different things of them.
+    SameTable,
+    /// What is no message had an effect.
+    ForgedChangesNothing,
     /// What was acknowledged is not there.
     NothingLost,
-    /// A ticket that some site could hold is not held, or a request was not answered, long after the last fault.
+    /// A ticket that some site could hold is not held, or tickets still move, or a request was not answered, long after the last fault.
     Settles,
 }
 

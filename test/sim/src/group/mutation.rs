@@ -33,11 +33,17 @@ pub enum Mutation {
     RepliesDropped,
     /// Who orders something by force has not looked whether anything runs elsewhere.
     NobodyLooked,
+    /// What should be no message is one.
+    ForgedAccepted,
+    /// The first member reads another value than was written.
+    ValuesBent,
+    /// Whoever has started a ticket's services wants them elsewhere, without end.
+    TicketsBounce,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 14] = [
+    pub const ALL: [Mutation; 17] = [
         Mutation::OldCopyRestored,
         Mutation::AckForgotten,
         Mutation::StopTimeDenied,
@@ -52,12 +58,17 @@ impl Mutation {
         Mutation::OffersIgnored,
         Mutation::RepliesDropped,
         Mutation::NobodyLooked,
+        Mutation::ForgedAccepted,
+        Mutation::ValuesBent,
+        Mutation::TicketsBounce,
     ];
 
     /// The rules that it breaks.
     pub fn breaks(self) -> &'static [Rule] {
         match self {
-            Mutation::OldCopyRestored | Mutation::StoreLies => &[Rule::OneHolder, Rule::NothingLost],
+            Mutation::OldCopyRestored | Mutation::StoreLies => {
+                &[Rule::OneHolder, Rule::OneCoordinator, Rule::SameTable, Rule::NothingLost]
+            }
             Mutation::AckForgotten
             | Mutation::StopTimeDenied
             | Mutation::LeaseFromAnswer
@@ -68,7 +79,9 @@ impl Mutation {
             | Mutation::StopLies
             | Mutation::NobodyLooked => &[Rule::OneHolder],
             Mutation::AcknowledgedAtOnce => &[Rule::NothingLost],
-            Mutation::OffersIgnored | Mutation::RepliesDropped => &[Rule::Settles],
+            Mutation::ForgedAccepted => &[Rule::ForgedChangesNothing],
+            Mutation::ValuesBent => &[Rule::SameTable],
+            Mutation::OffersIgnored | Mutation::RepliesDropped | Mutation::TicketsBounce => &[Rule::Settles],
         }
     }
 }

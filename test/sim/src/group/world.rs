@@ -3,6 +3,7 @@
 mod admin;
 mod end;
 
+use super::agree::{self, Agreement};
 use super::check::Checker;
 use super::clock::Clock;
 use super::cluster::{Cluster, Next};
@@ -89,13 +90,17 @@ pub(crate) struct World {
     /// The newest acknowledged grant of each ticket.
     granted: BTreeMap<String, u64>,
     checker: Checker,
+    agreement: Agreement,
+    /// Since when all is well.
+    calm_since: Option<u64>,
     reached: BTreeMap<&'static str, u64>,
     trace: Option<Vec<String>>,
 }
 
 impl World {
     pub(crate) fn new(script: Script, mutation: Option<Mutation>, trace: bool) -> Self {
-        let random = Random::new(script.seed ^ 0x7469_636b_6574);
+        let seed = script.seed;
+        let random = Random::new(seed ^ 0x7469_636b_6574);
         let place = |member: &hakudo_tickets::MemberEntry| Place {
             id: member.id,
             kind: member.kind,
@@ -127,6 +132,8 @@ impl World {
             kept: BTreeSet::new(),
             granted: BTreeMap::new(),
             checker: Checker::default(),
+            agreement: Agreement::new(seed),
+            calm_since: None,
             reached: BTreeMap::new(),
             trace: trace.then(Vec::new),
         }
@@ -285,12 +292,17 @@ impl World {
     /// A run of a member is told something; what it does is done.
     fn feed(&mut self, member: usize, run: u64, input: Input) {
         let place = &mut self.places[member];
+        let id = place.id;
         let ghost = place.ghost.as_ref().is_some_and(|ghost| ghost.run == run);
         let process = if ghost { &mut place.ghost } else { &mut place.process };
         let Some(process) = process.as_mut().filter(|process| process.run == run) else { return };
         let mut effects = Vec::new();
         let now = process.clock.local(self.now);
         process.core.handle(now, input, &mut effects);
+        // What a ghost makes of answers to its successor nobody hears.
+        if !ghost {
+            self.agreement.looks_at(self.now, (id, run), &process.core, &mut self.checker);
+        }
         let clock = process.clock;
         // A moment that has come already is taken up a little later, as a process would.
         let wake = process.core.deadline().map(|deadline| clock.truth(deadline).max(self.now + 1000));
@@ -348,6 +360,9 @@ impl World {
             }
             Effect::Reply { id: request, reply } => self.replied(member, run, request, &reply),
             Effect::Event(event) => {
+                if let CoreEvent::Coordinates { epoch, number } = event {
+                    self.agreement.coordinates(self.now, id, (epoch, number), &mut self.checker);
+                }
                 self.count(&event);
                 self.note(|| format!("{id} ({run}): {event}"));
             }
@@ -359,15 +374,18 @@ impl World {
             CoreEvent::Coordinates { .. } => self.reach("elected"),
             CoreEvent::Expired { .. } => self.reach("lease expired"),
             CoreEvent::NobodyCan { .. } => self.reach("nobody could take a ticket"),
-            CoreEvent::Granted { cause, .. } => self.reach(match cause {
-                hakudo_tickets::Cause::Administrator => "grant by the administrator applied",
-                hakudo_tickets::Cause::Move => "grant of a move applied",
-                hakudo_tickets::Cause::Lost => "grant after a loss applied",
-                hakudo_tickets::Cause::Failure => "grant after a failure applied",
-                hakudo_tickets::Cause::Preference => "grant by preference applied",
-                hakudo_tickets::Cause::RollBack => "grant by roll-back applied",
-                hakudo_tickets::Cause::Force => "grant by force applied",
-            }),
+            CoreEvent::Granted { cause, .. } => {
+                self.calm_since = None;
+                self.reach(match cause {
+                    hakudo_tickets::Cause::Administrator => "grant by the administrator applied",
+                    hakudo_tickets::Cause::Move => "grant of a move applied",
+                    hakudo_tickets::Cause::Lost => "grant after a loss applied",
+                    hakudo_tickets::Cause::Failure => "grant after a failure applied",
+                    hakudo_tickets::Cause::Preference => "grant by preference applied",
+                    hakudo_tickets::Cause::RollBack => "grant by roll-back applied",
+                    hakudo_tickets::Cause::Force => "grant by force applied",
+                })
+            }
             CoreEvent::Released { .. } => self.reach("release applied"),
             _ => {}
         }
@@ -550,7 +568,7 @@ impl World {
             Event::Act(act) => self.act(self.script.acts[act].1.clone()),
             Event::Heal => self.heal(),
             Event::Look => {
-                if self.is_settled().is_ok() {
+                if self.has_come_to_rest() {
                     return true;
                 }
                 self.after(1000 * MS, Event::Look);
@@ -568,6 +586,11 @@ impl World {
             Event::Deliver { to, from, message } => {
                 let place = &self.places[to];
                 let runs: Vec<u64> = [&place.process, &place.ghost].into_iter().flatten().map(|p| p.run).collect();
+                if let Some(forgery) = self.agreement.forgery(&message, self.mutation) {
+                    self.forge(to, from, forgery);
+                }
+                let message =
+                    if self.mutation == Some(Mutation::ValuesBent) && to == 0 { bent(message) } else { message };
                 for run in runs {
                     self.feed(to, run, Input::Received { from, message: message.clone() });
                 }
@@ -615,7 +638,13 @@ impl World {
                         let version = service.version;
                         self.after(50 * MS, Event::HasStarted { site, ticket: ticket.clone(), version });
                     }
-                    self.feed(site, run, Input::Started { ticket, generation });
+                    self.feed(site, run, Input::Started { ticket: ticket.clone(), generation });
+                    if self.healed && self.mutation == Some(Mutation::TicketsBounce) {
+                        let at = self.places[site].id;
+                        let to = self.places.iter().find(|place| place.kind == MemberKind::Site && place.id != at);
+                        let to = to.map_or(at, |place| place.id);
+                        self.ask(at, Request::Move { ticket, to, dry_run: false });
+                    }
                 }
             }
             Event::PowerBack(id) => self.act(Act::PowerBack(id)),
@@ -627,6 +656,19 @@ impl World {
             }
         }
         false
+    }
+
+    /// Bytes arrive that are no message.
+    fn forge(&mut self, to: usize, from: MemberId, message: Vec<u8>) {
+        let Some(run) = self.places[to].process.as_ref().map(|process| process.run) else { return };
+        // What time alone brings is not taken for an effect of what comes now.
+        self.feed(to, run, Input::Timer);
+        let Some(process) = &mut self.places[to].process else { return };
+        let local = process.clock.local(self.now);
+        if let Err(what) = agree::ignores(&mut process.core, local, from, message) {
+            self.checker.breaks(Rule::ForgedChangesNothing, self.now, what);
+        }
+        self.reach("what is no message");
     }
 
     fn act(&mut self, act: Act) {
@@ -724,4 +766,16 @@ fn concerns(event: &Event) -> Option<usize> {
         Event::Deliver { to, .. } | Event::LooksAtServices { site: to, .. } => Some(*to),
         _ => None,
     }
+}
+
+/// The message with other values of attributes.
+fn bent(mut message: Vec<u8>) -> Vec<u8> {
+    let names: Vec<usize> = message
+        .windows(2)
+        .enumerate()
+        .filter(|(_, w)| w[0] == b'v' && w[1].is_ascii_digit())
+        .map(|(at, _)| at)
+        .collect();
+    names.into_iter().for_each(|at| message[at] = b'w');
+    message
 }

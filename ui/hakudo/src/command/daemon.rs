@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Failure, Outcome};
 use clap::{Args, Subcommand, ValueEnum};
+use hakudo_executor::pages;
 use hakudo_link::setup;
 use hakudo_node::config::{DEFAULT_FILE, NodeConfig};
 use hakudo_tickets::Protocol;
@@ -122,6 +123,7 @@ pub(crate) fn described(arguments: &[OsString]) -> Option<hakudo_arbitrator::Con
 
 /// Runs an arbitrator that is described so.
 pub(crate) fn run_arbitrator(config: &hakudo_arbitrator::Config) -> Outcome {
+    pages::do_without_huge_pages();
     tell_on_standard_error("info");
     let wrong = |error: anyhow::Error| Failure::new(Exit::CONFIG, format!("{error:#}"));
     hakudo_arbitrator::run(config).map(|()| Exit::OK).map_err(wrong)
@@ -138,6 +140,7 @@ fn tell_on_standard_error(usual: &str) {
 
 /// Runs until the process is told to end. What happens is told on standard error; `HAKUDO_LOG` chooses how much.
 pub(crate) fn run(command: &Command) -> Outcome {
+    pages::do_without_huge_pages();
     tell_on_standard_error("info");
     let (Command::Node { config } | Command::Executor { config }) = command;
     let wrong = |error: anyhow::Error| Failure::new(Exit::CONFIG, format!("{error:#}"));

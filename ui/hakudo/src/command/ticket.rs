@@ -398,6 +398,7 @@ fn exit(refusal: &Refusal) -> Exit {
         | Refusal::AskThere(_)
         | Refusal::NotInBooth(_)
         | Refusal::TakeOverMembers
+        | Refusal::TakeOverByMajority
         | Refusal::AttributeSize
         | Refusal::AttributeName(_) => Exit::USAGE,
         _ => Exit::ERROR,

@@ -6,6 +6,9 @@ use super::super::script::Act;
 use super::{Event, MS, World};
 use hakudo_tickets::{LeaseStatus, MemberId, MemberKind, Request, Status, TicketMode};
 
+/// So long nothing may move before a history is over, in nanoseconds: as long as the longest lease.
+const CALM: u64 = 20_000 * MS;
+
 impl World {
     pub(super) fn heal(&mut self) {
         self.note(|| "all is mended".to_owned());
@@ -80,9 +83,22 @@ impl World {
         Ok(())
     }
 
+    /// Whether all is well, and has been for long enough: what a plan wanted was done, and nothing follows from it.
+    pub(super) fn has_come_to_rest(&mut self) -> bool {
+        if self.is_settled().is_err() {
+            self.calm_since = None;
+            return false;
+        }
+        let since = *self.calm_since.get_or_insert(self.now);
+        self.now - since >= CALM
+    }
+
     pub(super) fn judge_the_end(&mut self) {
         if let Err(what) = self.is_settled() {
             return self.checker.breaks(Rule::Settles, self.now, what);
+        }
+        if !self.has_come_to_rest() {
+            return self.checker.breaks(Rule::Settles, self.now, "tickets still move".to_owned());
         }
         let Some(status) = self.coordinator_status() else { return };
         for (ticket, site, name, value) in self.kept.clone() {
