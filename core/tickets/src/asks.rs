@@ -108,7 +108,7 @@ impl Member {
     }
 
     pub(crate) fn mind_asked(&mut self) {
-        let (now, retry) = (self.now, self.heartbeat * 4);
+        let (now, retry) = (self.now, self.retry * 4);
         let patience = self.no_answer_after();
         self.mind_takeovers();
         let coordinator = self.coordinator;
@@ -158,7 +158,7 @@ impl Member {
     }
 
     pub(crate) fn asked_deadline(&self) -> Option<Instant> {
-        let (retry, patience) = (self.heartbeat * 4, self.no_answer_after());
+        let (retry, patience) = (self.retry * 4, self.no_answer_after());
         let moments = self.asked.values().map(|asked| {
             let repeat = asked.sent.map_or(asked.heard + patience, |(sent, _)| sent + retry);
             if self.coordinator.is_some() { repeat.min(asked.heard + patience) } else { asked.heard + patience }
@@ -448,7 +448,7 @@ impl Member {
         }
         if let Some(other) = self.runs_beside(name, site).filter(|_| !force) {
             ask.progress = Progress::Stopping { site: other };
-            self.look_again(self.now + self.heartbeat * 4);
+            self.look_again(self.now + self.retry * 4);
             return Ok(None);
         }
         if let Some(reason) = self.why_not_ordered(site, name).filter(|_| !force || !self.is_heard(site)) {

@@ -265,16 +265,16 @@ impl Group {
         self.member(id).is_some_and(|member| member.kind == MemberKind::Site)
     }
 
-    /// Time between two signs of life of the coordinator: a twentieth of the shortest lease, 50 ms to 1 s.
+    /// Time between two signs of life of the coordinator: a tenth of the shortest lease, 100 ms to 2 s.
     pub fn heartbeat(&self) -> Duration {
         let automatic = self.tickets.iter().filter(|ticket| ticket.mode == TicketMode::Automatic);
         let shortest = automatic.map(|ticket| ticket.expire).min().unwrap_or(Duration::from_secs(20));
-        self.heartbeat.unwrap_or_else(|| (shortest / 20).clamp(Duration::from_millis(50), Duration::from_secs(1)))
+        self.heartbeat.unwrap_or_else(|| (shortest / 10).clamp(Duration::from_millis(100), Duration::from_secs(2)))
     }
 
-    /// Silence of the coordinator after which others stand for election: six of its signs of life.
+    /// Silence of the coordinator after which others stand for election: three of its signs of life.
     pub fn election_timeout(&self) -> Duration {
-        self.heartbeat() * 6
+        self.heartbeat() * 3
     }
 
     /// Names everything that members must agree on; `version` is not part of it.

@@ -152,7 +152,7 @@ impl Member {
     pub(crate) fn set_election_timer(&mut self) {
         if self.is_founding() && self.candidacy.as_ref().is_none_or(|candidacy| candidacy.pre) {
             // There is nobody to be let go first; but votes are stored by all before they are given.
-            self.election_at = self.now + self.heartbeat * 2;
+            self.election_at = self.now + self.retry * 2;
             return;
         }
         let timeout = u64::try_from(self.election_timeout().as_nanos()).unwrap_or(u64::MAX / 4);

@@ -112,6 +112,8 @@ pub struct Member {
     pub(crate) configs: BTreeMap<String, TicketConfig>,
     /// Time between two signs of life of a coordinator.
     pub(crate) heartbeat: Duration,
+    /// How long an answer is waited for before something is asked again, and what else takes a moment is measured in it.
+    pub(crate) retry: Duration,
     /// The digests of the configuration at the start and of the one in force.
     digests: (u64, u64),
     pub(crate) peers: BTreeMap<MemberId, Peer>,
@@ -198,6 +200,7 @@ impl Member {
             memories: BTreeMap::new(),
             configs: BTreeMap::new(),
             heartbeat: Duration::ZERO,
+            retry: Duration::ZERO,
             digests: (0, 0),
             peers: BTreeMap::new(),
             coordinator: None,
@@ -423,7 +426,7 @@ impl Member {
 
     /// Silence of the coordinator after which others stand for election.
     pub(crate) fn election_timeout(&self) -> Duration {
-        self.heartbeat * 6
+        self.heartbeat * 3
     }
 
     /// The parameters of a ticket.
@@ -436,6 +439,7 @@ impl Member {
         let group = self.group();
         let configs = group.tickets.iter().map(|ticket| (ticket.name.clone(), ticket.clone())).collect();
         self.heartbeat = group.heartbeat();
+        self.retry = self.heartbeat / 2;
         self.digests = (self.initial.digest(), self.table.group.as_ref().map_or(0, Group::digest));
         self.configs = configs;
     }

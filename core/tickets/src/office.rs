@@ -167,18 +167,17 @@ impl Member {
 
     pub(crate) fn office_deadline(&self) -> Option<Instant> {
         let office = self.office.as_ref()?;
-        let heartbeat = self.heartbeat;
         let begun = office.round_begun.unwrap_or(office.since);
-        let round = begun + if office.wanted { heartbeat / 8 } else { heartbeat };
+        let round = begun + if office.wanted { self.retry / 8 } else { self.heartbeat };
         Some(office.tend_at.map_or(round, |tend| tend.min(round)))
     }
 
     /// Begins a round when it is time for one.
     pub(crate) fn mind_rounds(&mut self) {
-        let heartbeat = self.heartbeat;
+        let (heartbeat, soon) = (self.heartbeat, self.retry / 8);
         let Some(office) = &mut self.office else { return };
         let age = office.round_begun.map(|begun| self.now.since(begun));
-        let due = age.is_none_or(|age| age >= heartbeat || office.wanted && age >= heartbeat / 8);
+        let due = age.is_none_or(|age| age >= heartbeat || office.wanted && age >= soon);
         if !due && !office.urgent {
             return;
         }
@@ -202,7 +201,7 @@ impl Member {
     }
 
     fn append_to(&mut self, to: MemberId) {
-        let retry = self.heartbeat;
+        let retry = self.retry;
         let (term, commit, now) = (self.stored.term, self.stored.commit, self.now);
         let last = self.stored.log.last().index;
         let Some(office) = &mut self.office else { return };

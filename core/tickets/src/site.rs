@@ -334,7 +334,7 @@ impl Member {
 
     fn ask_for_leases(&mut self) {
         let Some(coordinator) = self.coordinator else { return };
-        let retry = self.heartbeat;
+        let retry = self.retry;
         if self.site.asked_at.is_some_and(|asked| self.now.since(asked) < retry) && !self.site.ask_now {
             return;
         }
@@ -395,7 +395,7 @@ impl Member {
 
     fn say_released(&mut self) {
         let Some(coordinator) = self.coordinator else { return };
-        let retry = self.heartbeat * 2;
+        let retry = self.retry * 2;
         if self.stored.released.is_empty() || self.site.released_at.is_some_and(|at| self.now.since(at) < retry) {
             return;
         }
@@ -423,13 +423,13 @@ impl Member {
             }
         }
         if self.coordinator.is_some() {
-            let heartbeat = self.heartbeat;
+            let retry = self.retry;
             for (_, hold, every) in self.wanted_leases() {
                 let due = self.site.renewed.get(&hold.generation).map_or(self.now, |stamp| *stamp + every);
-                at(self.site.asked_at.map_or(due, |asked| due.max(asked + heartbeat)));
+                at(self.site.asked_at.map_or(due, |asked| due.max(asked + retry)));
             }
             if let Some(released) = self.site.released_at.filter(|_| !self.stored.released.is_empty()) {
-                at(released + heartbeat * 2);
+                at(released + retry * 2);
             }
         }
         first

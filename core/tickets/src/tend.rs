@@ -171,7 +171,7 @@ impl Member {
         } else if let Some(member) = back {
             self.decide(Command::Readmit { member });
         } else if !unknown.is_empty() || !self.table.absent.is_empty() {
-            self.look_again(self.now + self.heartbeat * 4);
+            self.look_again(self.now + self.retry * 4);
         }
     }
 
@@ -288,7 +288,7 @@ impl Member {
             self.decide(Command::MoveEnded { ticket: name.to_owned() });
         } else {
             // A manual ticket goes where the administrator said, or back, whichever can first.
-            self.look_again(now + self.heartbeat * 4);
+            self.look_again(now + self.retry * 4);
             let to = if self.is_heard(moving.to) { moving.to } else { moving.from };
             self.offer_on_its_way(name, to, moving.cause);
         }
@@ -297,7 +297,7 @@ impl Member {
     /// Offers a ticket on its way, unless something of it runs at another site: nobody could be granted it then.
     fn offer_on_its_way(&mut self, name: &str, site: MemberId, cause: Cause) {
         if self.runs_beside(name, site).is_some() {
-            self.look_again(self.now + self.heartbeat * 4);
+            self.look_again(self.now + self.retry * 4);
         } else {
             self.offer(name, site, cause, Purpose::Grant);
         }
@@ -526,7 +526,7 @@ impl Member {
     /// Offers a ticket to a site, unless just that is under way.
     pub(crate) fn offer(&mut self, name: &str, site: MemberId, cause: Cause, purpose: Purpose) {
         let (now, term) = (self.now, self.stored.term);
-        let heartbeat = self.heartbeat;
+        let retry = self.retry;
         let Some(office) = &mut self.office else { return };
         let offer = office.next_offer;
         let Some(duty) = self.duty(name) else { return };
@@ -543,25 +543,25 @@ impl Member {
         if let Some(office) = &mut self.office {
             office.next_offer += 1;
         }
-        self.look_again(now + heartbeat * 2);
+        self.look_again(now + retry * 2);
         self.send(site, Message::Offer(Offer { term, offer, ticket: name.to_owned(), cause }));
     }
 
     fn repeat_offer(&mut self, name: &str, config: Option<&TicketConfig>) {
-        let (now, term, heartbeat) = (self.now, self.stored.term, self.heartbeat);
+        let (now, term, retry) = (self.now, self.stored.term, self.retry);
         let patience = config.map_or(Duration::ZERO, Self::patience);
         let Some(offered) = self.duty(name).and_then(|duty| duty.offered.as_mut()) else { return };
         if now >= offered.since + patience {
             let site = offered.site;
             return self.declined(name, site, "it did not answer".to_owned());
         }
-        if now >= offered.sent + heartbeat * 2 {
+        if now >= offered.sent + retry * 2 {
             offered.sent = now;
             let offer = Offer { term, offer: offered.offer, ticket: name.to_owned(), cause: offered.cause };
             let site = offered.site;
             self.send(site, Message::Offer(offer));
         }
-        self.look_again(now + heartbeat * 2);
+        self.look_again(now + retry * 2);
     }
 
     /// A site is still looking whether it can.
@@ -695,7 +695,7 @@ impl Member {
         }
         if !free {
             // It is offered again, but not at once: what is in the way may stay for long.
-            let until = self.now + self.heartbeat * 4;
+            let until = self.now + self.retry * 4;
             if let Some(duty) = self.duty(name) {
                 duty.declined.insert(offered.site, ("something of it still runs elsewhere".to_owned(), until));
             }

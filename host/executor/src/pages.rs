@@ -9,13 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// This process does without, and what it starts would not by itself.
 static ONLY_HERE: AtomicBool = AtomicBool::new(false);
 
-/// From now on this process takes no huge pages. Where the system cannot do that, memory is all that it costs.
-pub fn do_without_huge_pages() {
-    if transparent_huge_pages_are_disabled().is_ok_and(|already| !already)
-        && disable_transparent_huge_pages(true).is_ok()
-    {
-        ONLY_HERE.store(true, Ordering::Relaxed);
+/// From now on this process takes no huge pages; false where it took none before, or the system cannot do that: then memory is all
+/// that it costs.
+pub fn do_without_huge_pages() -> bool {
+    let ends = transparent_huge_pages_are_disabled().is_ok_and(|already| !already)
+        && disable_transparent_huge_pages(true).is_ok();
+    if ends {
+        only_this_process_does_without();
     }
+    ends
+}
+
+/// Whoever started this process had it do without huge pages, and it alone.
+pub fn only_this_process_does_without() {
+    ONLY_HERE.store(true, Ordering::Relaxed);
 }
 
 /// Starts a program as if this process took huge pages.
@@ -40,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_process_does_without() {
+    fn a_child_takes_them() {
         let own = || takes_them(&std::fs::read_to_string("/proc/self/status").unwrap());
         let before = own();
         do_without_huge_pages();

@@ -39,6 +39,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if command::daemon::is_daemon(&arguments) {
+        command::daemon::begin_small(&arguments);
+    }
     // An arbitrator stays small: it begins before anything that only commands need.
     let arbitrated = command::daemon::described(&arguments).map(|config| command::daemon::run_arbitrator(&config));
     let mut world = World::of_process();

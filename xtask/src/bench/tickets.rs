@@ -60,15 +60,18 @@ pub(super) fn run(runs: usize, program: Option<&Path>) -> Result<()> {
     let short = several("figure-takeover-short-lease", "takeover_seconds")?;
     let moved = several("figure-move", "interruption_seconds")?;
     let idle = lab.play("figure-idle")?.context("the idle group was left out")?;
+    let often = lab.play("figure-idle-short-lease")?.context("the idle group was left out")?;
 
     println!("\n| | hakudo | target | | booth of Debian |\n|---|---|---|---|---|");
     let peer = if theirs.is_empty() { ELSEWHERE.to_owned() } else { Figure::of(theirs)?.to_string() };
     row("power loss of the holder's site, lease 10 s, 2 s to stop, to running elsewhere, s", ours, LONG_LEASE, &peer)?;
     row("the same, lease 2 s, 1 s to stop, s", short, SHORT_LEASE, "")?;
     row("planned move of a Dummy, interruption, s", moved, MOVE, "")?;
-    row("idle arbitrator, lease 2 s, % of a core", vec![idle.get("share_percent")?], SHARE, "")?;
-    row("… resident memory, MiB", vec![idle.get("resident_mib")?], RESIDENT, "")?;
-    row("writes of the cluster's configuration and status for renewals, in 2 min", vec![idle.get("writes")?], 0.0, "")
+    row("idle arbitrator, lease 10 s, % of a core", vec![idle.get("share_percent")?], SHARE, "")?;
+    row("… lease 2 s, % of a core", vec![often.get("share_percent")?], SHARE, "")?;
+    row("… resident memory, MiB", vec![idle.get("resident_mib")?, often.get("resident_mib")?], RESIDENT, "")?;
+    let writes = vec![idle.get("writes")?, often.get("writes")?];
+    row("writes of the cluster's configuration and status for renewals, in 2 min", writes, 0.0, "")
 }
 
 fn row(what: &str, values: Vec<f64>, at_most: f64, peer: &str) -> Result<()> {

@@ -165,7 +165,8 @@ pub(crate) const FIGURES: &[Scenario] = &[
         play: figures::takeover_of_boothd,
     },
     Scenario { name: "figure-move", needs: &[], plan: SITES, play: figures::planned_move },
-    Scenario { name: "figure-idle", needs: &[], plan: sites_with(2, 1), play: figures::idle },
+    Scenario { name: "figure-idle", needs: &[], plan: sites_with(10, 2), play: figures::idle },
+    Scenario { name: "figure-idle-short-lease", needs: &[], plan: sites_with(2, 1), play: figures::idle },
 ];
 
 /// Why a scenario can not be played on this machine.

@@ -123,10 +123,30 @@ pub(crate) fn described(arguments: &[OsString]) -> Option<hakudo_arbitrator::Con
 
 /// Runs an arbitrator that is described so.
 pub(crate) fn run_arbitrator(config: &hakudo_arbitrator::Config) -> Outcome {
-    pages::do_without_huge_pages();
     tell_on_standard_error("info");
     let wrong = |error: anyhow::Error| Failure::new(Exit::CONFIG, format!("{error:#}"));
     hakudo_arbitrator::run(config).map(|()| Exit::OK).map_err(wrong)
+}
+
+/// Set for a process that began itself anew without huge pages.
+const SMALL_PAGES: &str = "HAKUDO_SMALL_PAGES";
+
+/// A daemon does without huge pages ([`pages`]), and begins anew, before it has taken any. Its number and its words stay.
+pub(crate) fn begin_small(arguments: &[OsString]) {
+    use std::os::unix::process::CommandExt;
+    if std::env::var_os(SMALL_PAGES).is_some() {
+        return pages::only_this_process_does_without();
+    }
+    let Ok(here) = std::env::current_exe() else { return };
+    if let ([name, words @ ..], true) = (arguments, pages::do_without_huge_pages()) {
+        // Where this fails the process goes on as it is, and is somewhat larger.
+        let _ = std::process::Command::new(here).arg0(name).args(words).env(SMALL_PAGES, "1").exec();
+    }
+}
+
+/// True where these arguments begin a process that goes on for years.
+pub(crate) fn is_daemon(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, word, ..] if word == "daemon") || described(arguments).is_some()
 }
 
 /// The variable that chooses how much is told.
@@ -140,7 +160,6 @@ fn tell_on_standard_error(usual: &str) {
 
 /// Runs until the process is told to end. What happens is told on standard error; `HAKUDO_LOG` chooses how much.
 pub(crate) fn run(command: &Command) -> Outcome {
-    pages::do_without_huge_pages();
     tell_on_standard_error("info");
     let (Command::Node { config } | Command::Executor { config }) = command;
     let wrong = |error: anyhow::Error| Failure::new(Exit::CONFIG, format!("{error:#}"));
