@@ -99,6 +99,12 @@ impl Guards {
         self.armed.values().filter_map(|armed| armed.deadline(self.may_reset)).min()
     }
 
+    /// Orders below this number may be refused, because the guard has acted since they would have been given. A node that was
+    /// started anew does not know how far numbers have come.
+    pub fn first_call(&self) -> u64 {
+        self.floors.values().copied().max().unwrap_or_default()
+    }
+
     /// Any lease is guarded.
     pub fn is_armed(&self) -> bool {
         !self.armed.is_empty()

@@ -348,7 +348,7 @@ impl World {
         let known = machine.executor.as_ref().map(Executor::known).unwrap_or_default();
         // What it does not remember must be probed anew: news to whoever planned while it was away.
         self.checks.plans.disturb();
-        self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
+        self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0, first_call: 0 }));
     }
 }
 

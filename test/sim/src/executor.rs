@@ -65,6 +65,11 @@ impl Executor {
         self.entries.values().filter(|entry| entry.state != State::Ending).map(|entry| entry.known.clone()).collect()
     }
 
+    /// The least number that a call may have.
+    pub(crate) fn first_call(&self) -> u64 {
+        self.guard.as_ref().map_or(0, |guard| guard.first_call())
+    }
+
     /// What the node gave to be kept, if anything.
     pub(crate) fn memory(&self) -> Option<Vec<u8>> {
         Some(self.memory.clone()).filter(|memory| !memory.is_empty())

@@ -464,7 +464,7 @@ impl World {
             speaks: false,
         });
         let calendar = machine.calendar(self.now);
-        let known = machine.executor.as_ref().map(Executor::known);
+        let known = machine.executor.as_ref().map(|executor| (executor.known(), executor.first_call()));
         let memory = machine.executor.as_ref().and_then(Executor::memory);
         self.checks.plans.disturb();
         self.feed(node, ControllerInput::Clock(calendar.into()));
@@ -474,8 +474,8 @@ impl World {
         if let Some(memory) = memory {
             self.feed(node, ControllerInput::Executor(ExecutorInput::Memory(memory)));
         }
-        if let Some(known) = known {
-            self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
+        if let Some((known, first_call)) = known {
+            self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0, first_call }));
         }
         self.feed(node, MembershipInput::Timer);
     }

@@ -249,7 +249,8 @@ impl Controller {
     /// The executor has stopped what needed a lease: all must know what it knows.
     pub(crate) fn executor_acted(&mut self, known: &[Known], own: &[u64], effects: &mut Vec<Effect>) {
         self.tell_of_guard(Severity::Warning, "has stopped what needed a lease that nobody renewed", effects);
-        self.tell_what_executor_knows(known, newest_order(known, own));
+        // Its own calls are among them, and numbers go on above those.
+        self.tell_what_executor_knows(known, newest_order(known, own), 0);
     }
 }
 

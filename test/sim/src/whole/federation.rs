@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// How often it is looked at then.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The mutation of wild clocks: too fast or slow by so many millionths.
-const WILD: i64 = 300_000;
+const WILD: i64 = 400_000;
 /// Clients of the group have numbers from here on; a script's own requests in a cluster are far below.
 const FIRST_CLIENT: u64 = 1 << 40;
 /// How messages travel where nothing else is said.
@@ -84,14 +84,16 @@ pub(super) struct Federation {
 impl Federation {
     pub(super) fn new(script: Script, mutation: Option<Mutation>, trace: bool) -> Self {
         let group = script.group();
-        let drift = |millionths: i64| {
-            if mutation == Some(Mutation::ClocksWild) { millionths.signum() * WILD } else { millionths }
+        // Every second member's clocks are slow then, and those of the others fast.
+        let drift = |member: usize, millionths: i64| match mutation {
+            Some(Mutation::ClocksWild) => WILD * (1 - 2 * (member as i64 % 2)),
+            _ => millionths,
         };
         let sites = (0..script.sites.len()).map(|site| {
             let mut world = World::new(script.of_site(site), mutation.and_then(Mutation::in_clusters), trace);
             let own = &script.sites[site];
             for (machine, millionths) in world.machines.iter_mut().zip(&own.drifts) {
-                machine.rate = drift(*millionths);
+                machine.rate = drift(site + 1, *millionths);
             }
             let setup = TicketSetup {
                 local: site as u32 + 1,
@@ -106,8 +108,10 @@ impl Federation {
         });
         let sites: Vec<World> = sites.collect();
         let arbitrators = script.arbitrators.iter().enumerate();
-        let arbitrators = arbitrators
-            .map(|(index, millionths)| Arbitrator::new(MemberId((sites.len() + index + 1) as u32), drift(*millionths)));
+        let arbitrators = arbitrators.map(|(index, millionths)| {
+            let member = sites.len() + index + 1;
+            Arbitrator::new(MemberId(member as u32), drift(member, *millionths))
+        });
         let arbitrators: Vec<Arbitrator> = arbitrators.collect();
         let mut queue = Queue::new();
         let boots = arbitrators.iter().map(|arbitrator| (0, Act::ArbitratorOn(arbitrator.id.0 as usize)));
@@ -143,7 +147,9 @@ impl Federation {
     pub(super) fn run(mut self) -> Outcome {
         while self.checker.violation.is_none() && !self.finished && self.step() {}
         let mut sites = self.reached;
+        let settled_after_ms = sites.settled_after_ms;
         self.sites.iter().for_each(|world| sites.add(&world.sites));
+        sites.settled_after_ms = settled_after_ms;
         let (violation, margin) = (self.checker.violation, self.checker.margin);
         Outcome { violation, sites, trace: self.trace.unwrap_or_default(), margin }
     }

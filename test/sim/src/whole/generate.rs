@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// The fastest and the slowest clock that is allowed for, in millionths.
 const DRIFT: i64 = 20_000;
 /// Kinds of trouble.
-const KINDS: u64 = 13;
+const KINDS: u64 = 15;
 
 /// The script of a seed.
 pub fn script(seed: u64) -> Script {
@@ -169,6 +169,7 @@ impl Generator {
             9 => self.arbitrator(at, until),
             10 => self.agent(site, node, at, until),
             11 => self.disk_or_clock(site, node, at, until),
+            12 | 13 => self.at_the_end_of_a_lease(site, node, at),
             _ => self.request(at),
         }
     }
@@ -248,6 +249,42 @@ impl Generator {
         let act = if self.random.percent(30) { ClusterAct::Mute(side) } else { ClusterAct::Split(side) };
         self.in_site(at, site, act);
         self.in_site(until, site, ClusterAct::Join);
+    }
+
+    /// A site is cut off for so long that its leases end, and there is more trouble just then.
+    fn at_the_end_of_a_lease(&mut self, site: usize, node: usize, at: u64) {
+        let longest = self.script.tickets.iter().map(|ticket| ticket.expire_ms).max().unwrap_or_default();
+        let until = at + longest + self.random.between(500, 15_000);
+        let all = self.script.sites.len() + self.script.arbitrators.len();
+        for other in (1..=all).filter(|other| *other != site) {
+            for (from, to) in [(site, other), (other, site)] {
+                self.plan(at, Act::Cut(from, to));
+                self.plan(until, Act::Mend(from, to));
+            }
+        }
+        if self.has_watchdog(site) && self.random.percent(60) {
+            let mood = if self.random.percent(50) { Mood::Fails } else { Mood::Hangs };
+            let primitive = self.primitive(site);
+            self.in_site(at, site, ClusterAct::Agent(0, primitive.clone(), "stop".into(), mood));
+            self.in_site(until, site, ClusterAct::Agent(0, primitive, "stop".into(), Mood::Works));
+        }
+        for _ in 0..self.random.between(0, 3) {
+            let just_then = at + longest.saturating_sub(1000) + self.random.between(0, 2500);
+            let soon = just_then + self.random.between(20, 3000);
+            match self.random.below(5) {
+                0 => self.process(site, node, just_then, soon),
+                1 => {
+                    let before = at + self.random.between(0, longest.saturating_sub(1000));
+                    self.process(site, node, before, soon);
+                }
+                2 => self.executor(site, node, just_then),
+                3 => self.inside(site, just_then),
+                _ => {
+                    self.in_site(just_then, site, ClusterAct::PowerOff(node));
+                    self.in_site(soon, site, ClusterAct::Boot(node));
+                }
+            }
+        }
     }
 
     fn has_watchdog(&self, site: usize) -> bool {

@@ -38,6 +38,10 @@ impl GuardHost {
             ended: BTreeSet::new(),
         }
     }
+
+    pub(crate) fn first_call(&self) -> u64 {
+        self.guards.first_call()
+    }
 }
 
 impl World {
