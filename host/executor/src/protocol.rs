@@ -239,7 +239,9 @@ mod tests {
             assert!(encode_frame(&message).is_ok(), "too long for a frame");
             match message {
                 Message::Remembered(part) => all.extend(part),
-                Message::Input(ExecutorInput::Connected { known, newest_epoch: 5, first_call: 7 }) if at + 1 == count => {
+                Message::Input(ExecutorInput::Connected { known, newest_epoch: 5, first_call: 7 })
+                    if at + 1 == count =>
+                {
                     all.extend(known)
                 }
                 other => panic!("{other:?}"),

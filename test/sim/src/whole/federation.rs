@@ -49,6 +49,7 @@ struct Asked {
     site: usize,
     node: usize,
     run: u64,
+    at: Instant,
     /// None where only the state of things is asked for.
     wish: Option<Wish>,
 }
@@ -73,7 +74,9 @@ pub(super) struct Federation {
     healed_at: Option<Instant>,
     asked: BTreeMap<u64, Asked>,
     clients: u64,
-    /// How the group is, as a site was told since everything was mended, and when.
+    /// When somebody was last told that a wish was done.
+    fulfilled_at: Instant,
+    /// How the group is, as a site was told since everything was mended, and when it was asked for.
     status: Option<(Instant, Box<Status>)>,
     checker: Checker,
     reached: Sites,
@@ -135,6 +138,7 @@ impl Federation {
             healed_at: None,
             asked: BTreeMap::new(),
             clients: FIRST_CLIENT,
+            fulfilled_at: Instant::ZERO,
             status: None,
             checker: Checker::default(),
             reached: Sites::default(),
@@ -417,7 +421,7 @@ impl Federation {
                 TicketRequest::Disclaim { site: MemberId(which as u32), ticket: None, on }
             }
         };
-        self.asked.insert(client, Asked { site, node, run, wish });
+        self.asked.insert(client, Asked { site, node, run, at: self.now, wish });
         let request = Request::Tickets { ask: Box::new(request), progress: false };
         self.in_site(site, |world| {
             world.feed(node, ControllerInput::Request { client, user: "root".into(), request });
@@ -428,16 +432,17 @@ impl Federation {
         if !reply.is_final() {
             return;
         }
-        let Some(Asked { wish, .. }) = self.asked.remove(&client) else { return };
+        let Some(Asked { wish, at, .. }) = self.asked.remove(&client) else { return };
         let Some(wish) = wish else {
             if let Reply::Tickets { answer } = reply
                 && let TicketReply::Done(Answer::Status(status)) = *answer
             {
-                self.status = Some((self.now, status));
+                self.status = Some((at, status));
             }
             return;
         };
         self.say(|| format!("s{} n{} answers `{wish}`: {reply:?}", site + 1, node + 1));
+        self.fulfilled_at = self.now;
         let Reply::Tickets { answer } = reply else { return self.reached.reach("request of the group refused") };
         match (wish, *answer) {
             (Wish::Grant(ticket, _), TicketReply::Done(Answer::Granted { generation, .. })) => {
@@ -519,7 +524,7 @@ impl Federation {
         if let Some(asked) = self.asked.values().find(|asked| asked.wish.is_some()) {
             return Err(format!("{:?} was not answered", asked.wish));
         }
-        let recent = |at: &Instant| self.now.since(*at) <= 2 * LOOK_EVERY;
+        let recent = |at: &Instant| self.now.since(*at) <= 3 * LOOK_EVERY && *at > self.fulfilled_at;
         let (_, status) = self.status.as_ref().filter(|(at, _)| recent(at)).ok_or("nobody says how the group is")?;
         if status.coordinator.is_none() || !status.begun {
             return Err("nobody coordinates the group".into());

@@ -72,7 +72,6 @@ fn simpler(script: &Script) -> Vec<Script> {
     add(&|s| s.tickets.iter_mut().for_each(|ticket| (ticket.acquire_ms, ticket.checked) = (0, false)));
     for index in 0..script.sites.len() {
         add(&|s| s.sites[index].drifts.iter_mut().for_each(|drift| *drift = 0));
-        add(&|s| s.sites[index].watchdog_ms = 0);
         add(&|s| s.sites[index].setup.options.clear());
         add(&|s| s.sites[index].setup.resources.iter_mut().for_each(|resource| resource.monitor_ms = 0));
         for place in (0..script.sites[index].setup.resources.len()).rev() {
