@@ -26,6 +26,9 @@ use hakudo_base::agent::{AgentCall, AgentResult};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// More steps than this no guard has.
+const ROOM: u64 = 1 << 16;
+
 /// All guards of a machine.
 #[derive(Debug)]
 pub struct Guards {
@@ -99,10 +102,11 @@ impl Guards {
         self.armed.values().filter_map(|armed| armed.deadline(self.may_reset)).min()
     }
 
-    /// Orders below this number may be refused, because the guard has acted since they would have been given. A node that was
+    /// The guard gives numbers below this one, and refuses what it has acted on where the number is below its own. A node that was
     /// started anew does not know how far numbers have come.
     pub fn first_call(&self) -> u64 {
-        self.floors.values().copied().max().unwrap_or_default()
+        // Steps that still wait for others get theirs later.
+        if self.next_call == 0 { 0 } else { self.next_call + ROOM }
     }
 
     /// Any lease is guarded.

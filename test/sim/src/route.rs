@@ -300,7 +300,8 @@ impl World {
         }
         self.bend_tickets(&mut cib);
         let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"))
-            || self.an_executor_forgot_more_than(&cib);
+            || self.an_executor_forgot_more_than(&cib)
+            || self.word_of_a_guard_is_on_its_way();
         if self.trace.is_some() {
             self.snapshots.push((self.now, cib.clone()));
         }

@@ -4,6 +4,7 @@
 use super::Mutation;
 use crate::machine::CoreInput;
 use crate::world::World;
+use hakudo_base::Instant;
 use hakudo_cib::{Document, Element};
 use hakudo_controller::request::{Event, Reply};
 use hakudo_controller::{Input as ControllerInput, TicketEffect, TicketInput, TicketSetup};
@@ -33,11 +34,16 @@ pub(crate) struct Outside {
     pub(crate) left: Vec<Leaves>,
     /// The tickets of the last plan's document.
     planned_with: Option<Element>,
+    /// When a node last heard that its executor had acted by itself.
+    acted_at: Option<Instant>,
 }
+
+/// So long the word of what an executor did by itself may be on its way to the leader of its cluster.
+const WORD: Duration = Duration::from_secs(5);
 
 impl Outside {
     pub(crate) fn new(setup: TicketSetup, watchdog: Option<Duration>, mutation: Option<Mutation>) -> Self {
-        Self { setup, watchdog, mutation, left: Vec::new(), planned_with: None }
+        Self { setup, watchdog, mutation, left: Vec::new(), planned_with: None, acted_at: None }
     }
 
     /// What a node process is told when it is started.
@@ -92,6 +98,9 @@ impl World {
     /// What a node tells people about the group.
     pub(crate) fn overhear(&mut self, node: usize, event: &Event) {
         const COORDINATES: &str = "this member coordinates the group in term ";
+        if let Some(outside) = self.outside.as_mut().filter(|_| event.kind == "lease-guard") {
+            outside.acted_at = Some(self.now);
+        }
         if let Some(term) = event.text.strip_prefix(COORDINATES).filter(|_| event.kind == "ticket-group") {
             self.leave(Leaves::Coordinates { node, term: term.to_owned() });
         }
@@ -114,6 +123,13 @@ impl World {
             self.checks.plans.disturb();
         }
         false
+    }
+
+    /// A leader may not have heard of what an executor did by itself. With that word its node says anew all that the executor
+    /// knows, and what the node itself had answered (a probe of a fence device) is asked once more.
+    pub(crate) fn word_of_a_guard_is_on_its_way(&self) -> bool {
+        let acted_at = self.outside.as_ref().and_then(|outside| outside.acted_at);
+        acted_at.is_some_and(|at| self.now.since(at) < WORD)
     }
 
     /// All nodes know that this site holds a ticket.
