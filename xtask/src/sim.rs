@@ -1,8 +1,8 @@
 //! `cargo xtask sim`: whole clusters under simulated faults.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hakudo_sim::script::Script;
-use hakudo_sim::{Total, Violation, generate, group, run_seeds, run_traced, shrink};
+use hakudo_sim::{Total, Violation, generate, group, run_seeds, run_traced, shrink, whole};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     plans: Option<PathBuf>,
     /// Groups of sites and arbitrators with tickets, instead of clusters.
-    #[arg(long, conflicts_with_all = ["script", "plans"])]
+    #[arg(long, conflicts_with = "plans")]
     sites: bool,
+    /// With `--sites`: each site is a whole simulated cluster, and not only modelled.
+    #[arg(long, requires = "sites")]
+    whole: bool,
     /// Also prints how often the histories came to places that matter.
     #[arg(long)]
     reached: bool,
@@ -40,7 +43,11 @@ pub(crate) struct Arguments {
 
 /// Runs what was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.whole {
+        return whole_sites(arguments);
+    }
     if arguments.sites {
+        ensure!(arguments.script.is_none(), "histories of groups are run by seed, or with --whole");
         return groups(arguments);
     }
     if let Some(path) = &arguments.script {
@@ -149,6 +156,65 @@ fn groups(arguments: &Arguments) -> Result<()> {
     let each = start.elapsed().as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
     println!("{:.1} s, {each:.2} ms a seed", start.elapsed().as_secs_f64());
     end(total.seeds, total.violations.len() as u64)
+}
+
+/// Histories of whole sites.
+fn whole_sites(arguments: &Arguments) -> Result<()> {
+    if let Some(path) = &arguments.script {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let script: whole::Script = text.parse().with_context(|| format!("{} is no script", path.display()))?;
+        return one_of_whole_sites(&script, false);
+    }
+    if let Some(seed) = arguments.seed {
+        return one_of_whole_sites(&whole::generate::script(seed), true);
+    }
+    let start = Instant::now();
+    let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let until = arguments.minutes.map(|minutes| start + Duration::from_secs(60 * minutes));
+    let total = whole::run_seeds(arguments.from, threads, None, |number| match until {
+        Some(until) => Instant::now() >= until,
+        None => number >= arguments.count,
+    });
+    if arguments.reached {
+        total.sites.counts().for_each(|(name, count)| println!("{count:>10}  {name}"));
+        println!("{:>10}  ms at most until a group had settled", total.sites.settled_after_ms);
+    }
+    for (seed, violation) in &total.violations {
+        println!("seed {seed}: {violation}");
+    }
+    for (seed, violation) in total.violations.iter().take(3) {
+        println!("\nagain with `cargo xtask sim --sites --whole --seed {seed}`");
+        print_shrunken_sites(&whole::generate::script(*seed), violation);
+    }
+    if let Some(margin) = total.margin {
+        println!(
+            "smallest time from a service's end at one site to its start at another: {:.3} ms",
+            margin as f64 / 1e3
+        );
+    }
+    let each = start.elapsed().as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
+    println!("{:.1} s, {each:.2} ms a seed", start.elapsed().as_secs_f64());
+    end(total.seeds, total.violations.len() as u64)
+}
+
+/// One history, told line by line.
+fn one_of_whole_sites(script: &whole::Script, shrinks: bool) -> Result<()> {
+    println!("{script}");
+    let outcome = whole::run_traced(script, None);
+    outcome.trace.iter().for_each(|line| println!("{line}"));
+    let violations = u64::from(outcome.violation.is_some());
+    if let Some(violation) = outcome.violation {
+        if shrinks {
+            print_shrunken_sites(script, &violation);
+        }
+        println!("{violation}");
+    }
+    end(1, violations)
+}
+
+fn print_shrunken_sites(script: &whole::Script, violation: &whole::Violation) {
+    let small = whole::shrink(script, violation.rule, None);
+    println!("shrunken; run it with `cargo xtask sim --sites --whole --script FILE`:\n{small}");
 }
 
 /// The last line, and failure if a rule was broken.

@@ -173,6 +173,9 @@ pub enum ExecutorInput {
         known: Vec<Known>,
         /// The newest epoch that the executor was told of: calls of older ones are refused.
         newest_epoch: u64,
+        /// The least number that a call may have: of lower ones some are refused, because the executor has acted by itself
+        /// since they would have been given.
+        first_call: u64,
     },
     /// What a node gave to the executor to keep; it comes before [`ExecutorInput::Connected`], where there is anything.
     Memory(Vec<u8>),

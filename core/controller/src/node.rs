@@ -88,9 +88,9 @@ impl Node {
 impl Controller {
     pub(crate) fn executor(&mut self, input: ExecutorInput, effects: &mut Vec<Effect>) {
         match input {
-            ExecutorInput::Connected { known, newest_epoch } => {
+            ExecutorInput::Connected { known, newest_epoch, first_call } => {
                 self.node.executor_epoch = newest_epoch;
-                self.executor_connected(&known, effects);
+                self.executor_connected(&known, first_call, effects);
                 self.compare_epochs(effects);
             }
             ExecutorInput::Memory(memory) => {
@@ -115,7 +115,7 @@ impl Controller {
 
     /// The executor is there: what it remembers is what this node runs. Orders that came meanwhile go to it now; those
     /// from before that it does not know are lost.
-    fn executor_connected(&mut self, known: &[Known], effects: &mut Vec<Effect>) {
+    fn executor_connected(&mut self, known: &[Known], first_call: u64, effects: &mut Vec<Effect>) {
         self.node.connected = true;
         self.node.lost_at = None;
         self.no_alert(&self.about_executor(self.local));
@@ -131,7 +131,7 @@ impl Controller {
         for (call, note) in std::mem::take(&mut self.node.held).into_values() {
             effects.push(Effect::Execute { call, note });
         }
-        self.tell_what_executor_knows(known, through);
+        self.tell_what_executor_knows(known, through, first_call);
         self.keep_promotion_scores(effects);
     }
 
@@ -150,14 +150,16 @@ impl Controller {
         }
     }
 
-    /// Says to all what the executor remembers. Calls up to `through` that it does not know are lost.
-    pub(crate) fn tell_what_executor_knows(&mut self, known: &[Known], through: u64) {
+    /// Says to all what the executor remembers. Calls up to `through` that it does not know are lost, and none gets a number below
+    /// `first_call` any more.
+    pub(crate) fn tell_what_executor_knows(&mut self, known: &[Known], through: u64, first_call: u64) {
         let name = self.name(self.local);
         let old = self.replica.status.node_mut(self.local, &name);
         let mut status = NodeStatus::default();
         status.attributes = old.attributes.clone();
         VERSION.clone_into(&mut status.version);
-        (status.name, status.reported, status.last_call) = (name, self.node.reported, old.last_call);
+        (status.name, status.reported) = (name, self.node.reported);
+        status.last_call = old.last_call.max(first_call.saturating_sub(1));
         let mut known: Vec<&Known> = known.iter().collect();
         known.sort_by_key(|known| known.call.call);
         if status.attributes.is_empty() {

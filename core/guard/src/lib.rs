@@ -26,6 +26,9 @@ use hakudo_base::agent::{AgentCall, AgentResult};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// More steps than this no guard has.
+const ROOM: u64 = 1 << 16;
+
 /// All guards of a machine.
 #[derive(Debug)]
 pub struct Guards {
@@ -97,6 +100,13 @@ impl Guards {
     /// When [`Guards::timer`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
         self.armed.values().filter_map(|armed| armed.deadline(self.may_reset)).min()
+    }
+
+    /// The guard gives numbers below this one, and refuses what it has acted on where the number is below its own. A node that was
+    /// started anew does not know how far numbers have come.
+    pub fn first_call(&self) -> u64 {
+        // Steps that still wait for others get theirs later.
+        if self.next_call == 0 { 0 } else { self.next_call + ROOM }
     }
 
     /// Any lease is guarded.

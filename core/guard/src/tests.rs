@@ -406,3 +406,22 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn nodes_give_no_number_that_the_guard_gives() {
+    let mut guards = Guards::new(false);
+    assert_eq!(guards.first_call(), 0, "it gave none");
+    let mut effects = Vec::new();
+    let armed = guard("T", 100, "stop web; stop db<0");
+    guards.order(Instant::from_millis(0), Order::Arm(Box::new(armed)), &mut effects);
+    guards.timer(Instant::from_millis(100), &mut effects);
+    let first = guards.first_call();
+    guards.ended(Instant::from_millis(200), &result(1000, 0), &mut effects);
+    let given = effects.iter().filter_map(|effect| match effect {
+        Effect::Run { call, .. } => Some(call.call),
+        _ => None,
+    });
+    assert_eq!(given.collect::<Vec<_>>(), [1000, 1001]);
+    assert!(first > 1001, "{first}");
+    assert_eq!(guards.refuses(Instant::from_millis(0), &call(first, "monitor", "web")), None);
+}

@@ -10,7 +10,7 @@ use crate::planner::Planner;
 use crate::transition::{Action, ActionId, ActionKind, GuardStep, Synapse, TicketGuard, Transition};
 use crate::{Plan, Purpose, current_schema, decide, simulate};
 use hakudo_base::WallTime;
-use hakudo_cib::Document;
+use hakudo_cib::{Document, Element};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The guards of all tickets that a group granted here (`owner` of `<ticket_state>`): leases of others have no end.
@@ -65,7 +65,36 @@ fn plan_of_loss(mut cib: Document, now: WallTime, tickets: &[&String]) -> Transi
             }
         }
     }
+    if let Some(status) = cib.root_mut().child_mut("status") {
+        status.children_mut().for_each(forget_failed_stops);
+    }
     decide(&cib, now, Purpose::Execution, &mut |_| (), |_: &mut Planner| ()).0.transition
+}
+
+/// What could not be stopped is active, and nothing else is known of it. The cluster has its node fenced or leaves it to a
+/// person, and so would not stop it in any plan. Whoever ends a lease tries once more, and resets the machine if that fails.
+fn forget_failed_stops(element: &mut Element) {
+    if is_failed_stop(element) {
+        let key = element.attribute("operation_key").and_then(|key| key.strip_suffix("_stop_0"));
+        if let Some(key) = key.map(|resource| format!("{resource}_start_0")) {
+            element.set("operation_key", &key);
+        }
+        for (name, value) in [("operation", "start"), ("rc-code", "0"), ("op-status", "0")] {
+            element.set(name, value);
+        }
+        element.unset("transition-magic");
+    } else if element.descendants().any(is_failed_stop) {
+        // Others are shared with the document that this one was made from.
+        element.children_mut().for_each(forget_failed_stops);
+    }
+}
+
+fn is_failed_stop(entry: &Element) -> bool {
+    let is = |name: &str, values: &[&str]| entry.attribute(name).is_some_and(|value| values.contains(&value));
+    entry.name() == "lrm_rsc_op"
+        && is("operation", &["stop"])
+        && !is("op-status", &["-1"])
+        && !is("rc-code", &["0", "7"])
 }
 
 /// Node, resource and task: what makes an action of one plan the same as one of another.

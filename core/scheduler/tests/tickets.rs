@@ -181,6 +181,36 @@ fn what_will_run_is_guarded_before_it_starts() {
 }
 
 #[test]
+fn what_could_not_be_stopped_is_guarded_too() {
+    let failed = "x ocf:pacemaker:Dummy start 0\n x ocf:pacemaker:Dummy stop 1";
+    let mut cluster = Cluster {
+        resources: PLAIN,
+        constraints: r#"<rsc_ticket id="x-T" rsc="x" ticket="T" loss-policy="stop"/>"#,
+        tickets: LEASED,
+        histories: vec![("a", failed)],
+        standby: vec!["b"],
+        ..Cluster::default()
+    };
+    // Its node will be fenced, if that works.
+    check_guards(
+        &cluster,
+        expect![[r#"
+        T:
+          0 x_stop_0 on a after []
+    "#]],
+    );
+    // Nobody fences: it is blocked, and stays where it is.
+    cluster.options = "<nvpair id='f' name='fencing-enabled' value='false'/>";
+    check_guards(
+        &cluster,
+        expect![[r#"
+        T:
+          0 x_stop_0 on a after []
+    "#]],
+    );
+}
+
+#[test]
 fn what_depends_on_it_goes_before_it() {
     let resources = r#"<primitive id="db" class="ocf" provider="pacemaker" type="Dummy"/>
         <primitive id="app" class="ocf" provider="pacemaker" type="Dummy"/>

@@ -255,10 +255,10 @@ impl Link {
         match message {
             Message::Welcome { .. } => {}
             Message::Remembered(part) => self.remembered.extend(part),
-            Message::Input(ExecutorInput::Connected { known, newest_epoch }) => {
+            Message::Input(ExecutorInput::Connected { known, newest_epoch, first_call }) => {
                 let mut all = std::mem::take(&mut self.remembered);
                 all.extend(known);
-                let _ = self.inputs.send(ExecutorInput::Connected { known: all, newest_epoch });
+                let _ = self.inputs.send(ExecutorInput::Connected { known: all, newest_epoch, first_call });
             }
             Message::Input(ExecutorInput::Acted { known, own }) => {
                 let mut all = std::mem::take(&mut self.remembered);

@@ -11,7 +11,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The version of this protocol: a client and an executor with different versions do not talk.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// The longest body of a frame, in bytes. The parameters of a resource are the longest that is ever sent, together with
 /// the meta-data of an agent.
@@ -108,8 +108,8 @@ pub enum Message {
 
 /// The answer to [`Command::Attach`], in as many messages as it takes for each to fit into a frame. A call that is too long
 /// together with its result loses the output of the result.
-pub(crate) fn connected(known: Vec<Known>, newest_epoch: u64) -> Vec<Message> {
-    in_parts(known, |known| ExecutorInput::Connected { known, newest_epoch })
+pub(crate) fn connected(known: Vec<Known>, newest_epoch: u64, first_call: u64) -> Vec<Message> {
+    in_parts(known, |known| ExecutorInput::Connected { known, newest_epoch, first_call })
 }
 
 /// What the attached client hears once the executor has acted by itself, in parts like [`connected`].
@@ -233,13 +233,15 @@ mod tests {
 
     /// What a client has at the end, and in how many frames it came.
     fn told(known: Vec<Known>) -> (Vec<Known>, usize) {
-        let messages = connected(known, 5);
+        let messages = connected(known, 5, 7);
         let (mut all, count) = (Vec::new(), messages.len());
         for (at, message) in messages.into_iter().enumerate() {
             assert!(encode_frame(&message).is_ok(), "too long for a frame");
             match message {
                 Message::Remembered(part) => all.extend(part),
-                Message::Input(ExecutorInput::Connected { known, newest_epoch: 5 }) if at + 1 == count => {
+                Message::Input(ExecutorInput::Connected { known, newest_epoch: 5, first_call: 7 })
+                    if at + 1 == count =>
+                {
                     all.extend(known)
                 }
                 other => panic!("{other:?}"),

@@ -228,7 +228,7 @@ impl Server {
                 if !self.memory.is_empty() {
                     self.say(&speaker, Message::Input(ExecutorInput::Memory(self.memory.clone())));
                 }
-                for message in protocol::connected(known, self.operations.newest_epoch()) {
+                for message in protocol::connected(known, self.operations.newest_epoch(), self.guards.first_call()) {
                     self.say(&speaker, message);
                 }
             }

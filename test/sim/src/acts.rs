@@ -187,7 +187,7 @@ impl World {
 
     /// A node answers a client.
     pub(crate) fn replied(&mut self, node: usize, client: u64, reply: Reply) {
-        let Some(ask) = self.asked.remove(&client) else { return };
+        let Some(ask) = self.asked.remove(&client) else { return self.answered(node, client, reply) };
         // What was asked for may have come true only now, long after a plan was made without it.
         self.checks.plans.disturb();
         if let (Ask::Refresh(primitive, there), Reply::Done) = (&ask, &reply) {

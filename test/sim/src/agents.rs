@@ -13,6 +13,7 @@ impl World {
     /// Carries out what an executor wants.
     pub(crate) fn carry_out(&mut self, node: usize, doing: Vec<Doing>) {
         let executor_run = self.machines[node].executor_run;
+        let mut own = Vec::new();
         for doing in doing {
             match doing {
                 Doing::Run(call) => self.agent_begins(node, call),
@@ -20,6 +21,8 @@ impl World {
                     let at = self.now + Duration::from_millis(ms);
                     self.queue.push(at, Happening::Due { node, executor_run, call });
                 }
+                Doing::Terminate(call) => self.terminate(node, call),
+                Doing::Report(result) if self.is_guards_own(node, result.call) => own.push(result),
                 Doing::Report(result) => {
                     // The executor is another process: its words reach the node a little later, in order.
                     if self.machines[node].process.is_some() {
@@ -28,6 +31,8 @@ impl World {
                 }
             }
         }
+        // What the guard of leases wants next comes after all that was wanted here.
+        own.into_iter().for_each(|result| self.guards_call_ended(node, &result));
     }
 
     /// A node process asks its executor, another process: its words arrive a little later, in order.
@@ -49,7 +54,11 @@ impl World {
         if machine.executor_run != executor_run || (replaced && !careless) {
             return;
         }
-        let Some(executor) = &mut machine.executor else { return };
+        if machine.executor.is_none() {
+            return;
+        }
+        let Some(order) = self.past_the_guard(node, order) else { return };
+        let Some(executor) = &mut self.machines[node].executor else { return };
         if careless {
             executor.forget_epochs();
         }
@@ -57,7 +66,7 @@ impl World {
         self.carry_out(node, doing);
     }
 
-    fn feed_later(&mut self, node: usize, result: AgentResult) {
+    pub(crate) fn feed_later(&mut self, node: usize, result: AgentResult) {
         let run = self.machines[node].run;
         let at = self.now + Duration::from_micros(100);
         self.queue.push(at, Happening::Reported { node, run, result: Box::new(result) });
@@ -86,7 +95,9 @@ impl World {
             Mood::Works => (self.random.between(usual.0, usual.1), ExecutionStatus::Done, true),
             Mood::Fails => (self.random.between(usual.0, usual.1), ExecutionStatus::Done, false),
             Mood::Slow(ms) if ms < call.timeout_ms => (ms, ExecutionStatus::Done, true),
-            Mood::Slow(_) | Mood::Hangs => (call.timeout_ms, ExecutionStatus::Timeout, self.random.percent(30)),
+            Mood::Slow(_) | Mood::Hangs => {
+                (self.timeout_of(node, &call), ExecutionStatus::Timeout, self.random.percent(30))
+            }
         };
         if effective && changes {
             let becomes = if call.operation == "start" { Service::Started } else { Service::Promoted };
@@ -116,7 +127,7 @@ impl World {
             ..AgentResult::new(call.call, status, if fails_at_all { exit_code::ERROR } else { exit_code::OK })
         };
         let executor_run = self.machines[node].executor_run;
-        let end = Box::new(AgentEnd { call, result, effective });
+        let end = Box::new(AgentEnd { call, result, effective, early: false });
         self.queue.push(self.now + Duration::from_millis(ms), Happening::AgentEnds { node, executor_run, end });
     }
 
@@ -163,7 +174,10 @@ impl World {
     }
 
     pub(crate) fn agent_ends(&mut self, node: usize, end: AgentEnd) {
-        let AgentEnd { call, mut result, effective } = end;
+        if !self.ends_now(node, &end) {
+            return;
+        }
+        let AgentEnd { call, mut result, effective, .. } = end;
         result.finished = self.machines[node].calendar(self.now).seconds();
         if is_fence_action(&call) {
             self.fencing_ends(&call, effective);
@@ -312,6 +326,7 @@ impl World {
 
     /// The executor dies, and whatever it was doing is left where it happened to be.
     pub(crate) fn kill_executor(&mut self, node: usize) {
+        self.leave_watchdog(node);
         let machine = &mut self.machines[node];
         if machine.executor.take().is_none() {
             return;
@@ -324,15 +339,16 @@ impl World {
     }
 
     pub(crate) fn executor_up(&mut self, node: usize, boots: u64) {
+        let executor = self.new_executor();
         let machine = &mut self.machines[node];
         if machine.boots != boots || machine.executor.is_some() {
             return;
         }
-        machine.executor = Some(Executor::default());
+        machine.executor = Some(executor);
         let known = machine.executor.as_ref().map(Executor::known).unwrap_or_default();
         // What it does not remember must be probed anew: news to whoever planned while it was away.
         self.checks.plans.disturb();
-        self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
+        self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0, first_call: 0 }));
     }
 }
 

@@ -99,6 +99,11 @@ fn constraint_xml(constraint: &Constraint) -> String {
             let id = format!("colocation-{rsc}-{with}");
             format!("<rsc_colocation id=\"{id}\" rsc=\"{rsc}\" with-rsc=\"{with}\" score=\"{score}\"/>")
         }
+        Constraint::Ticket(rsc, ticket, policy) => {
+            format!(
+                "<rsc_ticket id=\"ticket-{rsc}-{ticket}\" rsc=\"{rsc}\" ticket=\"{ticket}\" loss-policy=\"{policy}\"/>"
+            )
+        }
         Constraint::Order(first, then) => {
             format!("<rsc_order id=\"order-{first}-{then}\" first=\"{first}\" then=\"{then}\"/>")
         }

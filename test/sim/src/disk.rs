@@ -37,6 +37,11 @@ impl<T> Disk<T> {
         self.busy_until
     }
 
+    /// When all that was asked for is written.
+    pub(crate) fn busy_until(&self) -> Instant {
+        self.busy_until
+    }
+
     /// The oldest write that is on its way ends: synced, or refused.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
         let content = self.on_the_way.pop_front();

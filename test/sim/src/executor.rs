@@ -2,7 +2,9 @@
 //! one operation at a time for a resource, recurring operations report changes, calls of older views are refused — in the
 //! simplest way, and leaves to the world what an agent does.
 
+use crate::whole::GuardHost;
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutionStatus, Known, exit_code};
+use hakudo_guard::Order as GuardOrder;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a node asks of its executor.
@@ -12,6 +14,7 @@ pub(crate) enum Order {
     Cancel { call: u64, epoch: u64 },
     Remember(Vec<u8>),
     Forget(String),
+    Guard(GuardOrder),
 }
 
 /// What the executor wants.
@@ -23,6 +26,8 @@ pub(crate) enum Doing {
     Later(u64, u64),
     /// Tell the node.
     Report(AgentResult),
+    /// End the run of this call early.
+    Terminate(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ enum State {
 struct Entry {
     known: Known,
     state: State,
+    /// The executor itself wants it: nothing cancels it.
+    insisted: bool,
 }
 
 /// The memory of an executor. It is gone when the executor dies.
@@ -48,12 +55,19 @@ pub(crate) struct Executor {
     queues: BTreeMap<String, VecDeque<u64>>,
     /// What the node gave to be kept.
     memory: Vec<u8>,
+    /// What ends leases, where the cluster is a site of a group.
+    pub(crate) guard: Option<Box<GuardHost>>,
 }
 
 impl Executor {
     /// What is remembered, oldest call first.
     pub(crate) fn known(&self) -> Vec<Known> {
         self.entries.values().filter(|entry| entry.state != State::Ending).map(|entry| entry.known.clone()).collect()
+    }
+
+    /// The least number that a call may have.
+    pub(crate) fn first_call(&self) -> u64 {
+        self.guard.as_ref().map_or(0, |guard| guard.first_call())
     }
 
     /// What the node gave to be kept, if anything.
@@ -71,6 +85,8 @@ impl Executor {
                 Vec::new()
             }
             Order::Forget(resource) => self.forget(&resource),
+            // Whoever passes orders on gives these to the guard.
+            Order::Guard(_) => Vec::new(),
         }
     }
 
@@ -116,7 +132,7 @@ impl Executor {
         let fence = call.agent.class == "stonith" && matches!(call.operation.as_str(), "off" | "on" | "reboot");
         let state = if fence { State::Running } else { State::Waiting };
         let known = Known { call: call.clone(), note, result: None };
-        self.entries.insert(number, Entry { known, state });
+        self.entries.insert(number, Entry { known, state, insisted: false });
         if fence {
             doing.push(Doing::Run(call));
         } else if delay > 0 {
@@ -161,7 +177,7 @@ impl Executor {
     }
 
     fn end(&mut self, number: u64) -> Option<Doing> {
-        let entry = self.entries.get_mut(&number)?;
+        let entry = self.entries.get_mut(&number).filter(|entry| !entry.insisted)?;
         match entry.state {
             State::Waiting => {
                 self.entries.remove(&number);
@@ -188,11 +204,60 @@ impl Executor {
         doing
     }
 
+    /// Of the executor itself: this must be done whoever asks, and soon.
+    pub(crate) fn insist(&mut self, mut call: AgentCall, note: Vec<u8>) -> Vec<Doing> {
+        let mut doing = self.make_way(&call.resource);
+        let number = call.call;
+        call.epoch = self.newest_epoch;
+        doing.extend(self.execute(call, note));
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.insisted = true;
+        }
+        doing
+    }
+
+    /// Of the executor itself: this resource will have to stop. What waits does not begin any more, and what runs is ended
+    /// early, except stops and demotions.
+    pub(crate) fn make_way(&mut self, resource: &str) -> Vec<Doing> {
+        let ends = |entry: &&Entry| {
+            entry.known.call.resource == resource && !takes_away(&entry.known.call) && entry.state != State::Over
+        };
+        let numbers: Vec<u64> = self.entries.values().filter(ends).map(|entry| entry.known.call.call).collect();
+        let mut doing = Vec::new();
+        for number in numbers {
+            doing.extend(self.end(number));
+            if self.entries.get(&number).is_some_and(|entry| matches!(entry.state, State::Running | State::Ending)) {
+                doing.push(Doing::Terminate(number));
+            }
+        }
+        doing
+    }
+
+    /// The call of this number, as long as it runs.
+    pub(crate) fn running(&self, number: u64) -> Option<&AgentCall> {
+        let runs = |entry: &&Entry| matches!(entry.state, State::Running | State::Ending);
+        self.entries.get(&number).filter(runs).map(|entry| &entry.known.call)
+    }
+
+    /// What the executor insists on, and a node's own call has just done, is not done again.
+    fn fulfil(&mut self, done: &AgentCall, result: &AgentResult) -> Vec<Doing> {
+        let mut doing = Vec::new();
+        let same = |call: &AgentCall| call.resource == done.resource && call.operation == done.operation;
+        let waits = |entry: &&mut Entry| entry.insisted && entry.state == State::Waiting && same(&entry.known.call);
+        for entry in self.entries.values_mut().filter(waits) {
+            let result = AgentResult { call: entry.known.call.call, ..result.clone() };
+            (entry.state, entry.known.result) = (State::Over, Some(result.clone()));
+            doing.push(Doing::Report(result));
+        }
+        doing
+    }
+
     /// An agent ended.
     pub(crate) fn ended(&mut self, mut result: AgentResult) -> Vec<Doing> {
         let number = result.call;
         let Some(entry) = self.entries.get_mut(&number) else { return Vec::new() };
         let (call, mut doing) = (entry.known.call.clone(), Vec::new());
+        let entry_result = result.clone();
         let before = entry.known.result.replace(result.clone());
         if entry.state == State::Ending {
             result.status = ExecutionStatus::Cancelled;
@@ -216,6 +281,9 @@ impl Executor {
                 });
             }
         }
+        if takes_away(&call) && result_is_good(&entry_result) {
+            doing.extend(self.fulfil(&call, &entry_result));
+        }
         if let Some(queue) = self.queues.get_mut(&call.resource)
             && queue.front() == Some(&number)
         {
@@ -226,6 +294,14 @@ impl Executor {
     }
 }
 
-fn not_run(call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
+fn takes_away(call: &AgentCall) -> bool {
+    matches!(call.operation.as_str(), "stop" | "demote")
+}
+
+fn result_is_good(result: &AgentResult) -> bool {
+    result.status == ExecutionStatus::Done && result.exit_code == exit_code::OK
+}
+
+pub(crate) fn not_run(call: u64, status: ExecutionStatus, exit_reason: String) -> AgentResult {
     AgentResult { exit_reason, ..AgentResult::new(call, status, exit_code::UNKNOWN) }
 }

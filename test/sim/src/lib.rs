@@ -29,6 +29,7 @@ mod route;
 pub mod script;
 pub mod shrink;
 mod sites;
+pub mod whole;
 mod world;
 
 pub use check::{Rule, Violation};

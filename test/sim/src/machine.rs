@@ -46,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) members: Vec<NodeId>,
     /// It said goodbye and is about to end.
     pub(crate) left: bool,
+    /// It speaks for its site to other members of a ticket group.
+    pub(crate) speaks: bool,
 }
 
 /// A machine. It keeps its disk and its clocks' quirks when everything else on it dies.
@@ -56,6 +58,10 @@ pub(crate) struct Machine {
     /// Grows with every loss of power.
     pub(crate) boots: u64,
     booted_at: Instant,
+    /// By how many millionths its clocks are too fast.
+    pub(crate) rate: i64,
+    /// A watchdog was left running by an executor that died.
+    pub(crate) hungry_watchdog: bool,
     /// By how much the calendar clock is wrong.
     pub(crate) clock_error_ms: i64,
     pub(crate) process: Option<Process>,
@@ -79,6 +85,8 @@ impl Machine {
             powered: false,
             boots: 0,
             booted_at: Instant::ZERO,
+            rate: 0,
+            hungry_watchdog: false,
             clock_error_ms: 0,
             process: None,
             run: 0,
@@ -92,16 +100,42 @@ impl Machine {
 
     /// The monotonic clock of this machine, which has nothing to do with that of others.
     pub(crate) fn monotonic(&self, now: Instant) -> Instant {
-        Instant::from_millis(10_000 * u64::from(self.id.0)) + now.since(self.booted_at)
+        self.first_shown() + self.own_time(now.since(self.booted_at))
+    }
+
+    fn first_shown(&self) -> Instant {
+        Instant::from_millis(10_000 * u64::from(self.id.0))
+    }
+
+    /// What its clocks make of a time.
+    pub(crate) fn own_time(&self, time: Duration) -> Duration {
+        self.scaled(time, 1_000_000, self.speed(), 0)
+    }
+
+    /// How long it really takes until its clocks have gone on by this.
+    pub(crate) fn true_time(&self, time: Duration) -> Duration {
+        self.scaled(time, self.speed(), 1_000_000, self.speed() - 1)
+    }
+
+    fn speed(&self) -> u128 {
+        u128::try_from(1_000_000 + self.rate).unwrap_or(1)
+    }
+
+    fn scaled(&self, time: Duration, from: u128, to: u128, round: u128) -> Duration {
+        if self.rate == 0 {
+            return time;
+        }
+        Duration::from_nanos(u64::try_from((time.as_nanos() * to + round) / from).unwrap_or(u64::MAX))
     }
 
     /// The moment in simulated time at which this machine's monotonic clock shows `local`.
     pub(crate) fn simulated(&self, local: Instant) -> Instant {
-        self.booted_at + local.since(self.monotonic(self.booted_at))
+        self.booted_at + self.true_time(local.since(self.first_shown()))
     }
 
-    /// The calendar clock of this machine.
+    /// The calendar clock of this machine. It goes as the monotonic one does, and was right when the machine was started.
     pub(crate) fn calendar(&self, now: Instant) -> UnixTime {
+        let now = self.booted_at + self.own_time(now.since(self.booted_at));
         UnixTime::from_millis(BEGINNING + now.as_millis() as i64 + self.clock_error_ms)
     }
 

@@ -49,6 +49,11 @@ impl<T> Queue<T> {
         self.heap.push(Reverse(Entry { at, number: self.planned, what }));
     }
 
+    /// The moment of the next thing.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
     /// The next thing and its moment.
     pub(crate) fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))

@@ -252,9 +252,12 @@ impl World {
                 ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now.time.seconds()),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
-                // These clusters are in no ticket group.
-                ControllerEffect::Tickets(_) | ControllerEffect::Guard(_) => {}
+                ControllerEffect::Tickets(effect) => self.to_the_group(node, run, effect),
+                ControllerEffect::Guard(order) if self.outside.is_some() => self.order(node, Order::Guard(order)),
+                // Without a group nothing is guarded.
+                ControllerEffect::Guard(_) => {}
                 ControllerEffect::Event(event) => {
+                    self.overhear(node, &event);
                     self.say(|| format!("n{} {}: {}", node + 1, event.kind, event.text));
                 }
             }
@@ -290,8 +293,15 @@ impl World {
             Some(Mutation::QuorumLossForgotten) => drop(cib.root_mut().unset("no-quorum-panic")),
             _ => {}
         }
+        if self.only_asks(node, &cib) {
+            let result = decide(&cib, now, self.mutation).map(Box::new);
+            let at = self.now + Duration::from_micros(self.random.between(200, 8000));
+            return self.queue.push(at, Happening::Planned { node, run, token, result });
+        }
+        self.bend_tickets(&mut cib);
         let on_its_way = cib.root().descendants().any(|element| element.attribute("op-status") == Some("-1"))
-            || self.an_executor_forgot_more_than(&cib);
+            || self.an_executor_forgot_more_than(&cib)
+            || self.word_of_a_guard_is_on_its_way();
         if self.trace.is_some() {
             self.snapshots.push((self.now, cib.clone()));
         }

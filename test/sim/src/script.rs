@@ -90,6 +90,8 @@ pub enum Constraint {
     Colocation(String, String, String),
     /// The first before the second.
     Order(String, String),
+    /// A resource needs a ticket, and what is done with it where that is lost.
+    Ticket(String, String, String),
 }
 
 /// How packets travel.
@@ -312,6 +314,7 @@ impl fmt::Display for Constraint {
             Constraint::Location(rsc, node, score) => write!(f, "location {rsc} n{node} {score}"),
             Constraint::Colocation(rsc, with, score) => write!(f, "colocation {rsc} {with} {score}"),
             Constraint::Order(first, then) => write!(f, "order {first} {then}"),
+            Constraint::Ticket(rsc, ticket, policy) => write!(f, "needs {rsc} {ticket} {policy}"),
         }
     }
 }
@@ -494,6 +497,10 @@ fn read_line(script: &mut Script, words: &mut Words<'_>) -> Result<(), String> {
         "colocation" => {
             let (rsc, with) = (words.text("resource")?, words.text("resource")?);
             setup.constraints.push(Constraint::Colocation(rsc, with, words.text("score")?));
+        }
+        "needs" => {
+            let (rsc, ticket) = (words.text("resource")?, words.text("ticket")?);
+            setup.constraints.push(Constraint::Ticket(rsc, ticket, words.text("policy")?));
         }
         "order" => setup.constraints.push(Constraint::Order(words.text("resource")?, words.text("resource")?)),
         "at" => {

@@ -10,6 +10,7 @@ use crate::network::Network;
 use crate::queue::Queue;
 use crate::script::{Act, Ask, Fencing, Mood, Resource, Script, Shape, Weather};
 use crate::sites::Sites;
+use crate::whole::Outside;
 use hakudo_base::agent::{AgentCall, AgentResult, ExecutorInput};
 use hakudo_base::{Instant, Random};
 use hakudo_cib::Document;
@@ -41,7 +42,10 @@ pub(crate) enum Happening {
     Due { node: usize, executor_run: u64, call: u64 },
     AgentEnds { node: usize, executor_run: u64, end: Box<AgentEnd> },
     Reported { node: usize, run: u64, result: Box<AgentResult> },
+    Told { node: usize, run: u64, input: Box<ControllerInput> },
     ExecutorUp { node: usize, boots: u64 },
+    LeaseDue { node: usize, executor_run: u64 },
+    WatchdogDue { node: usize, boots: u64 },
     Heal,
     Look,
 }
@@ -53,6 +57,8 @@ pub(crate) struct AgentEnd {
     pub(crate) result: AgentResult,
     /// Does what it should: what it changes comes true at its end.
     pub(crate) effective: bool,
+    /// Its executor ends it before its time.
+    pub(crate) early: bool,
 }
 
 /// All checkers that keep a memory.
@@ -106,6 +112,10 @@ pub(crate) struct World {
     pub(crate) moved_at: Instant,
     wakes: (Instant, u32),
     finished: bool,
+    /// What was missing at the last look until the cluster had settled.
+    pub(crate) unsettled: String,
+    /// The group of sites that this cluster is one of.
+    pub(crate) outside: Option<Box<Outside>>,
 }
 
 impl World {
@@ -147,6 +157,8 @@ impl World {
             moved_at: Instant::ZERO,
             wakes: (Instant::ZERO, 0),
             finished: false,
+            unsettled: String::new(),
+            outside: None,
             script,
         };
         world.expect_from_script();
@@ -221,8 +233,18 @@ impl World {
         while self.violation.is_none() && !self.finished && self.step() {}
     }
 
+    /// When the next thing happens.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.queue.next_at()
+    }
+
+    /// All was well at the last look.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.finished && self.calm
+    }
+
     /// Lets the next thing happen; false where nothing is left.
-    fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let Some((at, happening)) = self.queue.pop() else { return false };
         self.now = at;
         match happening {
@@ -262,7 +284,14 @@ impl World {
                     self.feed(node, ControllerInput::Executor(ExecutorInput::Result(*result)));
                 }
             }
+            Happening::Told { node, run, input } => {
+                if self.machines[node].run == run {
+                    self.feed(node, *input);
+                }
+            }
             Happening::ExecutorUp { node, boots } => self.executor_up(node, boots),
+            Happening::LeaseDue { node, executor_run } => self.lease_is_due(node, executor_run),
+            Happening::WatchdogDue { node, boots } => self.watchdog_is_due(node, boots),
             Happening::Heal => self.heal(),
             Happening::Look => self.look(),
         }
@@ -362,7 +391,8 @@ impl World {
         if self.machines[node].powered {
             return;
         }
-        self.machines[node].power_on(self.now, Executor::default());
+        let executor = self.new_executor();
+        self.machines[node].power_on(self.now, executor);
         self.start_process(node);
     }
 
@@ -374,6 +404,7 @@ impl World {
         machine.boots += 1;
         machine.executor = None;
         machine.executor_run += 1;
+        machine.hungry_watchdog = false;
         machine.services.clear();
         self.checks.sides.off(node);
         self.checks.activity.ended(node, None, crate::check::Service::Stopped);
@@ -430,17 +461,21 @@ impl World {
             applied: None,
             members: Vec::new(),
             left: false,
+            speaks: false,
         });
         let calendar = machine.calendar(self.now);
-        let known = machine.executor.as_ref().map(Executor::known);
+        let known = machine.executor.as_ref().map(|executor| (executor.known(), executor.first_call()));
         let memory = machine.executor.as_ref().and_then(Executor::memory);
         self.checks.plans.disturb();
         self.feed(node, ControllerInput::Clock(calendar.into()));
+        if let Some(input) = self.outside.as_ref().map(|outside| outside.joins()) {
+            self.feed(node, input);
+        }
         if let Some(memory) = memory {
             self.feed(node, ControllerInput::Executor(ExecutorInput::Memory(memory)));
         }
-        if let Some(known) = known {
-            self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
+        if let Some((known, first_call)) = known {
+            self.feed(node, ControllerInput::Executor(ExecutorInput::Connected { known, newest_epoch: 0, first_call }));
         }
         self.feed(node, MembershipInput::Timer);
     }
@@ -544,8 +579,9 @@ impl World {
                 self.say(|| "settled".into());
             }
             Ok(()) => self.calm = true,
-            Err(why) if since > SETTLE_WITHIN => self.fail(Rule::Settles, why),
-            Err(_) => self.calm = false,
+            // Of a site, the group says how long that may take.
+            Err(why) if since > SETTLE_WITHIN && self.outside.is_none() => self.fail(Rule::Settles, why),
+            Err(why) => (self.calm, self.unsettled) = (false, why),
         }
         self.queue.push(self.now + LOOK_EVERY, Happening::Look);
     }

@@ -135,7 +135,10 @@ impl Cluster {
         };
         self.machines.insert(number, machine);
         self.input(number, Input::Clock(UnixTime::from_seconds(1_700_000_000).into()));
-        self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
+        self.input(
+            number,
+            Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }),
+        );
     }
 
     /// The node process starts again; with `keep`, its executor lived on and remembers.
@@ -156,7 +159,11 @@ impl Cluster {
         }
         self.input(
             number,
-            Input::Executor(ExecutorInput::Connected { known: known.into_values().collect(), newest_epoch: 0 }),
+            Input::Executor(ExecutorInput::Connected {
+                known: known.into_values().collect(),
+                newest_epoch: 0,
+                first_call: 0,
+            }),
         );
     }
 
@@ -167,7 +174,10 @@ impl Cluster {
         machine.memory.clear();
         machine.guards = Guards::new(true);
         self.input(number, Input::Executor(ExecutorInput::Lost));
-        self.input(number, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
+        self.input(
+            number,
+            Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }),
+        );
         self.run();
     }
 

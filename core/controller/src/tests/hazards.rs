@@ -51,6 +51,18 @@ fn only_the_node_that_runs_an_agent_says_how_it_ended() {
 }
 
 #[test]
+fn numbers_of_calls_go_on_above_what_an_executor_refuses() {
+    let mut cluster = Cluster::settled(1);
+    // The executor acted by itself, and remembers no call of that.
+    cluster.input(1, Input::Executor(ExecutorInput::Lost));
+    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: vec![], newest_epoch: 0, first_call: 1 << 17 }));
+    cluster.plans(&["1 start A n1"]);
+    cluster.nudge();
+    assert!(runs(&cluster, 1, "A"));
+    assert_eq!(cluster.machines[&1].known.keys().copied().collect::<Vec<_>>(), [1 << 17]);
+}
+
+#[test]
 fn an_agent_that_runs_since_before_a_restart_does_not_answer_for_another() {
     let mut cluster = Cluster::settled(4);
     cluster.add_fence_device();
@@ -162,7 +174,7 @@ fn what_was_cancelled_or_refused_is_not_done() {
 fn an_executor_of_a_newer_epoch_is_told_of() {
     let mut cluster = Cluster::settled(2);
     let told = |cluster: &Cluster| alerts(cluster, 1).contains("was told of epoch 4, and this node is in ");
-    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 4 }));
+    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 4, first_call: 0 }));
     cluster.run();
     assert!(told(&cluster) && cluster.log.contains("[executor-refuses] "), "{}", cluster.log);
     cluster.view(&[1, 2]);
@@ -268,7 +280,7 @@ fn orders_that_waited_for_an_executor_end_with_their_view() {
     cluster.nudge();
     cluster.view_as(&[3], &[], false, true);
     cluster.run();
-    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
+    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }));
     cluster.run();
     assert!(!runs(&cluster, 3, "A"), "{}", cluster.log);
 }
@@ -280,7 +292,7 @@ fn orders_that_were_given_up_are_not_carried_out_later() {
     cluster.plans(&["1 start A n3"]);
     cluster.nudge();
     cluster.pass(Duration::from_secs(200));
-    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
+    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }));
     cluster.run();
     assert!(!runs(&cluster, 3, "A"), "{}", cluster.log);
 }
@@ -297,7 +309,7 @@ fn a_node_without_executor_counts_as_failed_and_all_know() {
     cluster.pass(Duration::from_secs(7));
     let state = part(&mut cluster, "node_state", "3");
     assert!(state.contains(r#"in_ccm="true" crmd="offline" join="down" expected="member""#), "{state}");
-    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
+    cluster.input(3, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }));
     cluster.run();
     assert!(part(&mut cluster, "node_state", "3").contains(r#"crmd="online" join="member""#));
     assert_eq!([1, 2, 3].map(|number| alerts(&cluster, number)), [""; 3]);
@@ -436,7 +448,7 @@ fn failures_that_only_the_executor_saw_are_counted_once() {
         }
         for _ in 0..2 {
             let known = if in_time { known.clone() } else { Vec::new() };
-            cluster.input(2, Input::Executor(ExecutorInput::Connected { known, newest_epoch: 0 }));
+            cluster.input(2, Input::Executor(ExecutorInput::Connected { known, newest_epoch: 0, first_call: 0 }));
             cluster.run();
         }
         let state = part(&mut cluster, "node_state", "2");

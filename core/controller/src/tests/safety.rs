@@ -73,7 +73,7 @@ fn an_order_that_waited_for_the_executor_is_void_in_the_next_view() {
     cluster.plans(&["1 start A n1"]);
     cluster.nudge();
     cluster.view(&[1, 2]);
-    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }));
+    cluster.input(1, Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }));
     cluster.run();
     check(
         &mut cluster,

@@ -57,6 +57,9 @@ pub(crate) struct Guarding {
     own: BTreeMap<String, Own>,
     told: BTreeMap<String, Told>,
     numbers: u64,
+    /// Tickets of which this process was not told what depends on them, while something that does may be active: what its
+    /// executor was told by a former process stays in force.
+    inherited: BTreeSet<String>,
     /// What was said last to depend on each ticket, whether a constraint says so still or not.
     needed: BTreeMap<String, BTreeSet<String>>,
     /// The leader of this view has said what is guarded.
@@ -127,6 +130,12 @@ impl Controller {
         self.guarding.heard = true;
         let local = self.local;
         self.guarding.own.retain(|ticket, _| table.contains_key(ticket));
+        let unsaid = table.iter().filter(|(_, plan)| plan.is_none()).map(|(ticket, _)| ticket);
+        let inherited: BTreeSet<String> = unsaid.filter(|it| !self.guarding.own.contains_key(*it)).cloned().collect();
+        let before = std::mem::replace(&mut self.guarding.inherited, inherited);
+        if !before.is_subset(&self.guarding.inherited) {
+            self.guarding.told_only = false;
+        }
         for (ticket, plan) in table.iter().filter_map(|(ticket, plan)| Some((ticket, plan.as_ref()?))) {
             let needed = plan.steps.iter().map(|(_, order, _)| order.resource.clone()).collect();
             self.guarding.needed.insert(ticket.clone(), needed);
@@ -165,7 +174,7 @@ impl Controller {
             return;
         }
         if self.guarding.heard && !std::mem::replace(&mut self.guarding.told_only, true) && self.has_tickets() {
-            let tickets = self.guarding.own.keys().cloned().collect();
+            let tickets = self.guarding.own.keys().chain(&self.guarding.inherited).cloned().collect();
             effects.push(Effect::Guard(GuardOrder::Only { tickets }));
         }
         let over: Vec<String> =
@@ -183,6 +192,7 @@ impl Controller {
     /// Nothing runs here any more, and this node leaves: its executor has nothing to guard.
     pub(crate) fn end_guards(&mut self, effects: &mut Vec<Effect>) {
         self.guarding.own.clear();
+        self.guarding.inherited.clear();
         if !std::mem::take(&mut self.guarding.told).is_empty() {
             effects.push(Effect::Guard(GuardOrder::Only { tickets: BTreeSet::new() }));
         }
@@ -249,7 +259,8 @@ impl Controller {
     /// The executor has stopped what needed a lease: all must know what it knows.
     pub(crate) fn executor_acted(&mut self, known: &[Known], own: &[u64], effects: &mut Vec<Effect>) {
         self.tell_of_guard(Severity::Warning, "has stopped what needed a lease that nobody renewed", effects);
-        self.tell_what_executor_knows(known, newest_order(known, own));
+        // Its own calls are among them, and numbers go on above those.
+        self.tell_what_executor_knows(known, newest_order(known, own), 0);
     }
 }
 

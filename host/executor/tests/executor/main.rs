@@ -423,7 +423,10 @@ async fn a_start_whose_executor_died_is_ended_before_a_node_is_served() {
     assert!(lives(&lab.read("working")));
 
     lab.child = start(&lab.directory);
-    assert_eq!(node.inputs.recv().await, Some(ExecutorInput::Connected { known: vec![], newest_epoch: 0 }));
+    assert_eq!(
+        node.inputs.recv().await,
+        Some(ExecutorInput::Connected { known: vec![], newest_epoch: 0, first_call: 0 })
+    );
     check_that_only_the_daemon_lives(&lab).await;
     assert_eq!(std::fs::read_dir(lab.directory.join("socket.runs")).unwrap().count(), 0);
 }

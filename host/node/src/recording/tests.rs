@@ -46,7 +46,7 @@ fn record(folder: &Path) -> PathBuf {
     };
     let mut waiting = vec![
         Input::Clock(UnixTime::from_millis(1_700_000_000_000).into()),
-        Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0 }),
+        Input::Executor(ExecutorInput::Connected { known: Vec::new(), newest_epoch: 0, first_call: 0 }),
         Input::View(view),
         Input::Request { client: 1, user: "root".into(), request: Request::Cib },
     ];

@@ -73,6 +73,17 @@ pub(crate) fn settled(cib: &Document, running: &BTreeMap<String, BTreeMap<String
                 || (constraint.name() == "rsc_order" && constraint.attribute("then") == Some(id))
         })
     };
+    let granted = |ticket: &str| {
+        let tickets = cib.section(&["status", "tickets"]).into_iter().flat_map(Element::children);
+        let usable = |state: &Element| is_true(state.attribute("granted")) && !is_true(state.attribute("standby"));
+        tickets.filter(|state| state.id() == ticket).any(usable)
+    };
+    let lacks_a_ticket = |id: &str| {
+        let needs = section("constraints").children_named("rsc_ticket");
+        needs
+            .filter(|need| need.attribute("rsc") == Some(id))
+            .any(|need| !need.attribute("ticket").is_some_and(granted))
+    };
     let is_placed_with_others = |id: &str| {
         section("constraints")
             .children_named("rsc_colocation")
@@ -100,7 +111,7 @@ pub(crate) fn settled(cib: &Document, running: &BTreeMap<String, BTreeMap<String
         };
         let role = meta("target-role").unwrap_or("Started");
         let promotable = is_true(meta("promotable"));
-        let is_stopped = stop_all || role == "Stopped";
+        let is_stopped = stop_all || role == "Stopped" || lacks_a_ticket(id);
         let fit = |least: i64| online.iter().filter(|node| !is_stopped && score_on(id, node) >= least).count();
         let (least, most) = (copies.min(fit(0)), copies.min(fit(1 - INFINITY)));
         let certain = !depends(id);

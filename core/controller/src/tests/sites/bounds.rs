@@ -35,6 +35,49 @@ fn what_still_stops_at_a_site_that_joins_is_waited_for() {
 }
 
 #[test]
+fn what_new_processes_cannot_stop_is_still_guarded() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    let serves = if sites.at(A).machines[&1].running.contains("web") { 1 } else { 2 };
+    sites.cut.insert(A);
+    // All processes of the site are started anew and do not know the lease, but their executors do.
+    sites.at(A).hanging.insert(format!("web stop n{serves}"));
+    for node in [1, 2] {
+        sites.at(A).restart(node, true);
+    }
+    sites.at(A).view_as(&[1, 2], &[], true, true);
+    for node in [1, 2] {
+        sites.at(A).input(node, joins(A));
+    }
+    sites.at(A).take_log();
+    sites.pass(Duration::from_secs(10));
+    let log = sites.at(A).take_log();
+    let reset = format!("n{serves} is reset: the lease of ticket T is over, and web did not stop in time");
+    assert!(log.contains(&reset), "{log}");
+}
+
+#[test]
+fn an_inherited_guard_ends_when_all_is_stopped() {
+    let mut sites = Sites::new();
+    sites.pass(Duration::from_secs(5));
+    sites.grant(A);
+    sites.pass(Duration::from_secs(2));
+    sites.cut.insert(A);
+    for node in [1, 2] {
+        sites.at(A).restart(node, true);
+    }
+    sites.at(A).view_as(&[1, 2], &[], true, true);
+    for node in [1, 2] {
+        sites.at(A).input(node, joins(A));
+    }
+    sites.pass(Duration::from_secs(1));
+    assert!(!sites.runs(A), "who does not know of a lease stops");
+    assert!(sites.at(A).machines.values().all(|machine| !machine.guards.is_armed()));
+}
+
+#[test]
 fn what_is_not_stopped_by_itself_is_started_nowhere_else() {
     let maintenance = |sites: &mut Sites, on: &str| {
         sites.at(A).ask(1, option("maintenance-mode", on));
