@@ -288,7 +288,8 @@ impl BoothMember {
     fn done(&mut self, now: Now, sequence: u64, wanted: &mut Vec<Wanted>) {
         let mut written = None;
         while self.writes.front().is_some_and(|(number, _)| *number <= sequence) {
-            written = self.writes.pop_front().map(|(_, of_engine)| of_engine);
+            // What is written of this member's own accord has no number of the engine's.
+            written = written.max(self.writes.pop_front().map(|(_, of_engine)| of_engine));
         }
         while self.waiting.front().is_some_and(|(number, _)| *number <= sequence) {
             let sent = self.waiting.pop_front().map(|(_, sent)| sent).unwrap_or_default();

@@ -376,3 +376,27 @@ fn what_a_site_without_memory_promises_meanwhile_stays_written() {
     assert_ne!(stored.tickets, Stored::default().tickets);
     assert_eq!(make(1, Some(&afterwards), world.now).keeps_still_until, None);
 }
+
+#[test]
+fn what_is_written_before_the_end_of_keeping_still_is_done_with_it() {
+    let mut now = World::new().now;
+    let mut member = make(1, None, now);
+    let mut wanted = Vec::new();
+    member.handle(now, Told::Input(Input::Timer), &mut wanted);
+    let site = BoothSetup::member_id(address(1));
+    let (ticket, name, value) = ("T".to_owned(), "state".to_owned(), Some("ok".to_owned()));
+    let request = Request::Attribute { ticket, site, name, value };
+    let request = RequestEnvelope { who: "root".into(), at: now.calendar, request };
+    member.handle(now, Told::Input(Input::Request { id: 1, request }), &mut wanted);
+    now.monotonic += Duration::from_secs(11);
+    member.handle(now, Told::Input(Input::Timer), &mut wanted);
+    let writes = wanted.iter().filter_map(|wanted| match wanted {
+        Wanted::Effect(Effect::Persist { seq, .. }) => Some(*seq),
+        _ => None,
+    });
+    let writes: Vec<u64> = writes.collect();
+    assert_eq!(writes.len(), 2, "{wanted:?}");
+    // A slow disk: both are done in the same moment.
+    member.handle(now, Told::Input(Input::Done(writes[1])), &mut wanted);
+    assert!(wanted.contains(&Wanted::Effect(Effect::Reply { id: 1, reply: Reply::Done(Did::Done) })), "{wanted:?}");
+}
