@@ -7,6 +7,7 @@ use crate::booth::wire::{Flags, Outcome, Reason};
 use crate::drift;
 use expect_test::expect;
 
+mod manual;
 mod stops;
 
 const SITES: usize = 2;

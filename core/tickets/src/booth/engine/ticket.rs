@@ -8,7 +8,7 @@ use super::leading::Leading;
 use super::{Config, Context, Effect, Members, Out, StoredTicket, Word, body};
 use crate::booth::config::{self, Kind, Mode};
 use crate::booth::text;
-use crate::booth::wire::{Command, Flags, Leader, Message, Outcome, Reason, SiteId, TicketBody};
+use crate::booth::wire::{Body, Command, Flags, Leader, Message, Outcome, Reason, SiteId, TicketBody};
 use crate::drift;
 use hakudo_base::{Instant, Severity, UnixTime};
 use std::collections::BTreeMap;
@@ -44,6 +44,9 @@ pub(super) enum Role {
         reason: Reason,
         silent: Members,
         until: Instant,
+        /// The question about a manual ticket, which members of hakudo repeat in their answers: an answer to an earlier question
+        /// says nothing about now.
+        number: u32,
     },
     /// The handler was asked.
     Checking {
@@ -314,7 +317,7 @@ impl Ticket {
             farewell.silent.remove(&from);
         }
         match (message.command, message.request) {
-            (Command::Status, _) => self.answer(context, from, Command::MyIndex, Command::Status),
+            (Command::Status, _) => self.on_status(context, from, body),
             (Command::MyIndex, _) => self.on_index(context, from, body),
             (Command::RequestVote, _) => self.on_request(context, from, body, message.reason),
             (Command::VoteFor, None) if body.leader == Leader::Nobody => self.on_release(context, from, body),
@@ -325,6 +328,20 @@ impl Ticket {
             (Command::Reject, _) => self.on_reject(context, from, body, message.outcome),
             _ => {}
         }
+    }
+
+    /// Somebody asks how things are. Who is about to take a manual ticket does not know it himself: of two that ask each other,
+    /// neither is answered.
+    fn on_status(&mut self, context: &mut Context, from: SiteId, asked: &TicketBody) {
+        let repeats = self.is_manual() && context.is_durable(from);
+        if repeats && matches!(self.role, Role::Asking { .. }) {
+            return;
+        }
+        let mut answer = self.message_of(context, Command::MyIndex, Some(Command::Status));
+        if let (Body::Ticket(body), true) = (&mut answer.body, repeats) {
+            body.valid_for = asked.valid_for;
+        }
+        context.send(from, answer);
     }
 
     /// How long a lease that `from` just spoke of can last at most, by the clock here.
@@ -514,7 +531,10 @@ impl Ticket {
             // It does not know what it must have known: it was restarted, and its question was not heard here.
             peer.forgot_at = Some(now);
         }
-        if let Role::Asking { silent, .. } = &mut self.role {
+        let (manual, durable) = (self.is_manual(), context.is_durable(from));
+        if let Role::Asking { silent, number, .. } = &mut self.role
+            && (!(manual && durable) || body.valid_for == *number)
+        {
             silent.remove(&from);
         }
     }

@@ -4,7 +4,7 @@ use super::super::leading::Leading;
 use super::super::{Context, Effect, Members, Out, body, fulfilled};
 use super::{Role, Ticket};
 use crate::booth::config::{Kind, When};
-use crate::booth::wire::{Command, Leader, Outcome, Reason};
+use crate::booth::wire::{Body, Command, Leader, Outcome, Reason};
 use crate::drift;
 use hakudo_base::Severity;
 use std::time::Duration;
@@ -103,8 +103,13 @@ impl Ticket {
             };
         }
         self.claims.clear();
-        self.role = Role::Asking { reason, silent, until: now + self.config.timeout };
-        self.broadcast(context, Command::Status, Reason::JustSo);
+        let number = if self.is_manual() { self.next_term(context) } else { 0 };
+        self.role = Role::Asking { reason, silent, until: now + self.config.timeout, number };
+        let mut question = self.message_of(context, Command::Status, None);
+        if let (Body::Ticket(body), true) = (&mut question.body, self.is_manual()) {
+            body.valid_for = number;
+        }
+        self.send_all(context, &question);
     }
 
     /// Asks for votes.

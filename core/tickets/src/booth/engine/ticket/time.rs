@@ -12,7 +12,7 @@ impl Ticket {
         self.tick_farewell(context);
         match &self.role {
             Role::Leading(_) => return self.tick_leading(context),
-            Role::Asking { reason, silent, until } if silent.is_empty() || now >= *until => {
+            Role::Asking { reason, silent, until, .. } if silent.is_empty() || now >= *until => {
                 let (reason, all, silent) = (*reason, silent.is_empty(), silent.clone());
                 if !self.is_manual() {
                     self.stand(context, reason, silent);
@@ -27,8 +27,10 @@ impl Ticket {
             _ => {}
         }
         if self.is_manual() {
-            let again = matches!(self.role, Role::Idle) && self.known == Leader::Site(context.config.local);
-            if again && self.next_try.is_some_and(|at| now >= at) {
+            let ours = self.known == Leader::Site(context.config.local);
+            // What was given up is taken again by a grant only.
+            self.next_try = self.next_try.filter(|_| ours);
+            if matches!(self.role, Role::Idle) && self.next_try.is_some_and(|at| now >= at) {
                 self.next_try = None;
                 self.lead_manually(context, Reason::Reacquire);
             }
