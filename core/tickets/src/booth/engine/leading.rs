@@ -181,7 +181,7 @@ impl Ticket {
         leading.until = Some(leading.begun + usable(&self.config, stop_time));
         let end = leading.begun + drift::lengthen(self.config.expire);
         let term = leading.term;
-        self.promise = Some(Promise { leader: context.config.local, term, until: end });
+        self.promise = Some(Promise { leader: context.config.local, term, until: end, newest: term });
         self.broadcast(context, Command::Update, Reason::JustSo);
         if first {
             self.event(context, Severity::Info, "a majority follows");

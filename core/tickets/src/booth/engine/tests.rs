@@ -8,6 +8,7 @@ use crate::drift;
 use expect_test::expect;
 
 mod manual;
+mod memory;
 mod stops;
 
 const SITES: usize = 2;

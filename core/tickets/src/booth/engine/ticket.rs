@@ -33,6 +33,8 @@ pub(super) struct Promise {
     pub(super) leader: SiteId,
     pub(super) term: u32,
     pub(super) until: Instant,
+    /// It was made in this term at the latest: on disk is only in which block that was.
+    pub(super) newest: u32,
 }
 
 /// What the ticket is doing here.
@@ -148,7 +150,10 @@ impl Ticket {
     pub(super) fn new(ticket: config::Ticket, config: &Config, stored: &StoredTicket, now: Instant) -> Self {
         // A promise was made at some time before; it counts from now on.
         let wait = drift::lengthen(ticket.expire + ticket.timeout + Duration::from_secs(1));
-        let promise = stored.promise.map(|(term, leader)| Promise { leader, term, until: now + wait });
+        let promise = stored.promise.map(|(term, leader)| {
+            let newest = block_of(term).saturating_add(TERMS - 1);
+            Promise { leader, term, until: now + wait, newest }
+        });
         let known = match promise {
             Some(promise) => Leader::Site(promise.leader),
             None if stored.revoked => Leader::Nobody,
@@ -367,8 +372,9 @@ impl Ticket {
         let before = self.promise.filter(|promise| promise.leader == leader);
         let until = before.map_or(until, |promise| promise.until.max(until));
         let term = before.map_or(term, |promise| promise.term.max(term));
+        let newest = before.map_or(term, |promise| promise.newest.max(term));
         let is_new = before.is_none_or(|promise| block_of(promise.term) != block_of(term));
-        self.promise = Some(Promise { leader, term, until });
+        self.promise = Some(Promise { leader, term, until, newest });
         if is_new || self.known != Leader::Site(leader) {
             self.known = Leader::Site(leader);
             context.outs.push(Out::Persist);
@@ -383,6 +389,13 @@ impl Ticket {
         if leader != context.config.local {
             self.end_grant(Outcome::Overgrant);
         }
+    }
+
+    /// What `from` said of a term before this one may be older than what it was promised. A boothd keeps one term as long as it
+    /// holds the ticket, and a manual ticket is held by nobody's promise.
+    fn newest_of(&self, context: &Context, promise: Promise, from: SiteId) -> u32 {
+        let counts = promise.leader == from && context.is_durable(from) && !self.is_manual();
+        if counts { promise.newest } else { promise.term }
     }
 
     /// A grant of an administrator has come to an end.
@@ -425,8 +438,16 @@ impl Ticket {
             self.reject(context, from, command, Outcome::TermStillValid);
             return;
         }
-        if self.promise.is_some_and(|promise| body.term < promise.term) {
-            self.reject(context, from, command, Outcome::TermOutdated);
+        if let Some(promise) = self.promise
+            && body.term < promise.term.max(self.newest_of(context, promise, from))
+        {
+            // A holder of hakudo takes the next one: then all that it says of this lead is newer than what it said before.
+            let mut answer = self.message_of(context, Command::Reject, Some(command));
+            answer.outcome = Outcome::TermOutdated;
+            if let Body::Ticket(body) = &mut answer.body {
+                body.term = body.term.max(self.newest_of(context, promise, from));
+            }
+            context.send(from, answer);
             return;
         }
         self.role = Role::Idle;
@@ -575,7 +596,7 @@ impl Ticket {
 
     pub(super) fn on_release(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         let Some(promise) = self.promise else { return };
-        if promise.leader != from || body.term < promise.term {
+        if promise.leader != from || body.term < self.newest_of(context, promise, from) {
             return;
         }
         let text = format!("{} gives the ticket up", context.name(from));
@@ -595,7 +616,7 @@ impl Ticket {
     pub(super) fn on_revoke(&mut self, context: &mut Context, from: SiteId, body: &TicketBody) {
         self.claims.remove(&from);
         let is_holder = match self.promise {
-            Some(promise) => promise.leader == from && body.term >= promise.term,
+            Some(promise) => promise.leader == from && body.term >= self.newest_of(context, promise, from),
             None => self.is_manual() && self.known == Leader::Site(from),
         };
         if is_holder {
