@@ -112,9 +112,9 @@ pub struct BoothMember {
 }
 
 /// What is stored begins with this: the state of a member that speaks hakudo's own protocol is another thing.
-const MARK: &[u8] = b"booth 1\n";
+const MARK: &[u8] = b"booth 2\n";
 /// In its place while what an earlier life may have promised is waited for: who is started again in that time waits once more.
-const STILL: &[u8] = b"booth 1 still\n";
+const STILL: &[u8] = b"booth 2 still\n";
 
 impl BoothMember {
     /// A member that knows what it `stored` in an earlier life; `group` is the same group, its members numbered as in booth.

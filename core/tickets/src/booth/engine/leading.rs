@@ -131,6 +131,7 @@ impl Ticket {
         let renewal = self.config.renewal.min(usable(&self.config, stop_time) / 2);
         let Role::Leading(leading) = &mut self.role else { return };
         leading.term = term;
+        self.held_in = term;
         leading.begun = now;
         leading.stop_time = stop_time;
         leading.sent = now;
@@ -358,6 +359,7 @@ impl Ticket {
         self.lost_by(context, Reason::TicketLost);
         if revoke || (reason == Reason::Admin && !had_lease) {
             self.wanted = false;
+            context.outs.push(Out::Persist);
         }
         self.immediate = false;
     }

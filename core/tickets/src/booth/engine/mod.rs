@@ -370,14 +370,18 @@ pub struct StoredTicket {
     pub vote: Option<(u32, SiteId)>,
     /// Whom the ticket is promised to, and since which term.
     pub promise: Option<(u32, SiteId)>,
-    /// An administrator revoked it, and has not granted it since.
-    pub revoked: bool,
+    /// An administrator revoked it, and has not granted it since: the last term in which it was held before.
+    pub revoked: Option<u32>,
     /// The geo attributes.
     pub attributes: BTreeMap<String, String>,
     /// The number of the last grant to this site.
     pub grant: u32,
     /// It is set aside here.
     pub standby: bool,
+    /// It was granted and not revoked: if nobody holds it, some site should.
+    pub wanted: bool,
+    /// It was held in this term, or later.
+    pub held: u32,
 }
 
 /// Counters of the datagrams exchanged with a member.

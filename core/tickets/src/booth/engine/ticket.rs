@@ -96,6 +96,11 @@ pub(super) struct Ticket {
     pub(super) promise: Option<Promise>,
     /// Who holds it, as far as is known; `Nobody` where it was revoked.
     pub(super) known: Leader,
+    /// Where it was revoked: the last term in which it was held before. Whoever knows that it was held in a later one has heard of
+    /// a grant since, which was not heard of here.
+    revoked_in: u32,
+    /// The last term in which somebody is known to have held it.
+    pub(super) held_in: u32,
     pub(super) attributes: BTreeMap<String, Attribute>,
     pub(super) role: Role,
     /// Whether the site can run what depends on it, or why not, once that is known.
@@ -156,7 +161,7 @@ impl Ticket {
         });
         let known = match promise {
             Some(promise) => Leader::Site(promise.leader),
-            None if stored.revoked => Leader::Nobody,
+            None if stored.revoked.is_some() => Leader::Nobody,
             None => Leader::Unknown,
         };
         let attribute = |value: &String| Attribute { value: value.clone(), set: None };
@@ -169,6 +174,8 @@ impl Ticket {
             vote: stored.vote,
             promise,
             known,
+            revoked_in: stored.revoked.unwrap_or(0),
+            held_in: stored.held,
             role: Role::Idle,
             able: None,
             stop_time: config.stop_time,
@@ -184,8 +191,8 @@ impl Ticket {
             // What ran by the word of an earlier life may still run, or be stopping. Where it is promised to another one, all
             // had stopped before.
             running: ours || (stored.grant > 0 && stored.promise.is_none()),
-            wanted: ours,
-            lost: Reason::Reacquire,
+            wanted: ours || stored.wanted,
+            lost: if ours { Reason::Reacquire } else { Reason::TicketLost },
             released: None,
             next_try: None,
             granting: false,
@@ -202,9 +209,11 @@ impl Ticket {
             term: self.reserved.max(self.vote.map_or(0, |(term, _)| term)),
             vote: self.vote,
             promise: self.promise.map(|promise| (block_of(promise.term), promise.leader)),
-            revoked: self.known == Leader::Nobody,
+            revoked: (self.known == Leader::Nobody).then_some(self.revoked_in),
+            held: self.held_in,
             grant: self.grant,
             standby: self.standby,
+            wanted: self.wanted,
             attributes: self
                 .attributes
                 .iter()
@@ -452,6 +461,7 @@ impl Ticket {
         }
         self.role = Role::Idle;
         self.term = self.term.max(body.term);
+        self.held_in = self.held_in.max(body.term);
         self.farewell = None;
         let until = now + self.lease_of(context, from, body.valid_for);
         self.promise_to(context, from, body.term, until);
@@ -468,7 +478,18 @@ impl Ticket {
         }
         let request = Command::RequestVote;
         if self.known == Leader::Nobody && matches!(reason, Reason::TicketLost | Reason::StepDown | Reason::Reacquire) {
-            return self.reject(context, from, request, Outcome::YouOutdated);
+            if !context.is_durable(from) || body.valid_for <= self.revoked_in {
+                let mut answer = self.message_of(context, Command::Reject, Some(request));
+                answer.outcome = Outcome::YouOutdated;
+                if context.is_durable(from) {
+                    answer.body = super::body(&self.config.name, Leader::Nobody, self.revoked_in, 0);
+                }
+                return context.send(from, answer);
+            }
+            // It was granted since.
+            self.known = Leader::Unknown;
+            self.wanted = true;
+            context.outs.push(Out::Persist);
         }
         let promised = self.promised(now).is_some_and(|promise| promise.leader != from);
         if promised || self.may_run_beside(from, context) || matches!(self.role, Role::Leading(_)) {
@@ -621,15 +642,16 @@ impl Ticket {
         };
         if is_holder {
             self.term = self.term.max(body.term);
-            self.revoked(context);
+            self.revoked(context, body.term);
         } else if !(self.known == Leader::Nobody || self.is_manual()) {
             return;
         }
         self.answer(context, from, Command::Ack, Command::RevokeTicket);
     }
 
-    /// Notes that an administrator has revoked the ticket.
-    pub(super) fn revoked(&mut self, context: &mut Context) {
+    /// Notes that an administrator has revoked the ticket, which was held in this term last.
+    pub(super) fn revoked(&mut self, context: &mut Context, term: u32) {
+        self.revoked_in = term;
         self.role = Role::Idle;
         self.promise = None;
         self.known = Leader::Nobody;
@@ -652,7 +674,13 @@ impl Ticket {
                     Leader::Site(holder) if holder != context.config.local && body.valid_for > 0 => {
                         self.learn(context, from, holder, body);
                     }
-                    Leader::Nobody if outcome == Outcome::YouOutdated => self.revoked(context),
+                    // What was refused earlier, before the ticket was granted once more, counts no longer.
+                    Leader::Nobody
+                        if outcome == Outcome::YouOutdated
+                            && (!context.is_durable(from) || self.held_in <= body.term) =>
+                    {
+                        self.revoked(context, body.term);
+                    }
                     _ if all_answered || outcome == Outcome::TermOutdated => self.election_failed(context),
                     _ => {}
                 }

@@ -63,3 +63,44 @@ fn a_release_of_before_frees_nothing_that_was_promised_since_also_after_a_restar
     world.run(2500);
     assert_eq!(world.holder(), Some(1), "{:#?}", world.log);
 }
+
+#[test]
+fn a_ticket_that_no_site_can_take_is_taken_once_one_can_also_after_a_restart_of_all() {
+    let mut world = held();
+    (0..SITES).for_each(|site| world.able(site, false));
+    world.run(3000);
+    assert_eq!(world.holder(), None);
+    (0..3).for_each(|member| world.crash(member));
+    world.run(1000);
+    (0..3).for_each(|member| world.start(member, false));
+    world.run(15_000);
+    assert!(world.holder().is_some(), "{:#?}", world.log);
+}
+
+#[test]
+fn who_missed_a_grant_after_a_revocation_does_not_revoke_it_once_more() {
+    let mut world = held();
+    world.ask(0, Command::Revoke, Flags::default());
+    world.run(2000);
+    assert_eq!((world.holder(), ticket(&world, 2).known), (None, Leader::Nobody));
+    // The arbitrator does not hear of the grant.
+    world.isolate(2, true);
+    world.ask(0, Command::Grant, Flags::default());
+    world.run(5000);
+    assert_eq!(world.holder(), Some(0), "{:#?}", world.log);
+    world.cut.insert((0, 1));
+    world.cut.remove(&(1, 2));
+    world.run(30_000);
+    assert_eq!(world.holder(), Some(1), "{:#?}", world.log);
+}
+
+#[test]
+fn who_missed_a_revocation_is_told_of_it() {
+    let mut world = held();
+    world.isolate(1, true);
+    world.ask(0, Command::Revoke, Flags::default());
+    world.run(20_000);
+    world.cut.remove(&(1, 2));
+    world.run(30_000);
+    assert_eq!((world.holder(), ticket(&world, 1).known), (None, Leader::Nobody), "{:#?}", world.log);
+}

@@ -123,7 +123,8 @@ impl Ticket {
         self.role = Role::Candidate { reason, term, answered: votes.clone(), votes, doubted, until };
         let mut message = self.message_of(context, Command::RequestVote, None);
         message.reason = reason;
-        message.body = body(&self.config.name, Leader::Site(local), term, 0);
+        // To members of hakudo it says, too, up to when the ticket was held as far as is known here.
+        message.body = body(&self.config.name, Leader::Site(local), term, self.held_in);
         self.send_all(context, &message);
         if context.is_majority(1) {
             self.win(context, reason);

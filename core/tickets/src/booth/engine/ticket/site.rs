@@ -145,7 +145,7 @@ impl Ticket {
         self.promise = None;
         self.immediate = false;
         if revoke {
-            self.revoked(context);
+            self.revoked(context, term);
             self.outcomes.push((Command::Revoke, Outcome::Success));
         } else {
             self.end_grant(Outcome::HandlerFailed);
