@@ -628,7 +628,7 @@ impl Ticket {
         self.wanted = true;
         self.lost = Reason::StepDown;
         let at = context.now.monotonic;
-        self.released = context.is_durable(from).then_some(Release { term: body.term, at });
+        self.released = (context.is_durable(from) && body.valid_for == 0).then_some(Release { term: body.term, at });
         self.next_try = None;
         context.outs.push(Out::Persist);
         self.tell_not_held(context);

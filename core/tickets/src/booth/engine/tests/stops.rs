@@ -272,3 +272,20 @@ fn a_member_whose_clock_was_set_back_is_named() {
     }
     assert_eq!(told(&world), 1, "{:#?}", world.log);
 }
+
+/// Site 1 waits for site 0, which is slow to stop, and gives up what it did not have yet.
+#[test]
+fn what_was_not_taken_yet_is_given_up_without_a_word_for_an_earlier_holder() {
+    let mut world = held(&format!("{OPTIONS}acquire-after=8\n"), Duration::from_secs(8), false);
+    world.isolate(0, true);
+    while !matches!(&ticket(&world, 1).role, ticket::Role::Leading(_)) {
+        world.run(1);
+    }
+    world.able(1, false);
+    world.run(100);
+    assert!(world.clusters[0].stops.is_some(), "{:#?}", world.log);
+    world.able(1, true);
+    // World::check looks whether it has stopped.
+    world.run(30_000);
+    assert_eq!(world.holder(), Some(1), "{:#?}", world.log);
+}

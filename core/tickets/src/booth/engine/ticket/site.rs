@@ -7,6 +7,10 @@ use crate::booth::wire::{Command, Leader, Outcome, Reason};
 use hakudo_base::{Instant, Severity};
 use std::time::Duration;
 
+/// In place of the length of a lease, in the release of a site that gives up what it did not have yet: an earlier holder may still be
+/// stopping.
+const NOT_WAITED: u32 = 1;
+
 impl Ticket {
     pub(in super::super) fn able(&mut self, context: &mut Context, able: Result<(), String>) {
         let reason = able.as_ref().err().cloned();
@@ -138,7 +142,7 @@ impl Ticket {
         self.running = false;
         let Role::Leading(leading) = &self.role else { return };
         let Some(revoke) = leading.giving_up else { return };
-        let term = leading.term;
+        let (term, committed) = (leading.term, leading.committed);
         let local = context.config.local;
         self.claims.remove(&local);
         self.role = Role::Idle;
@@ -151,8 +155,9 @@ impl Ticket {
             self.end_grant(Outcome::HandlerFailed);
             self.known = Leader::Unknown;
             self.wanted = true;
-            self.lost = Reason::StepDown;
-            self.released = Some(Release { term, at: context.now.monotonic });
+            // Who has not waited for an earlier holder yet must not let others count on its having stopped.
+            self.lost = if committed { Reason::StepDown } else { Reason::TicketLost };
+            self.released = committed.then_some(Release { term, at: context.now.monotonic });
             // The others first.
             self.next_try = Some(context.now.monotonic + self.config.renewal);
             context.outs.push(Out::Persist);
@@ -160,7 +165,7 @@ impl Ticket {
         let command = if revoke { Command::RevokeTicket } else { Command::VoteFor };
         let mut message = self.message_of(context, command, None);
         message.reason = if revoke { Reason::Admin } else { Reason::JustSo };
-        message.body = body(&self.config.name, Leader::Nobody, term, 0);
+        message.body = body(&self.config.name, Leader::Nobody, term, if committed { 0 } else { NOT_WAITED });
         self.say_farewell(context, message);
     }
 }
