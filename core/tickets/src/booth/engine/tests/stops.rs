@@ -289,3 +289,22 @@ fn what_was_not_taken_yet_is_given_up_without_a_word_for_an_earlier_holder() {
     world.run(30_000);
     assert_eq!(world.holder(), Some(1), "{:#?}", world.log);
 }
+
+#[test]
+fn a_ticket_that_was_lost_is_taken_again_where_nobody_else_speaks() {
+    let mut world = World::new(1, OPTIONS, Duration::from_millis(500), false, true);
+    // The other site never hears of it.
+    world.cut.insert((0, 1));
+    world.run(2000);
+    world.ask(0, Command::Grant, Flags::default());
+    world.run(20_000);
+    assert_eq!(world.holder(), Some(0), "{:#?}", world.log);
+    world.isolate(0, true);
+    while world.holder().is_some() {
+        world.run(1);
+    }
+    world.run(2000);
+    world.isolate(0, false);
+    world.run(60_000);
+    assert_eq!(world.holder(), Some(0), "{:#?}", world.log);
+}

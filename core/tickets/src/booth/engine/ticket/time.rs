@@ -45,17 +45,23 @@ impl Ticket {
             self.event(context, Severity::Warning, text);
             self.lost_by(context, if holder == context.config.local { Reason::Reacquire } else { Reason::TicketLost });
         }
-        let free = self.promised(now).is_none() || self.known == Leader::Site(context.config.local);
-        if !(self.wanted || self.granting) || !free || !matches!(self.role, Role::Idle) || !self.may_take(context) {
+        if !(self.wanted || self.granting) || !matches!(self.role, Role::Idle) || !self.may_take(context) {
             self.next_try = None;
             return;
         }
-        match self.next_try {
-            None => {
+        // The end of a promise may come without a word of anybody.
+        let local = context.config.local;
+        let goes_on = self.granting || self.known == Leader::Site(local);
+        let promised = self.promised(now).filter(|promise| !(promise.leader == local && goes_on));
+        let free_at = promised.map(|promise| promise.until);
+        match (self.next_try, free_at) {
+            (Some(at), Some(free_at)) if at >= free_at => {}
+            (None, _) | (_, Some(_)) => {
                 let delay = self.random_delay(context) + self.precedence(context);
-                self.next_try = Some(now + delay);
+                self.next_try = Some(free_at.unwrap_or(now) + delay);
             }
-            Some(at) if now >= at => {
+            (Some(at), None) if now < at => {}
+            (Some(_), None) => {
                 if self.granting {
                     self.next_try = None;
                     self.stand(context, Reason::Admin, Members::new());
@@ -64,7 +70,6 @@ impl Ticket {
                     self.acquire(context, reason);
                 }
             }
-            Some(_) => {}
         }
     }
 
