@@ -459,16 +459,16 @@ impl World {
     fn begin(&mut self, site: usize, ticket: &str, until: Option<u64>) {
         let (now, id) = (self.now, self.places[site].id);
         let service = self.places[site].cluster.service(ticket);
-        let stopping = service.stops_at.take().is_some();
         let fresh = !service.active;
         if let Some(grant) = service.grant.as_ref().filter(|_| until.is_some_and(|until| until <= now)) {
-            // The end has passed on the way.
+            // The end has passed on the way. What stops already stops as it did.
             let stop_time = grant.stop_time;
-            if service.active {
+            if service.active && service.stops_at.is_none() {
                 self.stop(site, ticket, stop_time);
             }
             return;
         }
+        let stopping = service.stops_at.take().is_some();
         service.active = true;
         service.version += 1;
         let version = service.version;
