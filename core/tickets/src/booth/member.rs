@@ -13,6 +13,7 @@ use crate::config::{Group, MAX_NAME, MAX_VALUE, MemberId};
 use crate::core_types::{Check, Effect, Event, Holding, Input, StartError, TicketWord, WhyNot};
 use crate::drift;
 use crate::request::{Outcome, Refusal, Reply, Request, RequestEnvelope};
+use crate::status::Status;
 use hakudo_base::Instant;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -168,6 +169,11 @@ impl BoothMember {
     /// The group.
     pub fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// The group as this member sees it at `now`.
+    pub fn status(&self, now: Now) -> Status {
+        self.engine.status(now, &self.group.name)
     }
 
     /// When [`Input::Timer`] is to come next.
@@ -408,7 +414,7 @@ impl BoothMember {
         let unknown = |what: &str| Err(Refusal::NotInBooth(what.to_owned()));
         Ok(Asked::Engine(match request {
             Request::Status => {
-                return Ok(Asked::Known(Outcome::Status(Box::new(self.engine.status(now, &self.group.name)))));
+                return Ok(Asked::Known(Outcome::Status(Box::new(self.status(now)))));
             }
             Request::Grant { site, force, .. } => {
                 self.is_here(*site)?;

@@ -45,6 +45,10 @@ pub(crate) struct Cluster {
     pub(crate) services: BTreeMap<String, Service>,
     pub(crate) able: BTreeMap<String, bool>,
     pub(crate) handler_fails: bool,
+    /// How long stopping takes at most, in milliseconds, where it is not as the script says.
+    pub(crate) stop_ms: Option<u64>,
+    /// The speaker waits for its word that nothing runs after each word that a ticket is not held, and not only where it was.
+    pub(crate) answers_all: bool,
 }
 
 impl Cluster {
@@ -60,7 +64,8 @@ impl Cluster {
             Holding::Unknown => Next::Nothing,
             Holding::NotHeld(why) => {
                 let before = service.grant.take();
-                service.owes = (*why != WhyNot::Elsewhere || before.is_some()).then_some(word.generation);
+                let waited_for = self.answers_all || *why != WhyNot::Elsewhere || before.is_some();
+                service.owes = waited_for.then_some(word.generation);
                 if service.active && service.stops_at.is_none() {
                     Next::Stop(before.map_or(Duration::ZERO, |grant| grant.stop_time))
                 } else if service.active {

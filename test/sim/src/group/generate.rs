@@ -1,18 +1,34 @@
 //! From a seed to a history.
 
+mod booth;
+
 use super::script::{Act, Script};
 use hakudo_base::Random;
 use hakudo_tickets::{
-    Comparison, Group, Handler, LagRule, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Request,
-    TicketConfig, TicketMode,
+    Comparison, Group, Handler, LagRule, MemberEntry, MemberId, MemberKind, Prerequisite, PrerequisiteWhen, Protocol,
+    Request, TicketConfig, TicketMode,
 };
 use std::time::Duration;
 
 /// The attribute that says whether a site's data may be used.
 pub(super) const FRESH: &str = "fresh";
 
-/// The history of a seed.
+/// The history of a seed: one in five is that of a group that speaks booth's protocol.
 pub fn script(seed: u64) -> Script {
+    // Drawn apart, so that all else is as it would be without it.
+    let protocol = if Random::new(seed ^ 0x0070_726f_746f).below(5) == 0 { Protocol::Booth } else { Protocol::Hakudo };
+    script_of(seed, protocol)
+}
+
+/// The history of a seed in a group that speaks this protocol.
+pub fn script_of(seed: u64, protocol: Protocol) -> Script {
+    match protocol {
+        Protocol::Hakudo => script_of_hakudo(seed),
+        Protocol::Booth => booth::adapted(script_of_hakudo(seed)),
+    }
+}
+
+fn script_of_hakudo(seed: u64) -> Script {
     let mut random = Random::new(seed);
     let group = group(&mut random);
     let heal_at = random.between(15_000, 120_000);
@@ -44,7 +60,7 @@ pub fn script(seed: u64) -> Script {
         maintain(&mut random, &group, heal_at, &mut acts);
     }
     acts.sort_by_key(|(at, _)| *at);
-    Script { seed, group, acts, heal_at, end: heal_at, stop_ms, settles: true }
+    Script { seed, protocol: Protocol::Hakudo, group, acts, heal_at, end: heal_at, stop_ms, settles: true }
 }
 
 fn group(random: &mut Random) -> Group {

@@ -1,7 +1,8 @@
 //! Groups of sites and arbitrators under simulated faults, and checkers of the safety rules as far as they are about groups: above
 //! all that a ticket is held by at most one site, counting the time that the loser needs to stop.
 //!
-//! The members are the production core of tickets. Around them is simulated what the core relies on: each member's own clock
+//! The members are the production cores of tickets: that of hakudo's own protocol, or in one group of five that of booth's, in
+//! which all members then are. Around them is simulated what the core relies on: each member's own clock
 //! (with any offset, and up to 2 % too fast or slow), its store, the network between members, and of each site the cluster
 //! that enforces a lease (`cluster`): services run from the word "held" until the end of the lease and as long as the site
 //! was allowed for stopping, whatever the speaker does meanwhile. Where a site hangs, only its executors (`guard`) live, and the
@@ -14,9 +15,11 @@
 //! (5); at the end all comes to rest (7); what is no message changes nothing (8).
 
 mod agree;
+mod booth;
 mod check;
 mod clock;
 mod cluster;
+mod core;
 pub mod generate;
 mod guard;
 mod mutation;
@@ -27,6 +30,7 @@ mod store;
 mod tests;
 mod world;
 
+pub use hakudo_tickets::Protocol;
 pub use mutation::Mutation;
 pub use script::{Act, Script};
 
@@ -139,7 +143,19 @@ impl Total {
 }
 
 /// Runs seeds from `from` on until `enough` says so (it is given the number of seeds that were begun).
-pub fn run_seeds(from: u64, threads: usize, mutation: Option<Mutation>, enough: impl Fn(u64) -> bool + Sync) -> Total {
+///
+/// With a protocol, all groups speak it; otherwise each seed says which.
+pub fn run_seeds(
+    from: u64,
+    threads: usize,
+    mutation: Option<Mutation>,
+    protocol: Option<Protocol>,
+    enough: impl Fn(u64) -> bool + Sync,
+) -> Total {
+    let script = |seed| match protocol {
+        None => generate::script(seed),
+        Some(protocol) => generate::script_of(seed, protocol),
+    };
     let next = AtomicU64::new(0);
     let total = Mutex::new(Total::default());
     std::thread::scope(|scope| {
@@ -151,7 +167,7 @@ pub fn run_seeds(from: u64, threads: usize, mutation: Option<Mutation>, enough: 
                     if enough(number) {
                         break;
                     }
-                    let outcome = run(&generate::script(from + number), mutation);
+                    let outcome = run(&script(from + number), mutation);
                     let violations =
                         outcome.violation.map(|violation| (from + number, violation)).into_iter().collect();
                     let (reached, margin) = (outcome.reached, outcome.margin);

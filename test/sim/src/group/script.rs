@@ -1,6 +1,6 @@
 //! A history: a group, and what happens to it when.
 
-use hakudo_tickets::{Group, MemberId, Request};
+use hakudo_tickets::{Group, MemberId, Protocol, Request};
 use std::fmt;
 
 /// Something that happens.
@@ -73,6 +73,13 @@ pub enum Act {
         /// Fail.
         fails: bool,
     },
+    /// A site says that stopping services takes another time at most from now on.
+    StopTakes {
+        /// The site.
+        site: MemberId,
+        /// Milliseconds.
+        ms: u64,
+    },
     /// Somebody asks for something.
     Ask {
         /// At which member.
@@ -87,6 +94,8 @@ pub enum Act {
 pub struct Script {
     /// Chance of the world: clocks, delays, losses.
     pub seed: u64,
+    /// What the members say to each other.
+    pub protocol: Protocol,
     /// The group.
     pub group: Group,
     /// What happens, by milliseconds.
@@ -105,8 +114,8 @@ impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}, stop {} ms, healed at {} ms, end at {} ms",
-            self.seed, self.stop_ms, self.heal_at, self.end
+            "seed {}, {:?}, stop {} ms, healed at {} ms, end at {} ms",
+            self.seed, self.protocol, self.stop_ms, self.heal_at, self.end
         )?;
         for member in &self.group.members {
             writeln!(f, "member {} {:?} {}", member.id, member.kind, member.name)?;

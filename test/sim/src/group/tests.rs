@@ -1,11 +1,13 @@
 use super::script::{Act, Script};
 use super::{Mutation, Outcome, generate, run, run_seeds, run_traced};
-use hakudo_tickets::{Group, MemberEntry, MemberId, MemberKind, Request, TicketConfig, TicketMode};
+use hakudo_tickets::{Group, MemberEntry, MemberId, MemberKind, Protocol, Request, TicketConfig, TicketMode};
 use std::time::Duration;
+
+mod booth;
 
 #[test]
 fn seeds_break_no_rule() {
-    let total = run_seeds(0, 1, None, |number| number >= 300);
+    let total = run_seeds(0, 1, None, None, |number| number >= 300);
     assert!(total.violations.is_empty(), "{:?}", total.violations.first());
 }
 
@@ -22,7 +24,7 @@ fn the_same_seed_gives_the_same_history() {
 fn every_mutation_is_caught() {
     for mutation in Mutation::ALL {
         let caught = (0..4000).any(|seed| {
-            let violation = run(&generate::script(seed), Some(mutation)).violation;
+            let violation = run(&generate::script_of(seed, Protocol::Hakudo), Some(mutation)).violation;
             violation.is_some_and(|violation| mutation.breaks().contains(&violation.rule))
         });
         assert!(caught, "{mutation:?}");
@@ -53,7 +55,8 @@ fn story(arbitrator: bool, change: impl Fn(&mut TicketConfig), seconds: u64, act
     let group = Group { name: "story".to_owned(), version: 0, members, tickets: vec![ticket], heartbeat: None };
     let mut acts: Vec<(u64, Act)> = acts.into_iter().map(|(second, act)| (second * 1000, act)).collect();
     acts.insert(0, (2000, ask(A, Request::Grant { ticket: "t".to_owned(), site: A, force: false })));
-    Script { seed: 1, group, acts, heal_at: seconds * 1000, end: seconds * 1000, stop_ms: 1000, settles: false }
+    let (heal_at, end) = (seconds * 1000, seconds * 1000);
+    Script { seed: 1, protocol: Protocol::Hakudo, group, acts, heal_at, end, stop_ms: 1000, settles: false }
 }
 
 fn ask(at: MemberId, request: Request) -> Act {

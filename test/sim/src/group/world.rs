@@ -1,12 +1,14 @@
 //! The world: members with their clocks, stores and clusters, the network between them, and what happens next.
 
 mod admin;
+mod booth;
 mod end;
 
-use super::agree::{self, Agreement};
+use super::agree::Agreement;
 use super::check::Checker;
 use super::clock::Clock;
 use super::cluster::{Cluster, Next};
+use super::core::Core;
 use super::guard::Executor;
 use super::queue::Queued;
 use super::script::{Act, Script};
@@ -14,7 +16,7 @@ use super::store::Store;
 use super::{Mutation, Outcome, Rule};
 use hakudo_base::Random;
 use hakudo_tickets::{
-    Effect, Event as CoreEvent, Holding, Input, Member, MemberId, MemberKind, Readiness, Request, TicketWord,
+    Effect, Event as CoreEvent, Holding, Input, MemberId, MemberKind, Protocol, Readiness, Request, TicketWord,
 };
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
@@ -29,7 +31,7 @@ const WILD_DRIFT: i64 = 300_000;
 
 /// One run of a member's process.
 struct Process {
-    core: Member,
+    core: Core,
     clock: Clock,
     run: u64,
     wakes_at: Option<u64>,
@@ -101,6 +103,7 @@ impl World {
     pub(crate) fn new(script: Script, mutation: Option<Mutation>, trace: bool) -> Self {
         let seed = script.seed;
         let random = Random::new(seed ^ 0x7469_636b_6574);
+        let answers_all = script.protocol == Protocol::Booth;
         let place = |member: &hakudo_tickets::MemberEntry| Place {
             id: member.id,
             kind: member.kind,
@@ -109,7 +112,7 @@ impl World {
             ghost: None,
             ghost_stored: None,
             store: Store::default(),
-            cluster: Cluster::default(),
+            cluster: Cluster { answers_all, ..Cluster::default() },
             executor: Executor::default(),
             paused_until: 0,
             store_hangs_until: 0,
@@ -234,7 +237,7 @@ impl World {
         }
         let place = &self.places[member];
         let seed = self.random.next_u64();
-        let core = Member::new(place.id, self.script.group.clone(), seed, place.store.state(), remembered);
+        let core = Core::new(&self.script, place.id, clock, seed, place.store.state(), remembered);
         let core = match core {
             Ok(core) => core,
             Err(error) => return self.checker.breaks(Rule::Settles, self.now, format!("member {}: {error}", place.id)),
@@ -267,7 +270,8 @@ impl World {
     }
 
     fn tell_abilities(&mut self, member: usize, run: u64) {
-        let stop = if self.mutation == Some(Mutation::StopTimeDenied) { 0 } else { self.script.stop_ms };
+        let stop = self.places[member].cluster.stop_ms.unwrap_or(self.script.stop_ms);
+        let stop = if self.mutation == Some(Mutation::StopTimeDenied) { 0 } else { stop };
         let tickets: Vec<String> = self.script.group.tickets.iter().map(|ticket| ticket.name.clone()).collect();
         for ticket in &tickets {
             self.tell_activity(member, ticket);
@@ -300,8 +304,8 @@ impl World {
         let now = process.clock.local(self.now);
         process.core.handle(now, input, &mut effects);
         // What a ghost makes of answers to its successor nobody hears.
-        if !ghost {
-            self.agreement.looks_at(self.now, (id, run), &process.core, &mut self.checker);
+        if let (false, Core::Hakudo(member)) = (ghost, &process.core) {
+            self.agreement.looks_at(self.now, (id, run), member, &mut self.checker);
         }
         let clock = process.clock;
         // A moment that has come already is taken up a little later, as a process would.
@@ -387,6 +391,7 @@ impl World {
                 })
             }
             CoreEvent::Released { .. } => self.reach("release applied"),
+            CoreEvent::Booth { text, .. } => self.booth_member_says(text),
             _ => {}
         }
     }
@@ -665,7 +670,7 @@ impl World {
         self.feed(to, run, Input::Timer);
         let Some(process) = &mut self.places[to].process else { return };
         let local = process.clock.local(self.now);
-        if let Err(what) = agree::ignores(&mut process.core, local, from, message) {
+        if let Err(what) = process.core.ignores(local, from, message) {
             self.checker.breaks(Rule::ForgedChangesNothing, self.now, what);
         }
         self.reach("what is no message");
@@ -683,6 +688,7 @@ impl World {
                 if let Some(member) = self.index(id) {
                     self.reach("replaced");
                     self.places[member].store.forget();
+                    self.loses_its_attributes(id);
                 }
             }
             // Whoever ordered something by force waits for the answer before the others may run again.
@@ -702,6 +708,13 @@ impl World {
             Act::Able { site, ticket, able } => {
                 let Some(member) = self.index(site) else { return };
                 self.places[member].cluster.able.insert(ticket, able);
+                if let Some(run) = self.places[member].process.as_ref().map(|process| process.run) {
+                    self.tell_abilities(member, run);
+                }
+            }
+            Act::StopTakes { site, ms } => {
+                let Some(member) = self.index(site) else { return };
+                self.places[member].cluster.stop_ms = Some(ms);
                 if let Some(run) = self.places[member].process.as_ref().map(|process| process.run) {
                     self.tell_abilities(member, run);
                 }

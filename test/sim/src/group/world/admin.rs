@@ -26,6 +26,7 @@ impl World {
         let Some(process) = self.places[member].process.as_mut() else { return };
         process.next_request += 1;
         let (run, id) = (process.run, process.next_request);
+        self.may_be_revoked(&request);
         self.asked.insert((run, id), request.clone());
         if self.mutation == Some(Mutation::AcknowledgedAtOnce) {
             self.acknowledged(&request, &Answer::Done);

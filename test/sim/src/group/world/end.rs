@@ -20,6 +20,7 @@ impl World {
             place.paused_until = 0;
             place.cluster.handler_fails = false;
             place.cluster.able.clear();
+            place.cluster.stop_ms = None;
             let id = place.id;
             match place.process.as_ref().map(|process| process.run) {
                 Some(run) => self.tell_abilities(member, run),
@@ -61,6 +62,9 @@ impl World {
 
     /// Whether all is well, or what is not.
     pub(super) fn is_settled(&self) -> Result<(), String> {
+        if self.speaks_booth() {
+            return self.is_booth_group_settled();
+        }
         if let Some(request) = self.asked.values().next() {
             return Err(format!("{request:?} was not answered"));
         }
@@ -94,6 +98,9 @@ impl World {
     }
 
     pub(super) fn judge_the_end(&mut self) {
+        if self.speaks_booth() {
+            return self.judge_the_end_of_booth_group();
+        }
         if let Err(what) = self.is_settled() {
             return self.checker.breaks(Rule::Settles, self.now, what);
         }
