@@ -252,7 +252,7 @@ impl World {
                 ControllerEffect::Forget { resource } => self.order(node, Order::Forget(resource)),
                 ControllerEffect::Plan { token, cib, now } => self.plan(node, run, token, cib, now.time.seconds()),
                 ControllerEffect::Reply { client, reply } => self.replied(node, client, *reply),
-                ControllerEffect::Tickets(effect) => self.to_the_group(node, run, effect),
+                ControllerEffect::Tickets(effect) => self.group_effect(node, run, effect),
                 ControllerEffect::Guard(order) if self.outside.is_some() => self.order(node, Order::Guard(order)),
                 // Without a group nothing is guarded.
                 ControllerEffect::Guard(_) => {}

@@ -236,8 +236,8 @@ fn the_other_site_takes_over_after_the_lost_one_has_stopped() {
             n1 runs web start n1: 0
             [action-done] web start on n1 is done
             [ticket-group] no member is heard that coordinates the group
-            [ticket-group] arbitrator is not heard any more
             [ticket-lost] ticket T is lost: its lease ended on n2 without being renewed
+            [ticket-group] arbitrator is not heard any more
             [action-start] web stop on n1 begins
             n1 runs web stop n1: 0
             [ticket-group] the lease of ticket "T" ended without being renewed

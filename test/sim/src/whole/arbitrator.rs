@@ -6,9 +6,6 @@ use hakudo_tickets::{Effect, Group, Input, Member, MemberId, StartError};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// So many states ago is the copy from which a mutation restores.
-const OLD: usize = 12;
-
 /// What an arbitrator wants of the world around it.
 #[derive(Debug)]
 pub(super) enum Wants {
@@ -41,13 +38,11 @@ pub(super) struct Arbitrator {
     pub(super) run: u64,
     process: Option<Process>,
     pub(super) disk: Disk<Vec<u8>>,
-    /// Some of what was on the disk before, oldest first.
-    before: VecDeque<Vec<u8>>,
 }
 
 impl Arbitrator {
     pub(super) fn new(id: MemberId, rate: i64) -> Self {
-        Self { id, rate, run: 0, process: None, disk: Disk::with(None), before: VecDeque::new() }
+        Self { id, rate, run: 0, process: None, disk: Disk::with(None) }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -61,7 +56,7 @@ impl Arbitrator {
 
     fn truth(&self, begun: Instant, local: Instant) -> Instant {
         let shown = local.since(Instant::from_millis(3_600_000)).as_nanos() * 1_000_000;
-        let passed = (shown + self.speed() - 1) / self.speed();
+        let passed = shown.div_ceil(self.speed());
         begun + Duration::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
@@ -85,14 +80,6 @@ impl Arbitrator {
         self.disk.interrupt(random);
     }
 
-    /// Somebody brings an old copy of its disk back.
-    pub(super) fn restore_old(&mut self) {
-        if let Some(old) = self.before.pop_front() {
-            self.disk.rot(|state| *state = old);
-        }
-        self.before.clear();
-    }
-
     pub(super) fn wake(&mut self, now: Instant, random: &mut Random) -> Vec<Wants> {
         let Some(process) = self.process.as_mut().filter(|process| process.wake_at == Some(now)) else {
             return Vec::new();
@@ -106,12 +93,6 @@ impl Arbitrator {
         let Some((seq, writes)) = self.process.as_mut().and_then(|process| process.pending.pop_front()) else {
             return Vec::new();
         };
-        if let Some(before) = self.disk.synced().filter(|_| writes) {
-            self.before.push_back(before.clone());
-            if self.before.len() > OLD {
-                self.before.pop_front();
-            }
-        }
         let result = if writes { self.disk.finish() } else { Ok(()) };
         self.feed(now, if result.is_ok() { Input::Done(seq) } else { Input::StorageFailed }, random)
     }

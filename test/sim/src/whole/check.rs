@@ -89,3 +89,26 @@ impl Checker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_sites_and_two_coordinators_are_caught() {
+        let at = Instant::from_millis;
+        let mut checker = Checker::default();
+        assert!(checker.runs(at(1), 0, "t", true) && !checker.runs(at(2), 0, "t", true));
+        assert!(checker.runs(at(3), 0, "t", false) && checker.runs(at(5), 1, "t", true));
+        assert_eq!((checker.margin, checker.violation.clone()), (Some(2000), None));
+        checker.runs(at(6), 0, "t", true);
+        assert_eq!(checker.violation.as_ref().map(|violation| violation.rule), Some(Rule::OneHolder));
+
+        let mut checker = Checker::default();
+        checker.coordinates(at(1), "0.1".into(), "a".into());
+        checker.coordinates(at(2), "0.2".into(), "b".into());
+        assert_eq!(checker.violation, None);
+        checker.coordinates(at(3), "0.2".into(), "a".into());
+        assert_eq!(checker.violation.map(|violation| violation.rule), Some(Rule::OneCoordinator));
+    }
+}

@@ -127,7 +127,7 @@ impl Federation {
             group,
             now: Instant::ZERO,
             queue,
-            random: Random::new(script.seed ^ 0x7768_6f6c_65),
+            random: Random::new(script.seed ^ 0x0077_686f_6c65),
             needs: script.sites.iter().map(|site| needs(&site.setup)).collect(),
             sites,
             arbitrators,
@@ -310,9 +310,6 @@ impl Federation {
         if self.arbitrators.get(index).is_none_or(Arbitrator::is_on) {
             return;
         }
-        if self.mutation == Some(Mutation::ArbitratorForgets) {
-            self.arbitrators[index].restore_old();
-        }
         let group = self.group.clone();
         let mut error = None;
         self.at_arbitrator(index, |arbitrator, now, random| match arbitrator.start(now, group, random) {
@@ -393,9 +390,6 @@ impl Federation {
 
     /// A program looks whether the site may take a ticket.
     fn check(&mut self, site: usize, node: usize, run: u64, check: u64) {
-        if self.mutation == Some(Mutation::ChecksUnanswered) {
-            return;
-        }
         let no = self.unready.contains(&(site + 1));
         let result = if no { Err("its data is old".to_owned()) } else { Ok(Readiness::default()) };
         self.reached.reach(if no { "a site not ready" } else { "a site looked at" });

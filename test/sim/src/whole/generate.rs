@@ -17,7 +17,7 @@ const KINDS: u64 = 15;
 
 /// The script of a seed.
 pub fn script(seed: u64) -> Script {
-    let mut random = Random::new(seed ^ 0x7369_7465_73);
+    let mut random = Random::new(seed ^ 0x0073_6974_6573);
     let tickets = tickets(&mut random);
     let site_count = if random.percent(70) { 2 } else { 3 };
     let sites: Vec<Site> = (0..site_count).map(|_| site(&mut random, &tickets)).collect();

@@ -14,27 +14,18 @@ pub enum Mutation {
     ClocksWild,
     /// A site says that it has stopped while it has not.
     StopLies,
-    /// What the nodes of a site store counts as stored before it is.
-    DiskLies,
-    /// An arbitrator that is started again has forgotten everything, and does not know that it has.
-    ArbitratorForgets,
     /// Who asks for a grant is told of one that no member has.
     GrantsInvented,
-    /// Nobody is told what was found before a site takes a ticket.
-    ChecksUnanswered,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 8] = [
+    pub const ALL: [Mutation; 5] = [
         Mutation::GuardsDropped,
         Mutation::LossesHidden,
         Mutation::ClocksWild,
         Mutation::StopLies,
-        Mutation::DiskLies,
-        Mutation::ArbitratorForgets,
         Mutation::GrantsInvented,
-        Mutation::ChecksUnanswered,
     ];
 
     /// The rules that it breaks: which of them is seen first is left to chance.
@@ -42,11 +33,7 @@ impl Mutation {
         match self {
             Mutation::GuardsDropped | Mutation::ClocksWild | Mutation::StopLies => &[Rule::OneHolder],
             Mutation::LossesHidden => &[Rule::OneHolder, Rule::Settles],
-            Mutation::DiskLies | Mutation::ArbitratorForgets => {
-                &[Rule::OneHolder, Rule::OneCoordinator, Rule::NothingLost]
-            }
             Mutation::GrantsInvented => &[Rule::NothingLost],
-            Mutation::ChecksUnanswered => &[Rule::Settles],
         }
     }
 
@@ -54,7 +41,6 @@ impl Mutation {
     pub(super) fn in_clusters(self) -> Option<ClusterMutation> {
         match self {
             Mutation::StopLies => Some(ClusterMutation::StopLies),
-            Mutation::DiskLies => Some(ClusterMutation::DiskLies),
             _ => None,
         }
     }

@@ -65,7 +65,7 @@ impl World {
     }
 
     /// The controller asks for something of the group. Without a group that is nothing.
-    pub(crate) fn to_the_group(&mut self, node: usize, run: u64, effect: TicketEffect) {
+    pub(crate) fn group_effect(&mut self, node: usize, run: u64, effect: TicketEffect) {
         match effect {
             TicketEffect::Speak(speaks) => {
                 self.say(|| format!("n{} {} for the site", node + 1, if speaks { "speaks" } else { "speaks no more" }));
