@@ -370,7 +370,8 @@ pub enum Refusal {
     /// A takeover is to leave nobody out who is needed.
     #[error(
         "the members that were named are most of those with a vote, and decide without a takeover as soon as they hear each other: a takeover \
-         would undo what they decide until it is in force. Name only those that are to go on without the others"
+         would undo what they decide until it is in force. Where one of them has forgotten what it promised, name only the others: it \
+         is taken in by them"
     )]
     TakeOverByMajority,
 }

@@ -3,6 +3,9 @@
 //! A takeover is the one thing that a member decides without a majority, so nothing of it may leave the member before it is
 //! stored, and whoever ordered it must know what came of it. Where it cannot be stored in time it is withdrawn: the others may
 //! have come back by then and decided more, which it would undo when it came into force at last.
+//!
+//! That is as far as it goes: a member that is started anew, or another node that speaks for its site, may find it stored, and
+//! does not know that it was given up. So whoever was not told that it is done must look before the others come back.
 
 use crate::config::MemberId;
 use crate::core_types::Effect;
@@ -63,8 +66,10 @@ impl Member {
             return Err(Refusal::TakeOverNotNeeded);
         }
         // They might decide something before they hear of the new epoch, which would begin without it.
+        // Who does not know the newest epoch, or has forgotten what it promised, cannot tell who has a vote.
         let named = self.voters.iter().filter(|voter| members.contains(voter)).count();
-        if self.has_begun() && self.is_majority(named) {
+        let knows_voters = self.has_begun() && self.knows_epoch() && self.may_vote();
+        if knows_voters && self.is_majority(named) {
             return Err(Refusal::TakeOverByMajority);
         }
         let all: BTreeSet<MemberId> = group.members.iter().map(|member| member.id).collect();
@@ -95,7 +100,7 @@ impl Member {
         let (now, patience) = (self.now, self.no_answer_after());
         let is_late = |taking: &TakingOver| now.since(taking.since) >= patience;
         // One that was ordered after another goes with it.
-        while self.taking_over.iter().any(is_late)
+        while self.taking_over.iter().any(|taking| is_late(taking) && !self.is_stored(taking.stored_by))
             && let Some(newest) = self.taking_over.last().cloned()
             && self.withdraw(&newest)
         {

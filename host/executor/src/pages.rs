@@ -5,6 +5,7 @@
 
 use rustix::thread::{disable_transparent_huge_pages, transparent_huge_pages_are_disabled};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// This process does without, and what it starts would not by itself.
 static ONLY_HERE: AtomicBool = AtomicBool::new(false);
@@ -30,6 +31,8 @@ pub fn with_huge_pages_for_child<T>(start: impl FnOnce() -> T) -> T {
     if !ONLY_HERE.load(Ordering::Relaxed) {
         return start();
     }
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // What fails here was possible a moment ago; without it the program runs, too.
     let _ = disable_transparent_huge_pages(false);
     let started = start();

@@ -192,8 +192,8 @@ impl Controller {
     /// Nothing runs here any more, and this node leaves: its executor has nothing to guard.
     pub(crate) fn end_guards(&mut self, effects: &mut Vec<Effect>) {
         self.guarding.own.clear();
-        self.guarding.inherited.clear();
-        if !std::mem::take(&mut self.guarding.told).is_empty() {
+        let inherited = !std::mem::take(&mut self.guarding.inherited).is_empty();
+        if !std::mem::take(&mut self.guarding.told).is_empty() || inherited {
             effects.push(Effect::Guard(GuardOrder::Only { tickets: BTreeSet::new() }));
         }
     }

@@ -34,6 +34,29 @@ fn those_who_can_decide_without_a_takeover_get_none() {
     assert_eq!((world.status().term.0, world.members[&A].status(world.now).coordinator.is_some()), (0, true));
 }
 
+/// Both know that there is a newer epoch, and not who has a vote in it: they could not elect anybody.
+#[test]
+fn those_who_have_only_heard_of_a_lost_takeover_go_on_by_another_one() {
+    let mut world = World::new();
+    [A, B].into_iter().for_each(|id| _ = world.dead.insert(id));
+    world.pass(30);
+    world.ask(W, Request::TakeOver { members: vec![MemberId(W)] });
+    world.pass(3);
+    world.lost = Box::new(|from, _, _| from == A);
+    world.start(A, file());
+    world.pass(2);
+    world.dead.insert(W);
+    world.lost = Box::new(|_, _, _| false);
+    world.start(B, file());
+    world.pass(40);
+    let request = world.ask(A, Request::TakeOver { members: vec![MemberId(A), MemberId(B)] });
+    world.pass(15);
+    assert_eq!(world.answer(request), Some(&Reply::Done(Outcome::Done)), "{:?}", world.events);
+    world.grant(A, B, false);
+    world.pass(3);
+    assert!(world.holds(B), "{}", world.explain());
+}
+
 #[test]
 fn what_the_others_decided_after_a_takeover_was_withdrawn_is_not_lost() {
     let (mut world, request) = told_to_go_on_with(&[A], true);

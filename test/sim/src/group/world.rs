@@ -91,6 +91,8 @@ pub(crate) struct World {
     kept: BTreeSet<(String, MemberId, String, String)>,
     /// The newest acknowledged grant of each ticket.
     granted: BTreeMap<String, u64>,
+    /// Runs at which a takeover was ordered.
+    takeovers: BTreeSet<u64>,
     checker: Checker,
     agreement: Agreement,
     /// Since when all is well.
@@ -134,6 +136,7 @@ impl World {
             off: BTreeMap::new(),
             kept: BTreeSet::new(),
             granted: BTreeMap::new(),
+            takeovers: BTreeSet::new(),
             checker: Checker::default(),
             agreement: Agreement::new(seed),
             calm_since: None,
@@ -364,8 +367,8 @@ impl World {
             }
             Effect::Reply { id: request, reply } => self.replied(member, run, request, &reply),
             Effect::Event(event) => {
-                if let CoreEvent::Coordinates { epoch, number } = event {
-                    self.agreement.coordinates(self.now, id, (epoch, number), &mut self.checker);
+                if let (CoreEvent::Coordinates { epoch, number }, false) = (&event, ghost) {
+                    self.agreement.coordinates(self.now, (id, run), (*epoch, *number), &mut self.checker);
                 }
                 self.count(&event);
                 self.note(|| format!("{id} ({run}): {event}"));
@@ -748,7 +751,7 @@ impl World {
         for ticket in place.cluster.lose_power() {
             self.checker.ends(self.now, &ticket, id);
         }
-        self.asked.retain(|(asked, _), _| Some(*asked) != run);
+        self.nobody_answers(run);
     }
 
     fn new_speaker(&mut self, id: MemberId, ghost_ms: u64) {
@@ -760,7 +763,7 @@ impl World {
         place.paused_until = 0;
         let old = place.process.take();
         let run = old.as_ref().map(|process| process.run);
-        self.asked.retain(|(asked, _), _| Some(*asked) != run);
+        self.nobody_answers(run);
         // An arbitrator is one process on one disk: it has no ghosts.
         if let (Some(old), true, MemberKind::Site) = (old, ghost_ms > 0, self.places[member].kind) {
             self.reach("a ghost");

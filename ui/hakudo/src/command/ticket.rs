@@ -200,7 +200,8 @@ pub(crate) struct TakeOver {
     /// The members that go on
     #[arg(required = true, value_name = "MEMBER")]
     members: Vec<String>,
-    /// Yes, somebody made sure that nothing runs at the others: if it does, data may be lost
+    /// Yes, somebody made sure that nothing runs at the others: if it does, data may be lost. Where the answer is not that it was done, it
+    /// may come into force later: they stay down until that is known
     #[arg(long, required = true)]
     the_others_are_down: bool,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use super::super::Mutation;
 use super::super::generate::FRESH;
 use super::{MS, World};
 use hakudo_base::UnixTime;
-use hakudo_tickets::{Input, MemberId, MemberKind, Outcome as Answer, Reply, Request, RequestEnvelope};
+use hakudo_tickets::{Input, MemberId, MemberKind, Outcome as Answer, Refusal, Reply, Request, RequestEnvelope};
 
 /// How long others stay without power at least after an order by force.
 const FORCED: u64 = 40_000 * MS;
@@ -28,6 +28,9 @@ impl World {
         let (run, id) = (process.run, process.next_request);
         self.may_be_revoked(&request);
         self.asked.insert((run, id), request.clone());
+        if matches!(request, Request::TakeOver { .. }) {
+            self.takeovers.insert(run);
+        }
         if self.mutation == Some(Mutation::AcknowledgedAtOnce) {
             self.acknowledged(&request, &Answer::Done);
         }
@@ -35,7 +38,21 @@ impl World {
         self.feed(member, run, Input::Request { id, request });
     }
 
-    /// Who orders a takeover has made sure that nothing runs at the others, and knows that what they alone knew is lost.
+    /// A run that was asked is gone: a takeover that was ordered there may be stored, or have been given up and be stored all the same.
+    pub(super) fn nobody_answers(&mut self, run: Option<u64>) {
+        if run.is_some() && self.takeovers.iter().any(|asked| Some(*asked) == run) {
+            self.forget_what_others_knew();
+        }
+        self.asked.retain(|(asked, _), _| Some(*asked) != run);
+    }
+
+    /// A takeover is in force, or may come into force: what those alone knew who were left out is lost.
+    pub(super) fn forget_what_others_knew(&mut self) {
+        self.kept.clear();
+        self.granted.clear();
+    }
+
+    /// Who orders a takeover has made sure that nothing runs at the others.
     fn make_sure_of(&mut self, orderer: usize, members: &[MemberId]) {
         let others: Vec<MemberId> =
             self.places.iter().map(|place| place.id).filter(|id| !members.contains(id)).collect();
@@ -43,8 +60,6 @@ impl World {
             self.lose_power(other);
             self.off.insert(other, (self.now, orderer));
         }
-        self.kept.clear();
-        self.granted.clear();
         self.reach("taken over");
     }
 
@@ -90,6 +105,9 @@ impl World {
         let Some(request) = self.asked.remove(&(run, id)) else { return };
         let place = self.places[member].id;
         self.note(|| format!("{place} is told of {request:?}: {reply:?}"));
+        if matches!((&request, reply), (Request::TakeOver { .. }, Reply::Done(_) | Reply::Refused(Refusal::NoAnswer))) {
+            self.forget_what_others_knew();
+        }
         self.reach(match reply {
             Reply::Done(_) => "request done",
             _ => "request refused",
