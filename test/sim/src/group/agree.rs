@@ -15,7 +15,7 @@ const FORGED: u64 = 200;
 pub(crate) struct Agreement {
     random: Random,
     /// Who began to coordinate in each term: epoch and number.
-    terms: BTreeMap<(u32, u32), (MemberId, u64)>,
+    terms: BTreeMap<(u32, u32), MemberId>,
     /// What was decided up to each place, and who said so first.
     tables: BTreeMap<Decided, (u64, MemberId)>,
     /// Up to where each run was looked at.
@@ -28,11 +28,11 @@ impl Agreement {
         Self { random, terms: BTreeMap::new(), tables: BTreeMap::new(), seen: BTreeMap::new() }
     }
 
-    /// A run of a member begins to coordinate. What a replaced speaker takes itself for nobody hears.
-    pub(crate) fn coordinates(&mut self, now: u64, who: (MemberId, u64), term: (u32, u32), checker: &mut Checker) {
-        let first = *self.terms.entry(term).or_insert(who);
-        if first != who {
-            let ((first, _), (member, _)) = (first, who);
+    /// A member begins to coordinate. What a replaced speaker takes itself for nobody hears. Two runs of one member may both say so:
+    /// who is alone with its vote says it before it is stored, and nobody hears it where that never comes about.
+    pub(crate) fn coordinates(&mut self, now: u64, member: MemberId, term: (u32, u32), checker: &mut Checker) {
+        let first = *self.terms.entry(term).or_insert(member);
+        if first != member {
             let what = format!("members {first} and {member} both coordinate in term {}.{}", term.0, term.1);
             checker.breaks(Rule::OneCoordinator, now, what);
         }

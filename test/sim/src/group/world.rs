@@ -69,6 +69,7 @@ pub(super) enum Event {
     HasStarted { site: usize, ticket: String, version: u64 },
     GhostEnds { member: usize, run: u64 },
     PowerBack(MemberId),
+    AskAgain { at: MemberId, request: Request },
     LooksAtServices { site: usize, ticket: String },
 }
 
@@ -368,7 +369,7 @@ impl World {
             Effect::Reply { id: request, reply } => self.replied(member, run, request, &reply),
             Effect::Event(event) => {
                 if let (CoreEvent::Coordinates { epoch, number }, false) = (&event, ghost) {
-                    self.agreement.coordinates(self.now, (id, run), (*epoch, *number), &mut self.checker);
+                    self.agreement.coordinates(self.now, id, (*epoch, *number), &mut self.checker);
                 }
                 self.count(&event);
                 self.note(|| format!("{id} ({run}): {event}"));
@@ -656,6 +657,7 @@ impl World {
                 }
             }
             Event::PowerBack(id) => self.act(Act::PowerBack(id)),
+            Event::AskAgain { at, request } => self.ask(at, request),
             Event::LooksAtServices { site, ticket } => self.tell_activity(site, &ticket),
             Event::GhostEnds { member, run } => {
                 if self.places[member].ghost.as_ref().is_some_and(|ghost| ghost.run == run) {

@@ -2,7 +2,7 @@
 
 use super::super::Mutation;
 use super::super::generate::FRESH;
-use super::{MS, World};
+use super::{Event, MS, World};
 use hakudo_base::UnixTime;
 use hakudo_tickets::{Input, MemberId, MemberKind, Outcome as Answer, Refusal, Reply, Request, RequestEnvelope};
 
@@ -112,8 +112,13 @@ impl World {
             Reply::Done(_) => "request done",
             _ => "request refused",
         });
-        if let Reply::Done(answer) = reply {
-            self.acknowledged(&request, answer);
+        match reply {
+            Reply::Done(answer) => self.acknowledged(&request, answer),
+            // Who mends everything goes on until it is mended: the others may have been kept off so far.
+            Reply::Refused(Refusal::NoAnswer) if self.healed && ends_trouble(&request) => {
+                self.after(1000 * MS, Event::AskAgain { at: place, request });
+            }
+            _ => {}
         }
     }
 
@@ -129,6 +134,15 @@ impl World {
             (Request::Move { .. }, Answer::Moved { .. }) => self.reach("moved"),
             _ => {}
         }
+    }
+}
+
+/// A request by which a site may be used again.
+fn ends_trouble(request: &Request) -> bool {
+    match request {
+        Request::Disclaim { on, .. } | Request::Observe { on, .. } => !on,
+        Request::Attribute { name, .. } => name == FRESH,
+        _ => false,
     }
 }
 
