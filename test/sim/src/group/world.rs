@@ -657,7 +657,7 @@ impl World {
                 }
             }
             Event::PowerBack(id) => self.act(Act::PowerBack(id)),
-            Event::AskAgain { at, request } => self.ask(at, request),
+            Event::AskAgain { at, request } => self.ask_again(at, request),
             Event::LooksAtServices { site, ticket } => self.tell_activity(site, &ticket),
             Event::GhostEnds { member, run } => {
                 if self.places[member].ghost.as_ref().is_some_and(|ghost| ghost.run == run) {
@@ -753,7 +753,7 @@ impl World {
         for ticket in place.cluster.lose_power() {
             self.checker.ends(self.now, &ticket, id);
         }
-        self.nobody_answers(run);
+        self.nobody_answers(id, run);
     }
 
     fn new_speaker(&mut self, id: MemberId, ghost_ms: u64) {
@@ -765,7 +765,7 @@ impl World {
         place.paused_until = 0;
         let old = place.process.take();
         let run = old.as_ref().map(|process| process.run);
-        self.nobody_answers(run);
+        self.nobody_answers(id, run);
         // An arbitrator is one process on one disk: it has no ghosts.
         if let (Some(old), true, MemberKind::Site) = (old, ghost_ms > 0, self.places[member].kind) {
             self.reach("a ghost");

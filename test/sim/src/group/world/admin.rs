@@ -39,11 +39,26 @@ impl World {
     }
 
     /// A run that was asked is gone: a takeover that was ordered there may be stored, or have been given up and be stored all the same.
-    pub(super) fn nobody_answers(&mut self, run: Option<u64>) {
+    pub(super) fn nobody_answers(&mut self, member: MemberId, run: Option<u64>) {
         if run.is_some() && self.takeovers.iter().any(|asked| Some(*asked) == run) {
             self.forget_what_others_knew();
         }
-        self.asked.retain(|(asked, _), _| Some(*asked) != run);
+        let gone: Vec<Request> =
+            self.asked.extract_if(.., |(asked, _), _| Some(*asked) == run).map(|(_, it)| it).collect();
+        let healed = self.healed;
+        for request in gone.into_iter().filter(|request| healed && ends_trouble(request)) {
+            self.after(1000 * MS, Event::AskAgain { at: member, request });
+        }
+    }
+
+    /// Who mends everything goes on until it is mended: members may have been kept off so far.
+    pub(super) fn ask_again(&mut self, at: MemberId, request: Request) {
+        let awake = self.index(at).is_some_and(|member| self.places[member].process.is_some());
+        if awake {
+            self.ask(at, request);
+        } else {
+            self.after(1000 * MS, Event::AskAgain { at, request });
+        }
     }
 
     /// A takeover is in force, or may come into force: what those alone knew who were left out is lost.
@@ -114,7 +129,6 @@ impl World {
         });
         match reply {
             Reply::Done(answer) => self.acknowledged(&request, answer),
-            // Who mends everything goes on until it is mended: the others may have been kept off so far.
             Reply::Refused(Refusal::NoAnswer) if self.healed && ends_trouble(&request) => {
                 self.after(1000 * MS, Event::AskAgain { at: place, request });
             }
