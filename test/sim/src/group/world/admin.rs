@@ -155,7 +155,6 @@ impl World {
 fn ends_trouble(request: &Request) -> bool {
     match request {
         Request::Disclaim { on, .. } | Request::Observe { on, .. } => !on,
-        Request::Attribute { name, .. } => name == FRESH,
         _ => false,
     }
 }
