@@ -53,11 +53,12 @@ impl World {
 
     /// Who mends everything goes on until it is mended: members may have been kept off so far.
     pub(super) fn ask_again(&mut self, at: MemberId, request: Request) {
-        let awake = self.index(at).is_some_and(|member| self.places[member].process.is_some());
-        if awake {
-            self.ask(at, request);
-        } else {
-            self.after(1000 * MS, Event::AskAgain { at, request });
+        // Another one than before, which may have been taken out of the group.
+        let (before, count) = (self.index(at).unwrap_or(0), self.places.len());
+        let mut others = (1..=count).map(|step| (before + step) % count);
+        match others.find(|member| self.places[*member].process.is_some()) {
+            Some(member) => self.ask(self.places[member].id, request),
+            None => self.after(1000 * MS, Event::AskAgain { at, request }),
         }
     }
 
