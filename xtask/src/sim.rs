@@ -112,13 +112,8 @@ fn report(total: &Total, took: Duration, reached: bool) -> Result<()> {
         println!("\nthe first again with `cargo xtask sim --seed {seed}`");
         print_shrunken(&generate::script(*seed), violation);
     }
-    let each = took.as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
-    println!("{:.1} s, {each:.2} ms a seed", took.as_secs_f64());
-    println!("{} seeds, {} violations", total.seeds, total.violations.len());
-    if !total.violations.is_empty() {
-        std::process::exit(1);
-    }
-    Ok(())
+    tell_time(took, total.seeds);
+    end(total.seeds, total.violations.len() as u64)
 }
 
 /// Histories of groups of sites.
@@ -155,14 +150,8 @@ fn groups(arguments: &Arguments) -> Result<()> {
         let booth = if arguments.booth { " --booth" } else { "" };
         println!("\nthe first again with `cargo xtask sim --sites{booth} --seed {seed}`");
     }
-    if let Some(margin) = total.margin {
-        println!(
-            "smallest time from a service's end at one site to its start at another: {:.3} ms",
-            margin as f64 / 1e3
-        );
-    }
-    let each = start.elapsed().as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
-    println!("{:.1} s, {each:.2} ms a seed", start.elapsed().as_secs_f64());
+    tell_margin(total.margin);
+    tell_time(start.elapsed(), total.seeds);
     end(total.seeds, total.violations.len() as u64)
 }
 
@@ -194,14 +183,8 @@ fn whole_sites(arguments: &Arguments) -> Result<()> {
         println!("\nagain with `cargo xtask sim --sites --whole --seed {seed}`");
         print_shrunken_sites(&whole::generate::script(*seed), violation);
     }
-    if let Some(margin) = total.margin {
-        println!(
-            "smallest time from a service's end at one site to its start at another: {:.3} ms",
-            margin as f64 / 1e3
-        );
-    }
-    let each = start.elapsed().as_secs_f64() * 1000.0 / total.seeds.max(1) as f64;
-    println!("{:.1} s, {each:.2} ms a seed", start.elapsed().as_secs_f64());
+    tell_margin(total.margin);
+    tell_time(start.elapsed(), total.seeds);
     end(total.seeds, total.violations.len() as u64)
 }
 
@@ -232,4 +215,17 @@ fn end(seeds: u64, violations: u64) -> Result<()> {
         std::process::exit(1);
     }
     Ok(())
+}
+
+/// The smallest time between two sites, in microseconds.
+fn tell_margin(margin: Option<u64>) {
+    if let Some(margin) = margin {
+        let ms = margin as f64 / 1e3;
+        println!("smallest time from a service's end at one site to its start at another: {ms:.3} ms");
+    }
+}
+
+fn tell_time(took: Duration, seeds: u64) {
+    let took = took.as_secs_f64();
+    println!("{took:.1} s, {:.2} ms a seed", took * 1000.0 / seeds.max(1) as f64);
 }

@@ -19,32 +19,50 @@ pub struct Total {
     pub sites: Sites,
 }
 
+impl Total {
+    fn add(&mut self, other: Total) {
+        self.seeds += other.seeds;
+        self.sites.add(&other.sites);
+        self.violations.extend(other.violations);
+    }
+}
+
 /// Runs seeds from `from` on until `enough` says so (it is given the number of seeds that were begun).
 pub fn run_seeds(from: u64, threads: usize, mutation: Option<Mutation>, enough: impl Fn(u64) -> bool + Sync) -> Total {
+    let run = |seed| {
+        let outcome = run(&generate::script(seed), mutation);
+        let violations = outcome.violation.map(|violation| (seed, violation)).into_iter().collect();
+        Total { seeds: 1, violations, sites: outcome.sites }
+    };
+    let mut total = add_up(from, threads, enough, run, Total::add);
+    total.violations.sort_by_key(|(seed, _)| *seed);
+    total
+}
+
+/// What comes of all seeds from `from` on until it is `enough`, added up in no certain order.
+pub(crate) fn add_up<T: Default + Send>(
+    from: u64,
+    threads: usize,
+    enough: impl Fn(u64) -> bool + Sync,
+    run: impl Fn(u64) -> T + Sync,
+    add: impl Fn(&mut T, T) + Sync,
+) -> T {
     let next = AtomicU64::new(0);
-    let total = Mutex::new(Total::default());
+    let total = Mutex::new(T::default());
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                let mut mine = Total::default();
+                let mut mine = T::default();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if enough(number) {
                         break;
                     }
-                    let outcome = run(&generate::script(from + number), mutation);
-                    mine.seeds += 1;
-                    mine.sites.add(&outcome.sites);
-                    mine.violations.extend(outcome.violation.map(|violation| (from + number, violation)));
+                    add(&mut mine, run(from + number));
                 }
-                let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                total.seeds += mine.seeds;
-                total.sites.add(&mine.sites);
-                total.violations.extend(mine.violations);
+                add(&mut total.lock().unwrap_or_else(std::sync::PoisonError::into_inner), mine);
             });
         }
     });
-    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    total.violations.sort_by_key(|(seed, _)| *seed);
-    total
+    total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

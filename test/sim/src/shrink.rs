@@ -9,15 +9,29 @@ const RUNS: usize = 600;
 
 /// The smallest script found that still breaks `rule`.
 pub fn shrink(script: &Script, rule: Rule, mutation: Option<Mutation>) -> Script {
-    let mut runs = 0;
-    let mut still_fails = |candidate: &Script| {
-        runs += 1;
-        runs <= RUNS && crate::run(candidate, mutation).violation.is_some_and(|violation| violation.rule == rule)
+    let breaks =
+        |script: &Script| crate::run(script, mutation).violation.is_some_and(|violation| violation.rule == rule);
+    smallest(script, RUNS, breaks, |script| &mut script.events, simpler)
+}
+
+/// The smallest script found that still `breaks` a rule, in so many runs: with fewer of its `events`, and `simpler` in one thing after
+/// another.
+pub(crate) fn smallest<S: Clone + PartialEq, E>(
+    script: &S,
+    runs: usize,
+    breaks: impl Fn(&S) -> bool,
+    events: impl Fn(&mut S) -> &mut Vec<E>,
+    simpler: impl Fn(&S) -> Vec<S>,
+) -> S {
+    let mut run = 0;
+    let mut still_fails = |candidate: &S| {
+        run += 1;
+        run <= runs && breaks(candidate)
     };
     let mut best = script.clone();
     loop {
         let before = best.clone();
-        shrink_events(&mut best, &mut still_fails);
+        shrink_events(&mut best, &events, &mut still_fails);
         for candidate in simpler(&best) {
             if still_fails(&candidate) {
                 best = candidate;
@@ -30,13 +44,18 @@ pub fn shrink(script: &Script, rule: Rule, mutation: Option<Mutation>) -> Script
 }
 
 /// Removes runs of events, first long ones and then short ones.
-fn shrink_events(best: &mut Script, still_fails: &mut impl FnMut(&Script) -> bool) {
-    let mut length = best.events.len();
+fn shrink_events<S: Clone, E>(
+    best: &mut S,
+    events: &impl Fn(&mut S) -> &mut Vec<E>,
+    still_fails: &mut impl FnMut(&S) -> bool,
+) {
+    let mut length = events(best).len();
     while length > 0 {
         let mut at = 0;
-        while at < best.events.len() {
+        while at < events(best).len() {
             let mut candidate = best.clone();
-            candidate.events.drain(at..(at + length).min(candidate.events.len()));
+            let these = events(&mut candidate);
+            these.drain(at..(at + length).min(these.len()));
             if still_fails(&candidate) {
                 *best = candidate;
             } else {

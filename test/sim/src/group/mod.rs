@@ -36,8 +36,6 @@ pub use script::{Act, Script};
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which rule was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,28 +154,12 @@ pub fn run_seeds(
         None => generate::script(seed),
         Some(protocol) => generate::script_of(seed, protocol),
     };
-    let next = AtomicU64::new(0);
-    let total = Mutex::new(Total::default());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                let mut mine = Total::default();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if enough(number) {
-                        break;
-                    }
-                    let outcome = run(&script(from + number), mutation);
-                    let violations =
-                        outcome.violation.map(|violation| (from + number, violation)).into_iter().collect();
-                    let (reached, margin) = (outcome.reached, outcome.margin);
-                    mine.add(Total { seeds: 1, violations, reached, margin });
-                }
-                total.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(mine);
-            });
-        }
-    });
-    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let run = |seed| {
+        let Outcome { violation, reached, margin, .. } = run(&script(seed), mutation);
+        let violations = violation.map(|violation| (seed, violation)).into_iter().collect();
+        Total { seeds: 1, violations, reached, margin }
+    };
+    let mut total = crate::many::add_up(from, threads, enough, run, Total::add);
     total.violations.sort_by_key(|(seed, _)| *seed);
     total
 }

@@ -38,8 +38,6 @@ use crate::check::Rule as ClusterRule;
 use crate::sites::Sites;
 use hakudo_base::Instant;
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which rule was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,26 +135,12 @@ impl Total {
 
 /// Runs seeds from `from` on until `enough` says so (it is given the number of seeds that were begun).
 pub fn run_seeds(from: u64, threads: usize, mutation: Option<Mutation>, enough: impl Fn(u64) -> bool + Sync) -> Total {
-    let next = AtomicU64::new(0);
-    let total = Mutex::new(Total::default());
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                let mut mine = Total::default();
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if enough(number) {
-                        break;
-                    }
-                    let Outcome { violation, sites, margin, .. } = run(&generate::script(from + number), mutation);
-                    let violations = violation.map(|violation| (from + number, violation)).into_iter().collect();
-                    mine.add(Total { seeds: 1, violations, sites, margin });
-                }
-                total.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(mine);
-            });
-        }
-    });
-    let mut total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let run = |seed| {
+        let Outcome { violation, sites, margin, .. } = run(&generate::script(seed), mutation);
+        let violations = violation.map(|violation| (seed, violation)).into_iter().collect();
+        Total { seeds: 1, violations, sites, margin }
+    };
+    let mut total = crate::many::add_up(from, threads, enough, run, Total::add);
     total.violations.sort_by_key(|(seed, _)| *seed);
     total
 }

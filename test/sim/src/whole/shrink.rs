@@ -8,42 +8,8 @@ const RUNS: usize = 300;
 
 /// The smallest script found that still breaks `rule`.
 pub fn shrink(script: &Script, rule: Rule, mutation: Option<Mutation>) -> Script {
-    let mut runs = 0;
-    let mut still_fails = |candidate: &Script| {
-        runs += 1;
-        runs <= RUNS && run(candidate, mutation).violation.is_some_and(|violation| violation.rule == rule)
-    };
-    let mut best = script.clone();
-    loop {
-        let before = best.clone();
-        shrink_events(&mut best, &mut still_fails);
-        for candidate in simpler(&best) {
-            if still_fails(&candidate) {
-                best = candidate;
-            }
-        }
-        if best == before {
-            return best;
-        }
-    }
-}
-
-/// Removes runs of events, first long ones and then short ones.
-fn shrink_events(best: &mut Script, still_fails: &mut impl FnMut(&Script) -> bool) {
-    let mut length = best.events.len();
-    while length > 0 {
-        let mut at = 0;
-        while at < best.events.len() {
-            let mut candidate = best.clone();
-            candidate.events.drain(at..(at + length).min(candidate.events.len()));
-            if still_fails(&candidate) {
-                *best = candidate;
-            } else {
-                at += length;
-            }
-        }
-        length /= 2;
-    }
+    let breaks = |script: &Script| run(script, mutation).violation.is_some_and(|violation| violation.rule == rule);
+    crate::shrink::smallest(script, RUNS, breaks, |script| &mut script.events, simpler)
 }
 
 /// Scripts that are simpler in one thing each.
